@@ -1,0 +1,1 @@
+//! The promises of the transport traits as one suite of checks, run against every transport.

@@ -1,0 +1,1 @@
+//! One UDP port for several protocols: demultiplexing, GSO, GRO and ECN.

@@ -1,0 +1,1 @@
+//! The chat client: an asynchronous API, and the command line on top of it.

@@ -1,0 +1,1 @@
+//! Chat, files and audio over any transport: the table of transports, and the programs.

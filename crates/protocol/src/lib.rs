@@ -1,0 +1,1 @@
+//! The messages that peers and servers exchange: types, limits, codec and error codes.

@@ -1,0 +1,1 @@
+//! The chat server: registries, conversations, mailboxes and relay.

@@ -1,0 +1,1 @@
+//! A transport inside one process: the smallest complete example of the seam.

@@ -1,0 +1,1 @@
+//! The QUIC transport: a thin adapter over quinn.

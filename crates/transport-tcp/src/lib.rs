@@ -1,0 +1,1 @@
+//! The TCP transport: our stream machine over TLS 1.3.

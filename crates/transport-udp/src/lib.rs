@@ -1,0 +1,1 @@
+//! The UDP transport: our own reliability over datagrams.

@@ -1,0 +1,45 @@
+//! A bound local end.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use portolan_identity::Expect;
+
+use crate::{AcceptError, CloseCode, ConnectError, Connection};
+
+/// A bound local end: it connects to remote ends and accepts from them.
+///
+/// Handshakes run side by side: a slow or hostile one holds up no other. Dropping the last handle
+/// closes the endpoint and its connections without waiting.
+#[async_trait]
+pub trait Endpoint: fmt::Debug + Send + Sync {
+    /// Connects and authenticates: returns once the remote has proved the key that `expect` asks
+    /// for.
+    ///
+    /// The remote may still turn us away, for which it closes the connection with a reason: treat
+    /// a connection as up when the first answer has come. Cancel safe: a dropped call abandons
+    /// the attempt.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says which of address, time, key or protocol stood in the way.
+    async fn connect(
+        &self,
+        remote: SocketAddr,
+        expect: Expect,
+    ) -> Result<Arc<dyn Connection>, ConnectError>;
+
+    /// Waits for the next remote that has connected and proved its key.
+    ///
+    /// Cancel safe. Several tasks may wait; each connection goes to one.
+    ///
+    /// # Errors
+    /// [`AcceptError::Closed`] once the endpoint is closed. Failed handshakes are not errors here.
+    async fn accept(&self) -> Result<Arc<dyn Connection>, AcceptError>;
+
+    /// The address that is bound, with the real port.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// Closes every connection with `code` and `reason`, stops listening, and waits until the
+    /// farewells are sent (bounded by the time a peer needs to answer). The port is free afterwards.
+    async fn close(&self, code: CloseCode, reason: &str);
+}
