@@ -1,0 +1,172 @@
+//! Names of users.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::Limits;
+
+/// Names that would be mistaken for an order or for the server itself.
+const RESERVED: &[&str] = &["all", "others", "server", "admin", "everyone", "nobody"];
+
+/// A user's name that keeps the rules: 1 to 32 letters, digits, `-`, `_` and `.`, a letter or
+/// digit first, none of the reserved words.
+///
+/// Kept as typed; [`Name::key`] is what two names are compared by.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// Checks the rules.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule is broken and how to mend it.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        // Counted up to the bound only: a name may be as long as a frame.
+        let limit = Limits::V1.name as usize;
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.chars().take(limit + 1).count() > limit {
+            return Err(NameError::TooLong);
+        }
+        if let Some(wrong) = text.chars().find(|c| !c.is_alphanumeric() && !"-_.".contains(*c)) {
+            return Err(NameError::Character(wrong));
+        }
+        if !text.starts_with(char::is_alphanumeric) {
+            return Err(NameError::First);
+        }
+        let name = Self(text.to_owned());
+        if RESERVED.contains(&name.key().as_str()) {
+            return Err(NameError::Reserved(text.to_owned()));
+        }
+        Ok(name)
+    }
+
+    /// The name as it was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What names are compared by: case does not distinguish two people.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+/// Why a text cannot be a name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// Nothing at all.
+    #[error("a name cannot be empty; use 1 to 32 letters, digits, '-', '_' or '.'")]
+    Empty,
+    /// More than 32 characters.
+    #[error("a name has at most 32 characters; choose a shorter one")]
+    TooLong,
+    /// A character that names cannot have.
+    #[error("a name cannot have {0:?}; use letters, digits, '-', '_' or '.'")]
+    Character(char),
+    /// It starts with punctuation.
+    #[error("a name starts with a letter or a digit")]
+    First,
+    /// A word with a meaning of its own.
+    #[error("{0:?} is reserved; choose another name")]
+    Reserved(String),
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Name {}
+
+impl std::hash::Hash for Name {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(&text)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+impl std::str::FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, NameError};
+
+    #[test]
+    fn ordinary_names_are_taken_in_any_script() {
+        for text in ["alice", "Bob-2", "a", "Łucja", "李雷", "x_y.z", &"n".repeat(32)] {
+            assert_eq!(Name::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn case_does_not_make_another_person() {
+        assert_eq!(Name::new("Alice").unwrap(), Name::new("aLICE").unwrap());
+    }
+
+    #[test]
+    fn every_broken_rule_is_named() {
+        let rows: [(&str, NameError); 7] = [
+            ("", NameError::Empty),
+            (&"n".repeat(33), NameError::TooLong),
+            (&"n".repeat(10_000), NameError::TooLong),
+            ("a b", NameError::Character(' ')),
+            ("a\u{7}", NameError::Character('\u{7}')),
+            ("-a", NameError::First),
+            ("ALL", NameError::Reserved("ALL".into())),
+        ];
+        for (text, error) in rows {
+            assert_eq!(Name::new(text).unwrap_err(), error);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the server answers.
+
+use portolan_peer_id::PeerId;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Limits, MessageId, Name, Timestamp, UserInfo, command::Empty, event::Delivery, table::table,
+};
+
+table! {
+    /// The answer to a [`Command`](crate::Command) that was granted.
+    pub enum Reply {
+        /// To `hello`.
+        Welcome(Welcome) = "welcome",
+        /// To `login`.
+        LoggedIn(LoggedIn) = "logged_in",
+        /// To what needs no more than a yes.
+        Done(Empty) = "done",
+        /// To `heartbeat`.
+        Heartbeat(HeartbeatReply) = "heartbeat",
+        /// To `list`.
+        Users(Users) = "users",
+        /// To `lookup`.
+        User(UserInfo) = "user",
+        /// To `converse`.
+        Requested(Requested) = "requested",
+        /// To `send`.
+        Sent(Sent) = "sent",
+        /// To `echo`.
+        Echo(EchoReply) = "echo",
+        /// To `mailbox`.
+        Messages(Messages) = "messages",
+        /// To `list_groups`.
+        Groups(Groups) = "groups",
+        /// To `server_info`.
+        ServerInfo(ServerInfo) = "server_info",
+    }
+}
+
+/// Version and features that both sides have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version both will speak.
+    pub version: u16,
+    /// Features that both have.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Program and version of the server.
+    #[serde(default)]
+    pub software: String,
+    /// The server's bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Silence after which the server gives a client up, in milliseconds.
+    #[serde(default)]
+    pub heartbeat_ms: u32,
+    /// The client's address as the server sees it.
+    #[serde(default)]
+    pub seen_as: String,
+}
+
+/// The name is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedIn {
+    /// As the directory has it.
+    pub name: Name,
+    /// The registry that keeps us.
+    pub transport: String,
+    /// Messages that wait; they follow as events.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Whether this session has the admin right.
+    #[serde(default)]
+    pub admin: bool,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// The asker's number.
+    pub nonce: u64,
+    /// The server's clock.
+    pub at: Timestamp,
+}
+
+/// A page of users in order of name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// At most `Limits::page`.
+    pub users: Vec<UserInfo>,
+    /// Whether more follow: ask again with `after` the last of these.
+    pub more: bool,
+}
+
+/// The request is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested {
+    /// It lapses after so many milliseconds.
+    pub expires_ms: u32,
+}
+
+/// The message is safe with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Its id.
+    pub id: MessageId,
+    /// When the server took it.
+    pub at: Timestamp,
+    /// Recipients who are there.
+    pub online: u32,
+    /// Recipients for whom it waits.
+    pub waiting: u32,
+}
+
+/// The text of an `echo`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EchoReply {
+    /// As it came.
+    pub text: String,
+}
+
+/// A page of what waits, in order of id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    /// At most `Limits::page`.
+    pub messages: Vec<Delivery>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// The groups that we are in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Groups {
+    /// Each with its members.
+    pub groups: Vec<GroupInfo>,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupInfo {
+    /// Its name.
+    pub group: String,
+    /// Who is in it.
+    pub members: Vec<Name>,
+}
+
+/// What the server is and how it fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// Its key.
+    pub id: PeerId,
+    /// Program and version.
+    pub software: String,
+    /// Running since.
+    pub since: Timestamp,
+    /// One entry a transport, in the order of its table.
+    pub registries: Vec<RegistryInfo>,
+    /// Conversations under way.
+    pub conversations: u64,
+    /// Messages that wait for someone.
+    pub waiting: u64,
+    /// Relay streams under way.
+    pub relays: u64,
+}
+
+/// The clients of one transport.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryInfo {
+    /// `tcp`, `udp`, `quic`, …
+    pub transport: String,
+    /// Where it listens.
+    pub address: String,
+    /// Users logged in, in order of name; at most `Limits::page`.
+    pub users: Vec<Name>,
+    /// How many are logged in.
+    pub online: u64,
+    /// Logins since the start.
+    pub logins: u64,
+    /// Sessions that ended without a word.
+    pub vanished: u64,
+    /// Connections that never logged in or were refused.
+    pub refused: u64,
+}

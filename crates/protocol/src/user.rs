@@ -1,0 +1,50 @@
+//! What others may know of a user.
+
+use portolan_peer_id::PeerId;
+use serde::{Deserialize, Serialize};
+
+use crate::{Name, Timestamp};
+
+/// A user as the directory shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserInfo {
+    /// The name as the owner typed it.
+    pub name: Name,
+    /// The key that owns the name.
+    pub id: PeerId,
+    /// The transport of the session (`tcp`, `udp`, `quic`, …), and so the registry it is kept in.
+    pub transport: String,
+    /// In a conversation or free.
+    pub state: Availability,
+    /// In this state since.
+    pub since: Timestamp,
+    /// Logged in since.
+    pub online_since: Timestamp,
+    /// With whom, when busy and both agree that it may be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<Name>,
+}
+
+/// Whether a user can be asked for a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// Can be asked.
+    Free,
+    /// In a conversation.
+    Busy,
+}
+
+/// To whom a message goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    /// One user.
+    User(Name),
+    /// The members of a group.
+    Group(String),
+    /// Everyone who is logged in, the sender included.
+    All,
+    /// Everyone who is logged in but the sender.
+    Others,
+}
