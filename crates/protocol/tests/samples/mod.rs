@@ -1,0 +1,194 @@
+//! One message of every kind.
+
+use portolan_protocol::*;
+
+/// A name that keeps the rules.
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn id() -> PeerId {
+    PeerId::from_bytes(std::array::from_fn(|i| u8::try_from(i).unwrap()))
+}
+
+fn user() -> UserInfo {
+    UserInfo {
+        name: name("Alice"),
+        id: id(),
+        transport: "udp".into(),
+        state: Availability::Busy,
+        since: Timestamp(1_700_000_000_123),
+        online_since: Timestamp(1_700_000_000_000),
+        with: Some(name("bob")),
+    }
+}
+
+fn delivery() -> Delivery {
+    Delivery {
+        id: MessageId(42),
+        from: name("Alice"),
+        to: Recipient::User(name("bob")),
+        text: "ahoy ⚓".into(),
+        at: Timestamp(1_700_000_000_123),
+    }
+}
+
+fn hello() -> Hello {
+    Hello { versions: vec![1], features: vec!["relay".into()], software: "portolan 0.1.0".into() }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        version: 1,
+        features: vec![],
+        software: "portolan 0.1.0".into(),
+        limits: Limits::V1,
+        heartbeat_ms: 20_000,
+        seen_as: "127.0.0.1:4000".into(),
+    }
+}
+
+fn candidate() -> Candidate {
+    Candidate {
+        transport: "udp".into(),
+        address: "192.0.2.1:7275".into(),
+        found: CandidateKind::Reflexive,
+        priority: 100,
+    }
+}
+
+/// Every command.
+pub(crate) fn commands() -> Vec<Command> {
+    let bob = || name("bob");
+    vec![
+        hello().into(),
+        Login { name: "Alice".into(), password: Some(Password("secret".into())) }.into(),
+        Logout {}.into(),
+        Heartbeat { nonce: 7 }.into(),
+        List { transport: Some("udp".into()), after: Some(bob()), limit: Some(10) }.into(),
+        Lookup { name: bob() }.into(),
+        Converse { with: bob() }.into(),
+        Accept { with: bob() }.into(),
+        Deny { with: bob(), reason: Some("later".into()) }.into(),
+        End { with: bob() }.into(),
+        Send { to: Recipient::Group("crew".into()), text: "ahoy".into(), reference: Some(3) }
+            .into(),
+        Echo { text: "ahoy".into() }.into(),
+        Receipts { ids: vec![MessageId(1), MessageId(2)], state: ReceiptState::Seen }.into(),
+        Mailbox { after: Some(MessageId(9)), limit: None }.into(),
+        ClearMailbox {}.into(),
+        CreateGroup { group: "crew".into() }.into(),
+        AddToGroup { group: "crew".into(), user: bob() }.into(),
+        LeaveGroup { group: "crew".into() }.into(),
+        ListGroups {}.into(),
+        Candidates { to: bob(), candidates: vec![candidate()] }.into(),
+        AskServerInfo {}.into(),
+        Shutdown { reason: "upgrade".into() }.into(),
+        Kick { name: bob(), reason: "noise".into() }.into(),
+        Ban { id: id(), reason: "noise".into(), until: Some(Timestamp(1_800_000_000_000)) }.into(),
+        Announce { text: "tea".into() }.into(),
+    ]
+}
+
+/// Every reply.
+pub(crate) fn replies() -> Vec<Reply> {
+    vec![
+        welcome().into(),
+        LoggedIn { name: name("Alice"), transport: "tcp".into(), waiting: 2, admin: false }.into(),
+        Empty {}.into(),
+        HeartbeatReply { nonce: 7, at: Timestamp(1_700_000_000_123) }.into(),
+        Users { users: vec![user()], more: true }.into(),
+        user().into(),
+        Requested { expires_ms: 30_000 }.into(),
+        Sent { id: MessageId(42), at: Timestamp(1_700_000_000_123), online: 1, waiting: 0 }.into(),
+        EchoReply { text: "ahoy".into() }.into(),
+        Messages { messages: vec![delivery()], more: false }.into(),
+        Groups { groups: vec![GroupInfo { group: "crew".into(), members: vec![name("bob")] }] }
+            .into(),
+        server_info().into(),
+    ]
+}
+
+fn server_info() -> ServerInfo {
+    ServerInfo {
+        id: id(),
+        software: "portolan 0.1.0".into(),
+        since: Timestamp(1_700_000_000_000),
+        registries: vec![RegistryInfo {
+            transport: "quic".into(),
+            address: "127.0.0.1:7275".into(),
+            users: vec![name("carol")],
+            online: 1,
+            logins: 3,
+            vanished: 1,
+            refused: 2,
+        }],
+        conversations: 1,
+        waiting: 4,
+        relays: 2,
+    }
+}
+
+/// Every event.
+pub(crate) fn events() -> Vec<Event> {
+    vec![
+        delivery().into(),
+        Receipt { id: MessageId(42), state: ReceiptState::Delivered, by: name("bob") }.into(),
+        Conversation {
+            with: name("bob"),
+            state: ConversationState::TimedOut,
+            reason: Some("no answer".into()),
+        }
+        .into(),
+        Presence { user: user(), change: PresenceChange::Vanished }.into(),
+        PeerCandidates { from: name("bob"), candidates: vec![candidate()] }.into(),
+        Announcement { text: "tea".into(), at: Timestamp(1_700_000_000_123) }.into(),
+        Closing {
+            why: ClosingReason::Shutdown,
+            text: "upgrade".into(),
+            reconnect_after_ms: Some(5_000),
+        }
+        .into(),
+    ]
+}
+
+/// Every opening.
+pub(crate) fn openings() -> Vec<Opening> {
+    vec![
+        Empty {}.into(),
+        Relay { to: name("bob") }.into(),
+        Relayed { from: name("Alice"), id: id() }.into(),
+    ]
+}
+
+/// The answers to openings.
+pub(crate) fn opened() -> Vec<Opened> {
+    vec![Ready { id: Some(id()) }.into()]
+}
+
+/// Every request between peers.
+pub(crate) fn peer_commands() -> Vec<PeerCommand> {
+    vec![
+        hello().into(),
+        Files { after: Some("a/b.txt".into()), limit: Some(10) }.into(),
+        Get { path: "a/b.txt".into() }.into(),
+        Offer { name: "b.txt".into(), size: 5, modified: Some(Timestamp(1)) }.into(),
+    ]
+}
+
+/// Every answer between peers.
+pub(crate) fn peer_replies() -> Vec<PeerReply> {
+    let file = FileInfo { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) };
+    vec![
+        welcome().into(),
+        FileList { files: vec![file], more: false }.into(),
+        Content { size: 5, modified: None }.into(),
+        Accepted {}.into(),
+        Verified { hash: Hash([0xab; 32]) }.into(),
+    ]
+}
+
+/// What stands after a file.
+pub(crate) fn peer_events() -> Vec<PeerEvent> {
+    vec![FileEnd { hash: Hash([0xab; 32]) }.into()]
+}
