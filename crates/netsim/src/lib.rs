@@ -1,1 +1,77 @@
 //! The network model: links, loss, delay and faults in virtual time, from one seed.
+//!
+//! ```text
+//!   a simulation (virtual time)      a driver (real packets)        who asks and who waits
+//!                  \                    /
+//!              send(now, …)   poll_timeout()   poll_delivery(now)
+//!                            │
+//!                         Network      addresses, timeline, packets under way
+//!                            │
+//!              Lane (one a direction)  the state of a Link: queue, up or down, counters
+//!                            │
+//!               Flow (one a pair of addresses)  chance: one block of ChaCha a packet
+//! ```
+//!
+//! The caller owns time: it passes `now`, and sleeps (or jumps) until [`Network::poll_timeout`].
+//! A packet's fate is decided when it enters; afterwards it only waits for its time. What is under
+//! way when a link goes down still arrives.
+//!
+//! Nothing here opens a socket, reads a clock or asks the system for randomness. It is not a model
+//! of hosts: no checksums (corrupted packets are delivered), no fragments, no ICMP.
+//!
+//! # Invariants
+//! - Same seed and same packets: same fates, bit by bit
+//!   (`the_same_seed_replays_every_delivery_bit_by_bit`).
+//! - Chance is per flow: packets of one flow never change what chance does to another
+//!   (`another_flow_does_not_change_the_fate_of_this_one`). Queues are shared, as in life.
+//! - A packet uses the same number of random draws whatever happens to it, so changing one
+//!   parameter does not reshuffle the others (`turning_on_duplication_does_not_change_what_is_lost`).
+//! - Every packet that entered is delivered, under way or counted as dropped with its reason
+//!   (`every_packet_is_accounted_for`).
+//!
+//! # Memory
+//! A network holds the packets under way and a small state per pair of addresses that ever spoke;
+//! both are decided by the caller, who is a test or a laboratory, never a remote.
+//!
+//! # Where the rest will stand
+//! A packet's way is decided in one place, `Network::send`: today it is one link between two
+//! hosts. Routers, address translators and firewalls come between the address rewriting and the
+//! link there; another queue discipline is another arm in `Lane`; a topology file fills the same
+//! [`Link`] and [`Change`] values that tests write by hand.
+//!
+//! # Example
+//! ```
+//! use std::{net::SocketAddr, time::{Duration, Instant}};
+//! use portolan_netsim::{Link, Loss, Network, Where};
+//!
+//! # fn simulate(start: Instant) {
+//! let (alice, bob): (SocketAddr, SocketAddr) =
+//!     (([10, 0, 0, 1], 1000).into(), ([10, 0, 0, 2], 2000).into());
+//! let mut network = Network::new(7);
+//! network.set_link(Where::Everywhere, Link {
+//!     delay: Duration::from_millis(25),
+//!     loss: Loss::Random(0.01),
+//!     ..Link::default()
+//! });
+//! network.send(start, alice, bob, b"hello", None);
+//! while let Some(at) = network.poll_timeout() {
+//!     while let Some(delivery) = network.poll_delivery(at) {
+//!         println!("{} bytes for {} at {at:?}", delivery.bytes.len(), delivery.to);
+//!     }
+//! }
+//! # }
+//! ```
+
+mod flow;
+mod lane;
+mod link;
+mod network;
+mod packet;
+mod stats;
+mod timeline;
+
+pub use link::{Link, Loss, Rate, Reorder};
+pub use network::Network;
+pub use packet::{Delivery, Ecn};
+pub use stats::LinkStats;
+pub use timeline::{Change, Where};
