@@ -1,5 +1,7 @@
 //! The two files: what they keep, and what they refuse.
 
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::{error::Error, fs, path::PathBuf, thread};
 
 use portolan_identity::{

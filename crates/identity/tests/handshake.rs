@@ -1,5 +1,7 @@
 //! What the handshake proves, over an in-memory byte stream and in QUIC's form.
 
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::{sync::Arc, time::Duration};
 
 use data_encoding::BASE64;
