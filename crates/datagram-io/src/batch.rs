@@ -1,0 +1,89 @@
+//! Receive buffers that are used again and again.
+
+use std::{
+    fmt,
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr},
+    task::{Poll, ready},
+};
+
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta};
+
+/// Bytes of one buffer: the longest datagram, and the longest train that GRO makes.
+const BUFFER_SIZE: usize = 1 << 16;
+
+/// Room for as many trains as one system call delivers (2 MiB, of which only what was used once
+/// takes memory).
+pub struct Batch {
+    storage: Vec<u8>,
+    metas: [RecvMeta; BATCH_SIZE],
+    // Which buffer holds the train of a meta: sorting may have swapped them.
+    places: [usize; BATCH_SIZE],
+    count: usize,
+}
+
+/// One received datagram.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// Who sent it, in canonical form.
+    pub from: SocketAddr,
+    /// Which of our addresses it was sent to, where the system tells.
+    pub local_ip: Option<IpAddr>,
+    /// Congestion marks of the network.
+    pub ecn: Option<EcnCodepoint>,
+    /// What it says; may be decrypted in place.
+    pub bytes: &'a mut [u8],
+}
+
+impl Batch {
+    /// Empty buffers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            storage: vec![0; BUFFER_SIZE * BATCH_SIZE],
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            places: [0; BATCH_SIZE],
+            count: 0,
+        }
+    }
+
+    /// Hands each datagram to `each`, in the order of arrival.
+    pub fn for_each(&mut self, mut each: impl FnMut(Received<'_>)) {
+        for index in 0..self.count {
+            let (meta, place) = (self.metas[index], self.places[index]);
+            let train = &mut self.storage[place * BUFFER_SIZE..][..meta.len];
+            for bytes in train.chunks_mut(meta.stride.max(1)) {
+                each(Received { from: meta.addr, local_ip: meta.dst_ip, ecn: meta.ecn, bytes });
+            }
+        }
+    }
+
+    pub(crate) fn fill(
+        &mut self,
+        recv: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<()>> {
+        self.count = 0;
+        let start = self.storage.as_ptr().addr();
+        let mut chunks = self.storage.chunks_mut(BUFFER_SIZE).map(IoSliceMut::new);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| chunks.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let count = ready!(recv(&mut buffers, &mut self.metas))?;
+        for (place, buffer) in self.places.iter_mut().zip(&buffers) {
+            *place = (buffer.as_ptr().addr() - start) / BUFFER_SIZE;
+        }
+        self.count = count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("trains", &self.count).finish_non_exhaustive()
+    }
+}
