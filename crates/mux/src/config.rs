@@ -1,0 +1,99 @@
+//! Which end a machine is, its bounds, and the classes of urgency.
+
+use crate::pages::PAGE;
+
+/// Which end of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The end that connected.
+    Client,
+    /// The end that accepted.
+    Server,
+}
+
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// Which of several waiting streams is sent first; strict between classes, taking turns inside one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// Session control: little, and everything waits for it.
+    Control,
+    /// Media with a clock; datagrams go before streams of this class.
+    Live,
+    /// What a person waits for.
+    #[default]
+    Interactive,
+    /// Files.
+    Bulk,
+}
+
+impl Priority {
+    /// Every class, most urgent first.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Live, Self::Interactive, Self::Bulk];
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Bounds of one [`Mux`](crate::Mux).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Streams that the remote may have open at once.
+    pub streams: u32,
+    /// Unread bytes that one stream may hold before its writer is stopped.
+    pub stream_window: u32,
+    /// Unread bytes that all streams together may hold.
+    pub connection_window: u32,
+    /// Bytes taken from the application for one stream and not yet acknowledged.
+    pub send_buffer: u32,
+    /// Bytes of datagrams waiting to be sent (or repaired), and waiting to be received.
+    pub datagram_queue: u32,
+    /// Longest datagram in bytes that is accepted from the remote.
+    pub datagram_max: u32,
+    /// Longest piece of a stream in one frame, in bytes; at most [`frame::PAYLOAD_MAX`](crate::frame::PAYLOAD_MAX).
+    pub stream_frame_max: u32,
+}
+
+impl Config {
+    /// Gaps in what has arrived that are remembered: one for every 512 bytes of the connection's
+    /// window, four times as many as full packets can make.
+    #[must_use]
+    pub const fn gaps_max(&self) -> usize {
+        self.connection_window as usize / 512 + 64
+    }
+
+    /// Upper bound in bytes of what the remote can make this side hold: unread data, two partly
+    /// used pages and the bookkeeping of each stream, gaps, and datagrams.
+    #[must_use]
+    pub const fn memory_max(&self) -> usize {
+        self.connection_window as usize
+            + self.streams as usize * (2 * PAGE + 2048)
+            + self.gaps_max() * 32
+            + self.datagram_queue as usize
+            + 8192
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            streams: 256,
+            stream_window: 1 << 20,
+            connection_window: 4 << 20,
+            send_buffer: 1 << 20,
+            datagram_queue: 256 << 10,
+            datagram_max: 16 << 10,
+            stream_frame_max: 16 << 10,
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The machine: all streams and datagrams of one connection.
+
+mod receive;
+mod transmit;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+    mem::size_of,
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Config, DatagramTooLarge, Event, MuxStats, Params, Priority, ReadError, Side, StreamId,
+    VARINT_MAX, Violation, ViolationCode, WriteError,
+    datagrams::{DatagramReceiver, DatagramSender},
+    frame::PAYLOAD_MAX,
+    schedule::Schedule,
+    stream::Stream,
+};
+
+/// All streams and datagrams of one connection; see the crate's page.
+///
+/// The host calls one side at a time: after every call of the application side it asks
+/// [`Self::wants_to_send`], after every call of the wire side it also drains
+/// [`Self::poll_event`].
+#[derive(Debug)]
+pub struct Mux {
+    side: Side,
+    config: Config,
+    /// What the remote is ready to hold; nothing is sent before it is known.
+    remote: Option<Params>,
+    streams: HashMap<StreamId, Box<Stream>, BuildHasherDefault<IdHasher>>,
+    local: LocalStreams,
+    accepting: RemoteStreams,
+    send_credit: SendCredit,
+    recv_credit: RecvCredit,
+    schedule: Schedule,
+    datagrams_out: DatagramSender,
+    datagrams_in: DatagramReceiver,
+    /// Longest datagram that fits on the path, whatever the remote takes.
+    path_datagram_max: usize,
+    events: Events,
+    /// Gaps in all streams together.
+    gaps: usize,
+    stats: MuxStats,
+}
+
+/// Streams that this side opens.
+#[derive(Debug, Default)]
+struct LocalStreams {
+    opened: u64,
+    max: u64,
+    /// An open was refused: say when one can succeed.
+    opener_waits: bool,
+}
+
+/// Streams that the remote opens.
+#[derive(Debug)]
+struct RemoteStreams {
+    opened: u64,
+    closed: u64,
+    told: u64,
+    to_accept: VecDeque<StreamId>,
+    to_tell: bool,
+}
+
+/// What the remote lets us send on all streams together (RFC 9000 §4.1).
+#[derive(Debug, Default)]
+struct SendCredit {
+    sent: u64,
+    max: u64,
+}
+
+/// What we let the remote send on all streams together.
+#[derive(Debug)]
+struct RecvCredit {
+    received: u64,
+    consumed: u64,
+    told: u64,
+    to_tell: bool,
+}
+
+#[derive(Debug, Default)]
+struct Events {
+    queue: VecDeque<Event>,
+    stream_opened: bool,
+    streams_available: bool,
+    datagram_received: bool,
+}
+
+impl Mux {
+    /// A machine with no stream, which holds at most what `config` says.
+    #[must_use]
+    pub fn new(side: Side, config: Config) -> Self {
+        Self {
+            side,
+            config,
+            remote: None,
+            streams: HashMap::default(),
+            local: LocalStreams::default(),
+            accepting: RemoteStreams {
+                opened: 0,
+                closed: 0,
+                told: config.streams.into(),
+                to_accept: VecDeque::new(),
+                to_tell: false,
+            },
+            send_credit: SendCredit::default(),
+            recv_credit: RecvCredit {
+                received: 0,
+                consumed: 0,
+                told: config.connection_window.into(),
+                to_tell: false,
+            },
+            schedule: Schedule::default(),
+            datagrams_out: DatagramSender::new(config.datagram_queue),
+            datagrams_in: DatagramReceiver::new(config.datagram_queue),
+            path_datagram_max: PAYLOAD_MAX,
+            events: Events::default(),
+            gaps: 0,
+            stats: MuxStats::default(),
+        }
+    }
+
+    /// What this side is ready to hold, for the remote.
+    #[must_use]
+    pub fn params(&self) -> Params {
+        Params::of(&self.config)
+    }
+
+    /// Learns what the remote is ready to hold; nothing is sent before.
+    ///
+    /// # Errors
+    /// [`ViolationCode::TransportParameter`] when it makes no sense or came before.
+    pub fn on_params(&mut self, remote: Params) -> Result<(), Violation> {
+        const CODE: ViolationCode = ViolationCode::TransportParameter;
+        if self.remote.is_some() {
+            return Err(Violation::new(CODE, "parameters a second time"));
+        }
+        if remote.streams > StreamId::INDEX_MAX {
+            return Err(Violation::new(CODE, "more streams than can be numbered"));
+        }
+        self.remote = Some(remote);
+        self.local.max = self.local.max.max(remote.streams);
+        self.send_credit.max = self.send_credit.max.max(remote.connection_window);
+        for (&id, stream) in &mut self.streams {
+            stream.send.on_max_data(remote.stream_window);
+            self.schedule.ready(id, stream);
+        }
+        if self.local.opened < self.local.max {
+            self.events.push_streams_available();
+        }
+        Ok(())
+    }
+
+    /// Whether the remote's parameters are known.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Opens a stream; `None` while the remote's limit is reached, and
+    /// [`Event::StreamsAvailable`] follows.
+    ///
+    /// The remote learns of it from its first frame.
+    pub fn open(&mut self, priority: Priority) -> Option<StreamId> {
+        if self.local.opened >= self.local.max {
+            self.local.opener_waits = true;
+            return None;
+        }
+        let id = StreamId::new(self.side, self.local.opened);
+        self.local.opened += 1;
+        self.insert(id, priority);
+        Some(id)
+    }
+
+    /// The next stream that the remote opened, in its order.
+    pub fn accept(&mut self) -> Option<StreamId> {
+        self.accepting.to_accept.pop_front()
+    }
+
+    /// Takes some of `bytes`.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] when the buffer is full, else why nothing can be written any more.
+    pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, WriteError> {
+        let stream = self.streams.get_mut(&id).ok_or(WriteError::UnknownStream)?;
+        let written = stream.send.write(bytes, self.config.send_buffer)?;
+        self.stats.stream_bytes_queued += written as u64;
+        self.schedule.ready(id, stream);
+        Ok(written)
+    }
+
+    /// Reads what has arrived in order; 0 is the end, if `out` is not empty.
+    ///
+    /// # Errors
+    /// [`ReadError::Blocked`] when nothing has arrived, else why nothing will.
+    pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<usize, ReadError> {
+        let stream = self.streams.get_mut(&id).ok_or(ReadError::UnknownStream)?;
+        let result = stream.recv.read(out);
+        match result {
+            Ok(read) if read > 0 => {
+                if stream.recv.wants_to_send() {
+                    self.schedule.control(id, stream);
+                }
+                self.recv_credit.consume(read as u64, self.config.connection_window);
+            }
+            Err(ReadError::Blocked) => {}
+            Ok(_) | Err(ReadError::Reset(_) | ReadError::UnknownStream) => self.retire(id),
+        }
+        result
+    }
+
+    /// Marks the end; what was written before is still delivered.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the stream has ended before, on this side or by the remote's wish.
+    pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
+        let stream = self.streams.get_mut(&id).ok_or(WriteError::UnknownStream)?;
+        stream.send.finish()?;
+        self.schedule.ready(id, stream);
+        Ok(())
+    }
+
+    /// Abandons the sending half: what was not delivered may never be.
+    pub fn reset(&mut self, id: StreamId, code: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        self.stats.stream_bytes_queued -= stream.send.reset(code);
+        self.schedule.control(id, stream);
+        self.retire(id);
+    }
+
+    /// Wants no more of the receiving half; what was not read is thrown away.
+    pub fn stop(&mut self, id: StreamId, code: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let gaps = stream.recv.gaps();
+        let discarded = stream.recv.stop(code);
+        self.gaps -= gaps - stream.recv.gaps();
+        self.schedule.control(id, stream);
+        self.recv_credit.consume(discarded, self.config.connection_window);
+        self.retire(id);
+    }
+
+    /// Queues a datagram: sent once, or repaired until `expires` and never sent later.
+    ///
+    /// When the queue is full the oldest is dropped and counted.
+    ///
+    /// # Errors
+    /// [`DatagramTooLarge`] above [`Self::datagram_max`].
+    pub fn send_datagram(
+        &mut self,
+        now: Instant,
+        payload: Bytes,
+        expires: Option<Instant>,
+    ) -> Result<(), DatagramTooLarge> {
+        let max = self.datagram_max();
+        if payload.len() > max {
+            return Err(DatagramTooLarge { size: payload.len(), max });
+        }
+        if expires.is_some_and(|expires| expires <= now) {
+            self.stats.datagrams_expired += 1;
+            return Ok(());
+        }
+        self.datagrams_out.push(payload, expires, &mut self.stats);
+        Ok(())
+    }
+
+    /// The oldest datagram that has arrived and was not taken.
+    pub fn recv_datagram(&mut self) -> Option<Bytes> {
+        self.datagrams_in.pop()
+    }
+
+    /// The longest datagram in bytes that can be sent now.
+    #[must_use]
+    pub fn datagram_max(&self) -> usize {
+        let remote = self.remote.map_or(0, |params| params.datagram_max);
+        usize::try_from(remote).unwrap_or(usize::MAX).min(self.path_datagram_max)
+    }
+
+    /// Learns from the carrier how long a datagram may be to fit into an empty packet; longer ones
+    /// in the queue are dropped when their turn comes.
+    pub fn set_path_datagram_max(&mut self, max: usize) {
+        self.path_datagram_max = max.min(PAYLOAD_MAX);
+    }
+
+    /// What the application should look at next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.queue.pop_front()?;
+        match event {
+            Event::StreamOpened => self.events.stream_opened = false,
+            Event::StreamsAvailable => self.events.streams_available = false,
+            Event::DatagramReceived => self.events.datagram_received = false,
+            Event::Readable(_) | Event::Writable(_) => {}
+        }
+        Some(event)
+    }
+
+    /// Counters and queue lengths of this moment.
+    #[must_use]
+    pub fn stats(&self) -> MuxStats {
+        self.stats
+    }
+
+    /// Bytes held now, bookkeeping included: what the remote sent, and what it has yet to receive.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let sent: usize = self.streams.values().map(|stream| stream.send.memory()).sum();
+        sent + self.datagrams_out.memory() + self.memory_received()
+    }
+
+    /// Bytes held now because of what the remote sent; at most [`Config::memory_max`].
+    #[must_use]
+    pub fn memory_received(&self) -> usize {
+        let entry = size_of::<StreamId>() + size_of::<Box<Stream>>() + 1;
+        let received: usize = self.streams.values().map(|stream| stream.recv.memory()).sum();
+        received
+            + self.streams.len() * size_of::<Stream>()
+            + self.streams.capacity() * entry
+            + self.accepting.to_accept.capacity() * size_of::<StreamId>()
+            + self.schedule.memory()
+            + self.events.queue.capacity() * size_of::<Event>()
+            + self.datagrams_in.memory()
+    }
+
+    fn insert(&mut self, id: StreamId, priority: Priority) -> &mut Stream {
+        let max_data = self.remote.map_or(0, |params| params.stream_window);
+        let stream = Stream::new(priority, max_data, self.config.stream_window);
+        self.streams.entry(id).or_insert_with(|| Box::new(stream))
+    }
+
+    /// Forgets the stream if both directions are over; a stream of the remote frees a place.
+    fn retire(&mut self, id: StreamId) {
+        if !self.streams.get(&id).is_some_and(|stream| stream.is_over()) {
+            return;
+        }
+        self.streams.remove(&id);
+        if id.initiator() == self.side {
+            return;
+        }
+        self.accepting.closed += 1;
+        let limit = u64::from(self.config.streams);
+        // Half a limit in hand lets one frame speak for many streams.
+        self.accepting.to_tell |= self.accepting.told - self.accepting.opened <= limit / 2;
+    }
+}
+
+impl RecvCredit {
+    /// Bytes that make room for others; a new limit is told once half of the window is used up.
+    fn consume(&mut self, bytes: u64, window: u32) {
+        self.consumed += bytes;
+        self.to_tell |= self.told - self.consumed <= u64::from(window / 2);
+    }
+
+    fn limit(&self, window: u32) -> u64 {
+        (self.consumed + u64::from(window)).min(VARINT_MAX)
+    }
+}
+
+impl Events {
+    fn push_stream_opened(&mut self) {
+        if !std::mem::replace(&mut self.stream_opened, true) {
+            self.queue.push_back(Event::StreamOpened);
+        }
+    }
+
+    fn push_streams_available(&mut self) {
+        if !std::mem::replace(&mut self.streams_available, true) {
+            self.queue.push_back(Event::StreamsAvailable);
+        }
+    }
+
+    fn push_datagram_received(&mut self) {
+        if !std::mem::replace(&mut self.datagram_received, true) {
+            self.queue.push_back(Event::DatagramReceived);
+        }
+    }
+}
+
+/// Stream numbers are dense and bounded by limits: spreading the low bits is enough.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
