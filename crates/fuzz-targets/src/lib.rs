@@ -1,0 +1,63 @@
+//! What every decoder must survive: one function a target, for the fuzzer and for the replay of
+//! its corpus.
+//!
+//! ```text
+//!   fuzz/fuzz_targets/NAME.rs (cargo-fuzz)      tests/tests/corpus.rs (cargo test)
+//!                      \                        /
+//!                       TARGETS: name, run, seeds          this crate
+//!                                │
+//!                 peer-id, identity, protocol, mux, rudp
+//! ```
+//!
+//! Each function takes any bytes and must return. It also checks what a decoder promises beyond
+//! not panicking: a decoded value, encoded and decoded again, is the same value; what is refused
+//! takes no unbounded memory.
+//!
+//! The committed corpora lie in `fuzz/corpus/NAME`. To begin one anew, or for a new target:
+//! `cargo run -p portolan-fuzz-targets --example seed_corpus`, which writes valid encodings, cuts
+//! and mutations of them; then `cargo +nightly fuzz run NAME` adds what it finds.
+//!
+//! A new decoder is one function, one line in [`TARGETS`] and one file in `fuzz/fuzz_targets`;
+//! `tests/tests/corpus.rs` fails when one of them is missing.
+
+mod frames;
+mod keys;
+mod messages;
+pub mod mutation;
+
+/// One decoder under test.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name: of the corpus's folder and of the fuzzer's program.
+    pub name: &'static str,
+    /// Decodes the bytes and asserts what must hold.
+    ///
+    /// # Panics
+    /// When the decoder breaks a promise.
+    pub run: fn(&[u8]),
+    /// Valid inputs to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every decoder that reads what others wrote.
+pub const TARGETS: &[Target] = &[
+    Target { name: "peer_id", run: keys::peer_id, seeds: keys::peer_id_seeds },
+    Target { name: "known_hosts", run: keys::known_hosts, seeds: keys::known_hosts_seeds },
+    Target { name: "key_file", run: keys::key_file, seeds: keys::key_file_seeds },
+    Target { name: "protocol_frames", run: messages::frames, seeds: messages::frames_seeds },
+    Target { name: "protocol_control", run: messages::control, seeds: messages::control_seeds },
+    Target { name: "protocol_opening", run: messages::opening, seeds: messages::opening_seeds },
+    Target { name: "protocol_peer", run: messages::peer, seeds: messages::peer_seeds },
+    Target { name: "mux_frames", run: frames::frames, seeds: frames::frames_seeds },
+    Target { name: "mux_params", run: frames::params, seeds: frames::params_seeds },
+    Target { name: "mux_machine", run: frames::machine, seeds: frames::machine_seeds },
+];
+
+/// Runs the target of this name.
+///
+/// # Panics
+/// When there is none, or the decoder breaks a promise.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    (target.expect("a target of this name").run)(bytes);
+}
