@@ -1,2 +1,102 @@
-//! One entry point for every task.
-fn main() {}
+//! One entry point for every task: `cargo xtask ci | sim | bench | fuzz | golden`.
+//!
+//! CI calls the same commands as people do.
+
+use std::{
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+/// A task: its name, what it is for, and what it does with the words behind its name.
+type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), Failed>);
+
+const TASKS: &[Task] = &[
+    ("ci", "everything that must hold before a change lands", ci),
+    ("sim", "long simulation of our UDP: `sim 0..10000` (seeds)", sim),
+    ("bench", "every transport against the bare ones: arguments go to the benchmark", bench),
+    ("fuzz", "each fuzz target for a while: `fuzz 60` (seconds); needs cargo-fuzz", fuzz),
+    ("golden", "rewrites the golden vectors of the messages after a deliberate change", golden),
+];
+
+/// A command that did not succeed.
+struct Failed(String);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let task = words.first().and_then(|name| TASKS.iter().find(|(task, _, _)| task == name));
+    let Some((name, _, run)) = task else {
+        eprintln!("usage: cargo xtask TASK\n");
+        for (name, purpose, _) in TASKS {
+            eprintln!("  {name:8} {purpose}");
+        }
+        return ExitCode::from(2);
+    };
+    match run(&words[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(command)) => {
+            eprintln!("xtask {name}: this failed: {command}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci(_: &[String]) -> Result<(), Failed> {
+    step("fmt", &mut cargo("fmt --all -- --check"))?;
+    step("clippy", &mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
+    step("docs", cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    if installed("deny") {
+        step("deny", &mut cargo("deny --offline check bans licenses sources"))?;
+    }
+    step("demo", &mut cargo("run --release --bin peer -- demo"))?;
+    // Last, so that the run closes with the test runner's own summary.
+    step("test", &mut cargo("test --workspace"))
+}
+
+fn sim(words: &[String]) -> Result<(), Failed> {
+    let seeds = words.first().map_or("0..10000", String::as_str);
+    let mut test = cargo("test --release -p portolan-rudp --test simulation -- --nocapture");
+    step("simulation", test.env("SEEDS", seeds))
+}
+
+fn bench(words: &[String]) -> Result<(), Failed> {
+    step("bench", cargo("bench -p portolan-benches --bench transports --").args(words))
+}
+
+fn golden(_: &[String]) -> Result<(), Failed> {
+    let mut test = cargo("test -p portolan-protocol --test golden");
+    step("golden vectors", test.env("UPDATE_GOLDEN", "1"))
+}
+
+fn fuzz(words: &[String]) -> Result<(), Failed> {
+    let seconds = words.first().and_then(|word| word.parse().ok()).unwrap_or(60);
+    let seconds = Duration::from_secs(seconds).as_secs();
+    let output = cargo("+nightly fuzz list").output().map_err(|e| Failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(Failed("cargo +nightly fuzz list (cargo install cargo-fuzz)".into()));
+    }
+    for target in String::from_utf8_lossy(&output.stdout).lines() {
+        let limit = format!("-max_total_time={seconds}");
+        step(target, cargo("+nightly fuzz run").args([target, "--", &limit]))?;
+    }
+    Ok(())
+}
+
+fn cargo(words: &str) -> Command {
+    // The rustup proxy, so that `+nightly` is understood.
+    let mut command = Command::new("cargo");
+    command.args(words.split(' '));
+    command
+}
+
+fn installed(subcommand: &str) -> bool {
+    let output = cargo(&format!("{subcommand} --version")).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+fn step(name: &str, command: &mut Command) -> Result<(), Failed> {
+    eprintln!("=== {name}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) | Err(_) => Err(Failed(format!("{name}: {command:?}"))),
+    }
+}
