@@ -13,7 +13,7 @@ fn fuzz_folder() -> PathBuf {
 
 /// Names the input before it is tried, so that a failure says which it was.
 fn try_input(target: &str, name: &str, input: &[u8]) {
-    println!("{target}: {name}, {} bytes", input.len());
+    eprintln!("{target}: {name}, {} bytes", input.len());
     portolan_fuzz_targets::run(target, input);
 }
 
