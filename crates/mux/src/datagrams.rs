@@ -17,7 +17,7 @@ use crate::{
 const ENTRY: usize = 128;
 
 /// Numbers that the receiver remembers below the highest; the sender repairs no older ones.
-const REMEMBERED: u64 = 4096;
+const REMEMBERED: u64 = 64 * (WORDS as u64 - 1);
 
 #[derive(Debug)]
 struct Waiting {
@@ -209,14 +209,14 @@ impl DatagramReceiver {
 struct Seen {
     /// Index of the word that holds the highest number.
     last: u64,
-    words: [u64; WORDS as usize],
+    words: [u64; WORDS],
 }
 
-const WORDS: u64 = REMEMBERED / 64 + 1;
+const WORDS: usize = 65;
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { last: 0, words: [0; WORDS as usize] }
+        Self { last: 0, words: [0; WORDS] }
     }
 }
 
@@ -224,10 +224,10 @@ impl Seen {
     /// Answers whether `sequence` is new; what is too old to know counts as seen.
     fn insert(&mut self, sequence: u64) -> bool {
         let word = sequence / 64;
-        if word + WORDS <= self.last {
+        if word + WORDS as u64 <= self.last {
             return false;
         }
-        if word >= self.last + WORDS {
+        if word >= self.last + WORDS as u64 {
             self.words.fill(0);
         } else {
             for passed in self.last + 1..=word {
@@ -243,7 +243,7 @@ impl Seen {
 
     #[expect(clippy::cast_possible_truncation, reason = "below the number of words")]
     const fn slot(word: u64) -> usize {
-        (word % WORDS) as usize
+        (word % WORDS as u64) as usize
     }
 }
 

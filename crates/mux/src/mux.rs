@@ -199,8 +199,25 @@ impl Mux {
     /// # Errors
     /// [`ReadError::Blocked`] when nothing has arrived, else why nothing will.
     pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<usize, ReadError> {
+        let mut filled = 0;
+        self.read_with(id, out.len(), |slice| {
+            out[filled..filled + slice.len()].copy_from_slice(slice);
+            filled += slice.len();
+        })
+    }
+
+    /// As [`Self::read`], but hands out slices, at most `max` bytes together, instead of copying.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_with(
+        &mut self,
+        id: StreamId,
+        max: usize,
+        take: impl FnMut(&[u8]),
+    ) -> Result<usize, ReadError> {
         let stream = self.streams.get_mut(&id).ok_or(ReadError::UnknownStream)?;
-        let result = stream.recv.read(out);
+        let result = stream.recv.read(max, take);
         match result {
             Ok(read) if read > 0 => {
                 if stream.recv.wants_to_send() {

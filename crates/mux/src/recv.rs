@@ -117,8 +117,8 @@ impl RecvPart {
         Effect { received, discarded: self.discard() }
     }
 
-    /// Reads what has arrived in order.
-    pub(crate) fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+    /// Gives `take` what has arrived in order, at most `max` bytes, in up to a few slices.
+    pub(crate) fn read(&mut self, max: usize, take: impl FnMut(&[u8])) -> Result<usize, ReadError> {
         match self.state {
             State::Open => {}
             State::Reset(code) => {
@@ -128,11 +128,11 @@ impl RecvPart {
             State::Stopped(_) | State::Done => return Err(ReadError::UnknownStream),
         }
         let ready = usize::try_from(self.contiguous - self.read).unwrap_or(usize::MAX);
-        let len = ready.min(out.len());
+        let len = ready.min(max);
         if len == 0 {
-            return self.read_nothing(out.is_empty());
+            return self.read_nothing(max);
         }
-        self.pages.copy(self.read, &mut out[..len]);
+        self.pages.slices(self.read, len).for_each(take);
         self.read += len as u64;
         self.pages.release(self.read, self.highest);
         self.widen();
@@ -254,12 +254,12 @@ impl RecvPart {
         self.contiguous = if self.islands.is_empty() { end } else { self.islands.pop_reached(end) };
     }
 
-    fn read_nothing(&mut self, no_room: bool) -> Result<usize, ReadError> {
+    fn read_nothing(&mut self, max: usize) -> Result<usize, ReadError> {
         if self.final_size == Some(self.read) {
             self.state = State::Done;
             return Ok(0);
         }
-        if no_room && self.contiguous > self.read {
+        if max == 0 && self.contiguous > self.read {
             return Ok(0);
         }
         self.reader_waits = true;
