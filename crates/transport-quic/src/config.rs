@@ -1,0 +1,79 @@
+//! Our bounds and times in quinn's words.
+
+use std::sync::Arc;
+
+use portolan_identity::Alpn;
+use portolan_transport::{ConnectionConfig, Limits, Priority, Timing};
+use quinn::{
+    ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+};
+
+/// Bytes of datagrams that quinn may hold, where they cannot expire: two full packets.
+pub(crate) const ENGINE_DATAGRAMS: usize = 4096;
+
+/// A peer must be able to send us one datagram of any packet size that quinn uses.
+const RECEIVED_DATAGRAMS_MIN: usize = 4096;
+
+/// The endpoint's, the server's and the client's configuration of one identity.
+#[derive(Debug)]
+pub(crate) struct Configs {
+    pub(crate) endpoint: EndpointConfig,
+    pub(crate) server: ServerConfig,
+    pub(crate) client: ClientConfig,
+}
+
+impl Configs {
+    pub(crate) fn new(config: &ConnectionConfig) -> Self {
+        let transport = Arc::new(transport(&config.limits, &config.timing));
+        let identity = &config.identity;
+        let tls = QuicServerConfig::try_from(identity.server_config(Alpn::Quic));
+        let mut server = ServerConfig::with_crypto(Arc::new(tls.expect(INITIAL_SUITE)));
+        server
+            .transport_config(Arc::clone(&transport))
+            .max_incoming(config.limits.half_open.max(1) as usize);
+        let tls = QuicClientConfig::try_from(identity.client_config(Alpn::Quic));
+        let mut client = ClientConfig::new(Arc::new(tls.expect(INITIAL_SUITE)));
+        client.transport_config(transport);
+        let mut endpoint = EndpointConfig::default();
+        // The fixed bit tells QUIC from our own UDP on the shared port (RFC 9443).
+        endpoint.grease_quic_bit(false).supported_versions(vec![QUIC_V1]);
+        Self { endpoint, server, client }
+    }
+}
+
+/// RFC 9000 §15.
+const QUIC_V1: u32 = 1;
+
+/// RFC 9001 §5.2 protects Initial packets with this suite.
+const INITIAL_SUITE: &str = "the provider has TLS13_AES_128_GCM_SHA256";
+
+/// Packet sizes are left at quinn's own: 1,200 bytes at first, 1,452 when the path allows. Between
+/// 6,551 and 65,527 its trains of ten segments would exceed what the system takes at once.
+fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(limits.stream_window))
+        .receive_window(VarInt::from_u32(limits.connection_window))
+        // One bound for all streams: a single one is stopped by the remote's stream window.
+        .send_window(u64::from(limits.send_buffer.max(limits.connection_window)))
+        .max_idle_timeout(IdleTimeout::try_from(timing.idle).ok())
+        .keep_alive_interval(Some(timing.keep_alive))
+        .datagram_receive_buffer_size(Some(
+            RECEIVED_DATAGRAMS_MIN.max(limits.datagram_queue as usize),
+        ))
+        .datagram_send_buffer_size(ENGINE_DATAGRAMS);
+    transport
+}
+
+/// quinn sends higher numbers first; 0 is its default, and so that of accepted streams.
+pub(crate) fn quinn_priority(priority: Priority) -> i32 {
+    match priority {
+        Priority::Control => 2,
+        Priority::Live => 1,
+        Priority::Interactive => 0,
+        Priority::Bulk => -1,
+    }
+}
