@@ -15,6 +15,14 @@ pub(crate) const ENGINE_DATAGRAMS: usize = 4096;
 /// A peer must be able to send us one datagram of any packet size that quinn uses.
 const RECEIVED_DATAGRAMS_MIN: usize = 4096;
 
+/// First packets that may wait for the accepting task to decide. It decides at once, so that this
+/// bounds what one read of the socket brings; quinn ignores what is above it, and those clients
+/// would come back a second later.
+const UNDECIDED_MAX: usize = 1024;
+
+/// Bytes of packets that came early for such connections.
+const UNDECIDED_BYTES_MAX: u64 = 8 << 20;
+
 /// The endpoint's, the server's and the client's configuration of one identity.
 #[derive(Debug)]
 pub(crate) struct Configs {
@@ -31,7 +39,9 @@ impl Configs {
         let mut server = ServerConfig::with_crypto(Arc::new(tls.expect(INITIAL_SUITE)));
         server
             .transport_config(Arc::clone(&transport))
-            .max_incoming(config.limits.half_open.max(1) as usize);
+            .max_incoming(UNDECIDED_MAX.max(config.limits.half_open as usize))
+            .incoming_buffer_size(UNDECIDED_BYTES_MAX / 128)
+            .incoming_buffer_size_total(UNDECIDED_BYTES_MAX);
         let tls = QuicClientConfig::try_from(identity.client_config(Alpn::Quic));
         let mut client = ClientConfig::new(Arc::new(tls.expect(INITIAL_SUITE)));
         client.transport_config(transport);
