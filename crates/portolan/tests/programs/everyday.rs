@@ -1,0 +1,175 @@
+//! What people do every day.
+
+use serde_json::Value;
+
+use crate::harness::{Harbour, Program, run};
+
+/// Three people, each on another transport of one server.
+fn three(harbour: &Harbour) -> [(&'static str, Program); 3] {
+    [("alice", "tcp"), ("bob", "udp"), ("carol", "quic")]
+        .map(|(name, transport)| (name, harbour.peer(name, transport)))
+}
+
+#[test]
+fn users_on_three_transports_talk_and_each_stands_in_its_own_registry() {
+    let harbour = Harbour::open();
+    let mut people = three(&harbour);
+    for from in 0..3 {
+        for to in (0..3).filter(|to| *to != from) {
+            let text = format!("ahoy from {} to {}", people[from].0, people[to].0);
+            let line = format!("/msg {} {text}", people[to].0);
+            people[from].1.say(&line);
+            let message = people[to].1.wait_message(&text);
+            assert_eq!(message["from"], people[from].0);
+        }
+    }
+    let status = harbour.status();
+    let users = |transport: &str| {
+        let registries = status["registries"].as_array().unwrap();
+        let registry = registries.iter().find(|entry| entry["transport"] == transport).unwrap();
+        registry["users"].clone()
+    };
+    assert_eq!(users("tcp"), Value::from(vec!["alice"]));
+    assert_eq!(users("udp"), Value::from(vec!["bob"]));
+    assert_eq!(users("quic"), Value::from(vec!["carol"]));
+}
+
+#[test]
+fn files_go_between_any_two_transports_and_arrive_as_they_were() {
+    let harbour = Harbour::open();
+    let mut people = three(&harbour);
+    for from in 0..3 {
+        for to in (0..3).filter(|to| *to != from) {
+            let name = format!("{}-to-{}.bin", people[from].0, people[to].0);
+            let sent = harbour.file(&name, (1 << 20) + 17, (from * 3 + to) as u64 + 1);
+            let line = format!("/send {} {}", people[to].0, sent.display());
+            people[from].1.say(&line);
+            let done = people[from].1.wait_for("file done", |event| {
+                event["event"] == "file"
+                    && event["name"] == name.as_str()
+                    && event["phase"] == "done"
+            });
+            let arrived = harbour.downloads(people[to].0).join(&name);
+            assert_eq!(std::fs::read(&arrived).unwrap(), std::fs::read(&sent).unwrap());
+            assert_eq!(done["hash"].as_str().map(str::len), Some(64), "{done}");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_mebibytes_arrive_verified_over_each_transport() {
+    let harbour = Harbour::open();
+    let sent = harbour.file("large.bin", 100 << 20, 9);
+    for transport in ["tcp", "udp", "quic"] {
+        let (sender, receiver) = (format!("s-{transport}"), format!("r-{transport}"));
+        let mut alice = harbour.peer(&sender, transport);
+        let _bob = harbour.peer(&receiver, transport);
+        alice.say(&format!("/send {receiver} {}", sent.display()));
+        alice.wait_for("file done", |event| event["event"] == "file" && event["phase"] == "done");
+        let arrived = std::fs::read(harbour.downloads(&receiver).join("large.bin")).unwrap();
+        assert!(arrived == std::fs::read(&sent).unwrap(), "{transport}: the bytes differ");
+    }
+}
+
+#[test]
+fn a_conversation_is_asked_for_accepted_used_and_ended() {
+    let harbour = Harbour::open();
+    let [(_, mut alice), (_, mut bob), (_, mut carol)] = three(&harbour);
+    let state = |wanted: &'static str| {
+        move |event: &Value| event["event"] == "conversation" && event["state"] == wanted
+    };
+    alice.say("/chat bob");
+    bob.wait_for("a request", state("requested"));
+    bob.say("/accept alice");
+    alice.wait_for("acceptance", state("accepted"));
+    bob.wait_for("acceptance", state("accepted"));
+    alice.say("just a line of text");
+    bob.wait_message("just a line of text");
+
+    carol.say("/chat bob");
+    carol.wait_for("busy", state("busy"));
+
+    bob.say("/end");
+    alice.wait_for("the end", state("ended"));
+    alice.say("/chat carol");
+    carol.wait_for("a request", state("requested"));
+    carol.say("/deny alice");
+    alice.wait_for("denial", state("denied"));
+}
+
+#[test]
+fn broadcasts_reach_all_or_all_others() {
+    let harbour = Harbour::open();
+    let [(_, mut alice), (_, mut bob), (_, mut carol)] = three(&harbour);
+    alice.say("/all to everyone");
+    for person in [&mut alice, &mut bob, &mut carol] {
+        person.wait_message("to everyone");
+    }
+    bob.say("/others to the others");
+    bob.say("/all last words");
+    for person in [&mut alice, &mut carol] {
+        person.wait_message("to the others");
+        person.wait_message("last words");
+    }
+    let first = bob.wait_for("a message", |event| event["event"] == "message");
+    // Bob hears his own `/all`, and not what he said to the others.
+    let heard = if first["text"] == "to everyone" {
+        bob.wait_for("a message", |event| event["event"] == "message")
+    } else {
+        first
+    };
+    assert_eq!(heard["text"], "last words");
+}
+
+#[test]
+fn a_message_to_someone_away_waits_until_they_come() {
+    let harbour = Harbour::open();
+    harbour.peer("bob", "udp").finish();
+    let mut alice = harbour.peer("alice", "tcp");
+    alice.say("/msg bob for later");
+    alice.wait_for("stored", |event| event["event"] == "receipt" && event["state"] == "stored");
+    let mut bob = harbour.peer("bob", "quic");
+    bob.wait_message("for later");
+    alice.wait_for("delivered", |event| {
+        event["event"] == "receipt" && event["state"] == "delivered" && event["by"] == "bob"
+    });
+}
+
+#[test]
+fn shared_files_are_listed_and_fetched() {
+    let harbour = Harbour::open();
+    let shared = harbour.data("bob").join("shared");
+    std::fs::create_dir_all(shared.join("deep")).unwrap();
+    std::fs::write(shared.join("deep/note.txt"), "a note").unwrap();
+    std::fs::write(shared.join(".hidden"), "not for you").unwrap();
+    let mut alice = harbour.peer("alice", "quic");
+    let mut bob = harbour.peer("bob", "tcp");
+    bob.say(&format!("/share {}", shared.display()));
+    bob.wait_event("share");
+    alice.say("/files bob");
+    let files = alice.wait_event("files");
+    let paths: Vec<_> = files["files"].as_array().unwrap().iter().map(|f| &f["path"]).collect();
+    assert_eq!(paths, ["deep/note.txt"]);
+    alice.say("/get bob deep/note.txt");
+    alice.wait_for("file done", |event| event["event"] == "file" && event["phase"] == "done");
+    let arrived = std::fs::read_to_string(harbour.downloads("alice").join("note.txt")).unwrap();
+    assert_eq!(arrived, "a note");
+}
+
+#[test]
+fn the_demo_verifies_what_it_shows() {
+    for transport in ["udp", "all"] {
+        let (code, output, errors) = run("peer", &["demo", "--transport", transport]);
+        assert_eq!(code, Some(0), "{output}{errors}");
+        let rows = output.lines().filter(|line| line.contains("verified")).count();
+        assert_eq!(rows, if transport == "all" { 3 } else { 1 }, "{output}");
+    }
+}
+
+#[test]
+fn peers_leave_in_good_order_when_their_input_ends() {
+    let harbour = Harbour::open();
+    for transport in ["tcp", "udp", "quic"] {
+        assert_eq!(harbour.peer("alice", transport).finish().code(), Some(0), "{transport}");
+    }
+}

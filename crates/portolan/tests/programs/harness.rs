@@ -1,0 +1,223 @@
+//! Real programs, started and watched: one helper touches them.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough for a loaded machine; nothing is asserted about time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program under test: its events come as JSON lines, its input are slash commands.
+pub(crate) struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    label: String,
+}
+
+impl Program {
+    fn start(label: &str, mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PORTOLAN_")) {
+            command.env_remove(name);
+        }
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = sync_channel(10_000);
+        // Ends with the program: its output does.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new(), label: label.to_owned() }
+    }
+
+    /// Types a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Waits for the first event from now on that `wanted` likes.
+    pub(crate) fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    let event: Value = serde_json::from_str(&line)
+                        .unwrap_or_else(|e| panic!("{}: {line:?} is not JSON: {e}", self.label));
+                    if wanted(&event) {
+                        return event;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{}: no {what}; it said:\n{}", self.label, self.seen.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// Waits for an event of that name.
+    pub(crate) fn wait_event(&mut self, name: &str) -> Value {
+        self.wait_for(name, |event| event["event"] == name)
+    }
+
+    /// Waits for a message with that text.
+    pub(crate) fn wait_message(&mut self, text: &str) -> Value {
+        self.wait_for(text, |event| event["event"] == "message" && event["text"] == text)
+    }
+
+    /// Ends the program as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Closes its input and waits for its end.
+    pub(crate) fn finish(mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap()
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server program with its data, and what is needed to reach it.
+pub(crate) struct Harbour {
+    pub(crate) server: Program,
+    pub(crate) address: String,
+    pub(crate) key: String,
+    directory: TempDir,
+}
+
+impl Harbour {
+    /// A server on a free port with a heartbeat of two seconds.
+    pub(crate) fn open() -> Self {
+        let directory = TempDir::new().unwrap();
+        let (server, address, key) = start_server(directory.path(), "127.0.0.1:0");
+        Self { server, address, key, directory }
+    }
+
+    /// Kills the server and starts it again on the same port and data.
+    pub(crate) fn crash_and_restart(&mut self) {
+        self.server.kill();
+        let (server, address, key) = start_server(self.directory.path(), &self.address);
+        assert_eq!((&address, &key), (&self.address, &self.key));
+        self.server = server;
+    }
+
+    /// The data directory of a user.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join("peers").join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// A file with `size` bytes that depend on `seed`.
+    pub(crate) fn file(&self, name: &str, size: usize, seed: u64) -> PathBuf {
+        let path = self.directory.path().join(name);
+        let mut state = seed | 1;
+        let bytes: Vec<u8> = (0..size.div_ceil(8))
+            .flat_map(|_| {
+                // xorshift64*: fast and different everywhere, which is all a test file needs.
+                state ^= state >> 12;
+                state ^= state << 25;
+                state ^= state >> 27;
+                state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()
+            })
+            .take(size)
+            .collect();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Starts a peer that is ready to take commands.
+    pub(crate) fn peer(&self, name: &str, transport: &str) -> Program {
+        let mut peer = self.peer_unready(name, transport, &[]);
+        peer.wait_event("ready");
+        peer
+    }
+
+    /// Starts a peer without waiting.
+    pub(crate) fn peer_unready(&self, name: &str, transport: &str, more: &[&str]) -> Program {
+        let mut command = self.peer_command(name);
+        command.args([name, "--transport", transport, "--json"]).args(more);
+        Program::start(&format!("{name} on {transport}"), command)
+    }
+
+    fn peer_command(&self, name: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+        command.arg("--data").arg(self.data(name)).args(["--server", &self.address]);
+        command.args(["--server-key", &self.key]).args(["--accept-files", "all"]);
+        command.arg("--downloads").arg(self.downloads(name));
+        command
+    }
+
+    /// Where a user's files arrive.
+    pub(crate) fn downloads(&self, name: &str) -> PathBuf {
+        let path = self.data(name).join("downloads");
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// `server status --json`.
+    pub(crate) fn status(&self) -> Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_server"))
+            .args(["status", "--json", "--data"])
+            .arg(self.server_data())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The server's data directory.
+    pub(crate) fn server_data(&self) -> PathBuf {
+        self.directory.path().join("server")
+    }
+}
+
+fn start_server(directory: &Path, listen: &str) -> (Program, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(["--json", "--listen", listen, "--heartbeat", "2", "--data"]);
+    command.arg(directory.join("server"));
+    let mut server = Program::start("server", command);
+    let ready = server.wait_event("ready");
+    let address = ready["addresses"]["tcp"].as_str().unwrap().to_owned();
+    (server, address, ready["id"].as_str().unwrap().to_owned())
+}
+
+/// Runs a program to its end: exit code, standard output, standard error.
+pub(crate) fn run(program: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let path = match program {
+        "peer" => env!("CARGO_BIN_EXE_peer"),
+        "server" => env!("CARGO_BIN_EXE_server"),
+        other => panic!("there is no program {other}"),
+    };
+    let output = Command::new(path).args(args).stdin(Stdio::null()).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}

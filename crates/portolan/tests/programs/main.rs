@@ -1,0 +1,9 @@
+//! The programs as people use them: real processes, real sockets, every transport.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod crashes;
+mod everyday;
+mod harness;
+mod hostile;
+mod refusals;
