@@ -97,3 +97,14 @@ fn every_kind_of_message_is_encoded_as_its_golden_vector() {
     }
     assert_eq!(golden.lines().count(), text.lines().count());
 }
+
+#[test]
+fn every_kind_and_code_is_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let golden = std::fs::read_to_string(FILE).unwrap();
+    for label in golden.lines().filter_map(|line| line.split(' ').next()) {
+        let kind = label.split('/').nth(1).unwrap();
+        assert!(text.contains(&format!("| `{kind}` |")) || label == "opened/ready", "{label}");
+    }
+}
