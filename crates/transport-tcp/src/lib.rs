@@ -1,1 +1,71 @@
 //! The TCP transport: our stream machine over TLS 1.3.
+//!
+//! ```text
+//!   Tcp ── bind ──▶ TcpEndpoint        listener, half-open handshakes, queue of the accepted
+//!                        │ connect, accept
+//!   TcpTunnel ─────▶ TcpConnection     handles of `portolan-mux-io`
+//!                        │ lock: Mux + Waiters
+//!                      Driver          one task a connection: frames ⇄ TLS ⇄ byte stream
+//! ```
+//!
+//! [`Tcp`] is the transport; [`TcpTunnel`] makes the same connection inside any byte stream, with
+//! its own protocol name, so that a tunnel is never mistaken for a connection.
+//!
+//! After the TLS handshake each side sends one greeting with its version and limits; a connection
+//! is handed out once the remote's has come, which is also when a client knows that its key was
+//! not turned away. Then the driver moves frames: everything that has arrived is handled before
+//! anything is sent, and what is sent is taken from the machine in batches, so that an urgent
+//! frame waits for one batch at most. Where the system allows it the socket holds little unsent
+//! data, so that the batch is what an urgent frame waits for, and not the kernel's buffer.
+//!
+//! What it does not do: no retransmission, no congestion control (TCP's), no certificates.
+//!
+//! # Invariants
+//! - Handshakes, the accept queue and connections are bounded, and a slow handshake holds up no
+//!   other: `tests/hostile.rs`.
+//! - What is not a frame ends the connection with a violation, and nothing else:
+//!   `tests/hostile.rs`.
+//! - An idle connection holds no buffer.
+//! - The promises of `portolan-transport`: `tests/conformance.rs`.
+
+mod accept_queue;
+mod connection;
+mod counted;
+mod driver;
+mod endpoint;
+mod error;
+mod greeting;
+mod heartbeat;
+mod host;
+mod socket;
+mod tunnel;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint, Transport};
+
+pub use tunnel::TcpTunnel;
+
+/// Streams and datagrams over one TLS connection over TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+#[async_trait]
+impl Transport for Tcp {
+    fn scheme(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            summary: "TLS over TCP: passes nearly every firewall; a lost packet delays everything behind it",
+            carrier: Carrier::Tcp,
+            independent_datagrams: false,
+        }
+    }
+
+    async fn bind(&self, config: BindConfig) -> Result<Arc<dyn Endpoint>, BindError> {
+        Ok(Arc::new(endpoint::TcpEndpoint::bind(config)?))
+    }
+}
