@@ -1,1 +1,76 @@
 //! The chat client: an asynchronous API, and the command line on top of it.
+//!
+//! ```text
+//!   your program          cli (the `peer` binary)
+//!          \                 /
+//!           Peer, Events            requests in, news out
+//!          /      |       \
+//!     session   remote    files     the server; other peers; disks
+//!          \      |       /
+//!     protocol-io, transport, identity
+//! ```
+//!
+//! [`Peer::connect`] logs in and gives a handle for requests and a stream of [`Event`]s. One task
+//! owns the control stream and pairs requests with answers; what other peers ask is served in the
+//! background. Files go from peer to peer, encrypted end to end, in a connection inside a stream
+//! that the server relays; BLAKE3 is computed on both sides while the bytes flow, and compared.
+//!
+//! ```no_run
+//! # use portolan_identity::{Expect, Identity};
+//! # use portolan_peer::{Config, Event, Peer, Stack};
+//! # use portolan_protocol::{Name, Recipient};
+//! # async fn example(stack: Stack, server_key: portolan_protocol::PeerId)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let name = Name::new("alice")?;
+//! let transport = stack.transport("udp").ok_or("no such transport")?;
+//! let server = "127.0.0.1:7275".parse()?;
+//! let config = Config::new(
+//!     name, Identity::generate(), server, Expect::Id(server_key), transport, stack.tunnel,
+//! );
+//! let (alice, mut events) = Peer::connect(config).await?;
+//! alice.send(Recipient::User(Name::new("bob")?), "hello").await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message(message) = event {
+//!         println!("{}: {}", message.from, message.text);
+//!         break;
+//!     }
+//! }
+//! alice.logout().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What this crate does not do: it names no concrete transport (the facade gives it a [`Stack`]),
+//! it opens no direct path yet and resumes no file, and it never trusts a word of another peer:
+//! names, paths and sizes are checked, and the key is pinned to what the directory, and memory,
+//! say.
+//!
+//! | invariant | shown by |
+//! |---|---|
+//! | a message reaches the application once, and is confirmed only then | `session::inbox`, `tests/session.rs` |
+//! | a file that is there has the right hash; nothing else is left behind | `tests/files.rs` |
+//! | nothing outside the shared directory is named or opened | `files::share` |
+//! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
+//! | every queue, task and session is bounded and ends with the handle | [`Limits`], `tests/session.rs` |
+//!
+//! Start with [`Peer`].
+
+pub mod cli;
+mod config;
+mod error;
+mod event;
+mod files;
+mod peer;
+mod remote;
+mod session;
+
+pub use config::{Config, Existing, FileRule, Limits, ReceiptRule, Stack, Timing};
+pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
+pub use event::{Direction, Event, Events, FilePhase, FileUpdate, PathInfo, TransferId, Warning};
+pub use files::ShareError;
+pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
+
+/// Program and version, for the other side's logs.
+pub(crate) fn software() -> String {
+    concat!("portolan-peer ", env!("CARGO_PKG_VERSION")).to_owned()
+}

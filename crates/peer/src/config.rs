@@ -1,0 +1,217 @@
+//! What a peer is started with.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use portolan_identity::{Expect, Identity};
+use portolan_protocol::{Name, Password};
+use portolan_transport::{Shared, Transport, Tunnel};
+
+/// The parts that the facade puts together: this crate names no concrete transport.
+#[derive(Debug, Clone, Copy)]
+pub struct Stack {
+    /// The table of transports, in the order in which people see them.
+    pub transports: &'static [&'static dyn Transport],
+    /// What makes a connection between two peers out of a relayed stream.
+    pub tunnel: &'static dyn Tunnel,
+}
+
+impl Stack {
+    /// The transport called `scheme`.
+    #[must_use]
+    pub fn transport(&self, scheme: &str) -> Option<&'static dyn Transport> {
+        self.transports.iter().copied().find(|transport| transport.scheme() == scheme)
+    }
+}
+
+/// Everything that [`Peer::connect`](crate::Peer::connect) needs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name to log in with.
+    pub name: Name,
+    /// Who we are.
+    pub identity: Identity,
+    /// Where the server is.
+    pub server: SocketAddr,
+    /// Which key the server must prove; with [`Expect::Any`] the caller compares
+    /// [`Dialed::server_id`](crate::Dialed::server_id) with what it knows before it logs in.
+    pub expect: Expect,
+    /// How to get there.
+    pub transport: &'static dyn Transport,
+    /// What makes the connections between peers.
+    pub tunnel: &'static dyn Tunnel,
+    /// Lets the owner of a name move it to a new key.
+    pub password: Option<Password>,
+    /// The directory that others may list and fetch from.
+    pub share: Option<PathBuf>,
+    /// Where received files go.
+    pub downloads: PathBuf,
+    /// What happens to files that others offer.
+    pub accept_files: FileRule,
+    /// What happens when a received file is there already.
+    pub existing: Existing,
+    /// The file that remembers which key belongs to which user; `None`: nothing is remembered, and
+    /// the server's word about keys is taken every time.
+    pub known_peers: Option<PathBuf>,
+    /// Who tells senders that their messages have arrived.
+    pub receipts: ReceiptRule,
+    /// Upper bounds on what others can make us hold.
+    pub limits: Limits,
+    /// When to give up and when to forget.
+    pub timing: Timing,
+    /// What this peer shares with others of the same program.
+    pub shared: Shared,
+}
+
+impl Config {
+    /// The defaults: nothing shared, every offered file refused, downloads into the current
+    /// directory, no memory of keys.
+    #[must_use]
+    pub fn new(
+        name: Name,
+        identity: Identity,
+        server: SocketAddr,
+        expect: Expect,
+        transport: &'static dyn Transport,
+        tunnel: &'static dyn Tunnel,
+    ) -> Self {
+        Self {
+            name,
+            identity,
+            server,
+            expect,
+            transport,
+            tunnel,
+            password: None,
+            share: None,
+            downloads: PathBuf::from("."),
+            accept_files: FileRule::None,
+            existing: Existing::Keep,
+            known_peers: None,
+            receipts: ReceiptRule::Automatic,
+            limits: Limits::default(),
+            timing: Timing::default(),
+            shared: Shared::default(),
+        }
+    }
+}
+
+/// What happens to files that others offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FileRule {
+    /// Every file is taken.
+    All,
+    /// None is.
+    #[default]
+    None,
+    /// An event asks; [`Peer::accept_file`](crate::Peer::accept_file) or
+    /// [`Peer::deny_file`](crate::Peer::deny_file) answers.
+    Ask,
+}
+
+impl FileRule {
+    /// Every rule with its word on the command line.
+    pub const TABLE: [(Self, &'static str); 3] =
+        [(Self::All, "all"), (Self::None, "none"), (Self::Ask, "ask")];
+}
+
+impl FromStr for FileRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let row = Self::TABLE.iter().find(|(_, word)| *word == text);
+        row.map(|(rule, _)| *rule).ok_or_else(|| format!("{text:?} is not one of all, none, ask"))
+    }
+}
+
+/// What happens when a file of the same name is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// It stays, and the transfer is refused.
+    #[default]
+    Keep,
+    /// It is replaced in one step, once the new one has arrived whole.
+    Replace,
+}
+
+/// Who tells senders that their messages have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReceiptRule {
+    /// `delivered` goes back as soon as the application's event stream has the message.
+    #[default]
+    Automatic,
+    /// The application calls [`Peer::receipts`](crate::Peer::receipts); until then the message
+    /// waits at the server.
+    Manual,
+}
+
+/// Upper bounds on what others can make a peer hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests to the server without an answer; more wait.
+    pub requests: usize,
+    /// Events that wait for the application; then the control stream is read no further.
+    pub events: usize,
+    /// Ids of messages remembered to recognise the same message again.
+    pub seen_messages: usize,
+    /// Sessions with other peers at once.
+    pub sessions: usize,
+    /// Sessions that others may open in a minute.
+    pub sessions_per_minute: u32,
+    /// Requests of one other peer under way at once; more wait.
+    pub streams: usize,
+    /// Requests that one other peer may make in a second; more wait.
+    pub requests_per_second: u32,
+    /// Files on their way at once, in both directions together; more wait (ours) or are refused.
+    pub transfers: usize,
+    /// Offered files that wait for our decision.
+    pub offers: usize,
+    /// Depth of a shared directory that is walked.
+    pub share_depth: usize,
+    /// Entries of one directory that are looked at.
+    pub share_entries: usize,
+    /// Files that [`Peer::files`](crate::Peer::files) collects.
+    pub files: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests: 64,
+            events: 256,
+            seen_messages: 4096,
+            sessions: 64,
+            sessions_per_minute: 120,
+            streams: 16,
+            requests_per_second: 200,
+            transfers: 32,
+            offers: 32,
+            share_depth: 32,
+            share_entries: 100_000,
+            files: 100_000,
+        }
+    }
+}
+
+/// When a peer gives up and when it forgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// From a request to its answer.
+    pub request: Duration,
+    /// From an offered file to the decision about it.
+    pub offer: Duration,
+    /// A session with a peer that nobody uses is closed after this.
+    pub session_idle: Duration,
+    /// Between two reports about one transfer.
+    pub progress: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(15),
+            offer: Duration::from_secs(120),
+            session_idle: Duration::from_secs(60),
+            progress: Duration::from_millis(250),
+        }
+    }
+}

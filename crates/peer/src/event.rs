@@ -1,0 +1,192 @@
+//! What a peer tells its application without being asked.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use portolan_protocol::{
+    Announcement, Closing, Conversation, Delivery, ErrorCode, Hash, Name, Presence, Receipt,
+};
+use portolan_transport::PathKind;
+use tokio::sync::mpsc;
+
+use crate::SessionEnd;
+
+/// News for the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A message, handed out once however often the server sends it.
+    Message(Delivery),
+    /// What became of a message of ours.
+    Receipt(Receipt),
+    /// A conversation changed its state.
+    Conversation(Conversation),
+    /// A user came, went or changed.
+    Presence(Presence),
+    /// An admin tells everyone.
+    Announcement(Announcement),
+    /// A file moved on.
+    File(FileUpdate),
+    /// How a peer is reached has changed.
+    Path(PathInfo),
+    /// Something was refused on our behalf that a person should know of.
+    Warning(Warning),
+    /// The server is about to end the session.
+    Closing(Closing),
+    /// The session is over; always the last event.
+    Closed(SessionEnd),
+}
+
+/// The news of one peer, in order.
+///
+/// Bounded: while [`Limits::events`](crate::Limits::events) of them wait, nothing more is read
+/// from the server, so an application reads them in a task of its own. Dropping it is allowed:
+/// then no message is confirmed, and they wait at the server for the next login.
+#[derive(Debug)]
+pub struct Events(mpsc::Receiver<Event>);
+
+impl Events {
+    pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
+        Self(events)
+    }
+
+    /// Waits for the next event; `None` after [`Event::Closed`]. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// Takes an event that is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// The number of a transfer: unique within one [`Peer`](crate::Peer).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId(pub u64);
+
+/// Where a transfer stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileUpdate {
+    /// Which.
+    pub id: TransferId,
+    /// With whom.
+    pub with: Name,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The file's name or shared path; from a peer, but checked.
+    pub name: String,
+    /// Where it stands.
+    pub phase: FilePhase,
+    /// Bytes that went over.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes a second of late.
+    pub rate: Option<u64>,
+    /// What is left, at that rate.
+    pub eta: Option<Duration>,
+}
+
+/// Which way a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the other.
+    Send,
+    /// From the other.
+    Receive,
+}
+
+impl Direction {
+    /// The word in `--json`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Receive => "receive",
+        }
+    }
+}
+
+/// Stages of a transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePhase {
+    /// The other offers it and waits for our decision.
+    Offered,
+    /// We offered it and wait for the other's decision.
+    Waiting,
+    /// Bytes begin to flow.
+    Started,
+    /// Bytes flow.
+    Progress,
+    /// It has arrived whole.
+    Done {
+        /// BLAKE3, the same on both sides.
+        hash: Hash,
+        /// Where it was written, on the receiving side.
+        path: Option<PathBuf>,
+    },
+    /// One side does not want it.
+    Denied {
+        /// Why, for people.
+        reason: String,
+    },
+    /// It did not arrive.
+    Failed {
+        /// A code for programs.
+        code: ErrorCode,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl FilePhase {
+    /// The word in `--json`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Waiting => "waiting",
+            Self::Started => "started",
+            Self::Progress => "progress",
+            Self::Done { .. } => "done",
+            Self::Denied { .. } => "denied",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// How a peer is reached, and why so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathInfo {
+    /// Who.
+    pub with: Name,
+    /// Through what; `None`: no session is open now.
+    pub kind: Option<PathKind>,
+    /// What carries the bytes on our side.
+    pub transport: &'static str,
+    /// The peer's address, or the relay's.
+    pub addr: Option<SocketAddr>,
+    /// Why this path and no other.
+    pub why: String,
+}
+
+impl PathInfo {
+    /// The word in `--json`.
+    #[must_use]
+    pub const fn kind_word(&self) -> &'static str {
+        match self.kind {
+            None => "none",
+            Some(PathKind::Direct) => "direct",
+            Some(PathKind::Relayed) => "relayed",
+            Some(PathKind::Memory) => "memory",
+        }
+    }
+}
+
+/// Something refused on our behalf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// A code for programs.
+    pub code: ErrorCode,
+    /// What happened and what to do.
+    pub message: String,
+}

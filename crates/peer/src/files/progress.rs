@@ -1,0 +1,102 @@
+//! Reports about one transfer: stages always, progress a few times a second.
+
+use std::{path::PathBuf, time::Duration};
+
+use portolan_protocol::{ErrorCode, Hash, Name};
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{Direction, Event, FilePhase, FileUpdate, TransferId};
+
+/// How much the latest rate counts against those before it.
+const SMOOTHING: f64 = 0.3;
+
+/// Reports about one transfer.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    events: mpsc::Sender<Event>,
+    every: Duration,
+    update: FileUpdate,
+    rate: Option<f64>,
+    reported_at: Instant,
+    reported_bytes: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(
+        events: mpsc::Sender<Event>,
+        every: Duration,
+        (id, direction): (TransferId, Direction),
+        with: Name,
+        (name, total): (String, u64),
+    ) -> Self {
+        let phase = FilePhase::Started;
+        let update =
+            FileUpdate { id, with, direction, name, phase, bytes: 0, total, rate: None, eta: None };
+        let reported_at = Instant::now();
+        Self { events, every, update, rate: None, reported_at, reported_bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.update.bytes
+    }
+
+    /// Notes the size once it is known.
+    pub(crate) fn set_total(&mut self, total: u64) {
+        self.update.total = total;
+    }
+
+    /// Counts bytes, and reports them when it is time and the application has room for it.
+    pub(crate) fn advance(&mut self, bytes: u64) {
+        self.update.bytes += bytes;
+        let now = Instant::now();
+        let passed = now.duration_since(self.reported_at);
+        if passed < self.every {
+            return;
+        }
+        self.measure(passed);
+        self.reported_at = now;
+        self.update.phase = FilePhase::Progress;
+        let _ = self.events.try_send(Event::File(self.update.clone()));
+    }
+
+    /// Reports a stage, and waits until the application has room for it.
+    pub(crate) async fn stage(&mut self, phase: FilePhase) {
+        if phase == FilePhase::Started {
+            self.reported_at = Instant::now();
+        }
+        self.update.phase = phase;
+        let _ = self.events.send(Event::File(self.update.clone())).await;
+    }
+
+    pub(crate) async fn done(&mut self, hash: Hash, path: Option<PathBuf>) {
+        self.update.eta = Some(Duration::ZERO);
+        self.stage(FilePhase::Done { hash, path }).await;
+    }
+
+    pub(crate) async fn failed(&mut self, code: ErrorCode, reason: String) {
+        self.update.eta = None;
+        let phase = match code {
+            ErrorCode::Denied => FilePhase::Denied { reason },
+            _ => FilePhase::Failed { code, reason },
+        };
+        self.stage(phase).await;
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "an estimate for people"
+    )]
+    fn measure(&mut self, passed: Duration) {
+        let bytes = self.update.bytes - self.reported_bytes;
+        self.reported_bytes = self.update.bytes;
+        let latest = bytes as f64 / passed.as_secs_f64().max(0.001);
+        let rate = self.rate.map_or(latest, |rate| rate + SMOOTHING * (latest - rate));
+        self.rate = Some(rate);
+        self.update.rate = Some(rate as u64);
+        let left = self.update.total.saturating_sub(self.update.bytes);
+        self.update.eta =
+            (rate >= 1.0).then(|| Duration::try_from_secs_f64(left as f64 / rate).ok()).flatten();
+    }
+}

@@ -1,0 +1,490 @@
+//! The handle on a session, and how it is made.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use portolan_identity::PeerId;
+use portolan_protocol::{
+    Accept, AskServerInfo, ClearMailbox, Command, Converse, Deny, Echo, End, FileInfo, FileList,
+    Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId, Messages, Name,
+    ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, Table, UserInfo,
+    Users, Welcome,
+};
+use portolan_transport::{BindConfig, CloseCode, Connection, ConnectionStats, Endpoint};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    Config, ConnectError, Events, Existing, FileError, PathInfo, RequestError, SessionEnd,
+    ShareError, TransferId,
+    files::Share,
+    remote::{
+        Decision, GetRequest, Host, Introducer, KnownPeers, Sessions, accept_openings, all_files,
+        files_page, get, offer,
+    },
+    session::{Requests, SessionParts, SessionTask, log_in},
+};
+
+/// A connection to a server that has proved its key, before anything was said on it.
+///
+/// For callers who decide about the key themselves; the others use [`Peer::connect`].
+#[derive(Debug)]
+pub struct Dialed {
+    config: Config,
+    endpoint: Arc<dyn Endpoint>,
+    connection: Arc<dyn Connection>,
+}
+
+impl Dialed {
+    /// Connects to the server of `config`. Cancel safe: the attempt is abandoned.
+    ///
+    /// # Errors
+    /// [`ConnectError::Bind`] and [`ConnectError::Transport`].
+    pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let unspecified = match config.server {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let mut bind = BindConfig::new(SocketAddr::new(unspecified, 0), config.identity.clone());
+        bind.shared = config.shared.clone();
+        let endpoint = config.transport.bind(bind).await?;
+        let connection = endpoint.connect(config.server, config.expect).await?;
+        Ok(Self { config, endpoint, connection })
+    }
+
+    /// The key that the server has proved.
+    #[must_use]
+    pub fn server_id(&self) -> PeerId {
+        self.connection.remote_id()
+    }
+
+    /// Logs in. Not cancel safe: a dropped call closes the connection.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; the server's refusal says what to do.
+    pub async fn login(self) -> Result<(Peer, Events), ConnectError> {
+        let Self { config, endpoint, connection } = self;
+        let (events_in, events) = mpsc::channel(config.limits.events.max(1));
+        let host = {
+            let (config, events) = (config.clone(), events_in.clone());
+            let task = spawn_blocking(move || Host::new(&config, events)).await;
+            Arc::new(task.expect("opening what is shared does not panic")?)
+        };
+        let (control, welcome, logged_in) = log_in(&connection, &config).await?;
+        let (asks_in, asks) = mpsc::channel(config.limits.requests.max(1));
+        let end = Arc::new(OnceLock::new());
+        let parts = SessionParts {
+            connection: Arc::clone(&connection),
+            asks,
+            events: events_in,
+            end: Arc::clone(&end),
+            heartbeat_ms: welcome.heartbeat_ms,
+            receipts: config.receipts,
+            limits: config.limits,
+            timing: config.timing,
+        };
+        let session = AbortOnDropHandle::new(tokio::spawn(SessionTask::new(control, parts).run()));
+        let requests = Requests::new(asks_in, end, config.timing);
+        let introducer = introducer(&config, &logged_in, &connection, requests.clone());
+        let sessions = Sessions::new(introducer, host);
+        let openings = AbortOnDropHandle::new(tokio::spawn(accept_openings(Arc::clone(&sessions))));
+        let inner = Inner {
+            config,
+            welcome,
+            logged_in,
+            requests,
+            sessions,
+            connection,
+            endpoint,
+            _openings: openings,
+            _session: session,
+        };
+        Ok((Peer(Arc::new(inner)), Events::new(events)))
+    }
+}
+
+fn introducer(
+    config: &Config,
+    logged_in: &LoggedIn,
+    connection: &Arc<dyn Connection>,
+    requests: Requests,
+) -> Introducer {
+    Introducer {
+        name: logged_in.name.clone(),
+        identity: config.identity.clone(),
+        scheme: config.transport.scheme(),
+        server: Arc::clone(connection),
+        tunnel: config.tunnel,
+        requests,
+        known: KnownPeers::new(config.known_peers.clone(), connection.remote_id()),
+        streams: config.limits.streams,
+        request_timeout: config.timing.request,
+    }
+}
+
+/// A session with a server, and through it with other peers. Clones are the same session; it ends
+/// with [`Peer::logout`] or when the last clone is dropped.
+///
+/// Requests may be made from many tasks at once; each waits for its own answer, at most
+/// [`Timing::request`](crate::Timing::request). All of them are cancel safe in the sense that the
+/// session goes on; a request that was dropped may have been carried out.
+#[derive(Debug, Clone)]
+pub struct Peer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    welcome: Welcome,
+    logged_in: LoggedIn,
+    requests: Requests,
+    sessions: Arc<Sessions>,
+    connection: Arc<dyn Connection>,
+    endpoint: Arc<dyn Endpoint>,
+    _openings: AbortOnDropHandle<()>,
+    _session: AbortOnDropHandle<()>,
+}
+
+/// Asks and takes the one reply that fits.
+macro_rules! ask {
+    ($peer:expr, $command:expr, $reply:ident) => {
+        match $peer.ask($command.into()).await? {
+            Reply::$reply(body) => Ok(body),
+            other => Err(RequestError::Unexpected(other.kind())),
+        }
+    };
+}
+
+impl Peer {
+    /// Connects to the server of `config` and logs in. Cancel safe: the attempt is abandoned.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says which of address, key, name and time stood in the way.
+    pub async fn connect(config: Config) -> Result<(Self, Events), ConnectError> {
+        Dialed::connect(config).await?.login().await
+    }
+
+    /// The name that we have, as the directory writes it.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.0.logged_in.name
+    }
+
+    /// Our key.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.0.config.identity.id()
+    }
+
+    /// The server's key.
+    #[must_use]
+    pub fn server_id(&self) -> PeerId {
+        self.0.connection.remote_id()
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn server_addr(&self) -> SocketAddr {
+        self.0.connection.remote_addr()
+    }
+
+    /// The transport of this session.
+    #[must_use]
+    pub fn transport(&self) -> &'static str {
+        self.0.config.transport.scheme()
+    }
+
+    /// What the server said in answer to our hello.
+    #[must_use]
+    pub fn welcome(&self) -> &Welcome {
+        &self.0.welcome
+    }
+
+    /// What the server said in answer to our login.
+    #[must_use]
+    pub fn logged_in(&self) -> &LoggedIn {
+        &self.0.logged_in
+    }
+
+    /// Counters of the connection to the server.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.0.connection.stats()
+    }
+
+    /// Waits until the session is over. Cancel safe.
+    pub async fn closed(&self) -> SessionEnd {
+        self.0.requests.closed().await
+    }
+
+    /// One page of the users who are there.
+    ///
+    /// # Errors
+    /// [`RequestError`], as for every request.
+    pub async fn users_page(&self, list: List) -> Result<Users, RequestError> {
+        ask!(self, list, Users)
+    }
+
+    /// All users who are there, in order of name; `transport` keeps to one registry.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn list(&self, transport: Option<&str>) -> Result<Vec<UserInfo>, RequestError> {
+        let mut users: Vec<UserInfo> = Vec::new();
+        loop {
+            let after = users.last().map(|user| user.name.clone());
+            let list = List { transport: transport.map(str::to_owned), after, limit: None };
+            let page = self.users_page(list).await?;
+            let empty = page.users.is_empty();
+            users.extend(page.users);
+            if !page.more || empty {
+                return Ok(users);
+            }
+        }
+    }
+
+    /// One user by name.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when nobody has the name or the user is not there.
+    pub async fn lookup(&self, who: &Name) -> Result<UserInfo, RequestError> {
+        ask!(self, Lookup { name: who.clone() }, User)
+    }
+
+    /// Asks `who` for a conversation; what becomes of it is an event.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when the user is not there or one of us is in a conversation.
+    pub async fn converse(&self, who: &Name) -> Result<Requested, RequestError> {
+        ask!(self, Converse { with: who.clone() }, Requested)
+    }
+
+    /// Accepts the request of `who`.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when there is none any more.
+    pub async fn accept(&self, who: &Name) -> Result<(), RequestError> {
+        self.done(Accept { with: who.clone() }.into()).await
+    }
+
+    /// Denies the request of `who`.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when there is none any more.
+    pub async fn deny(&self, who: &Name, reason: Option<String>) -> Result<(), RequestError> {
+        self.done(Deny { with: who.clone(), reason }.into()).await
+    }
+
+    /// Ends the conversation with `who`, or takes our request back.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when there is none.
+    pub async fn end(&self, who: &Name) -> Result<(), RequestError> {
+        self.done(End { with: who.clone() }.into()).await
+    }
+
+    /// Sends a text. The answer says that the server has it safe; receipts say more later.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when the text is too long or nobody has the name.
+    pub async fn send(&self, to: Recipient, text: impl Into<String>) -> Result<Sent, RequestError> {
+        ask!(self, Send { to, text: text.into(), reference: None }, Sent)
+    }
+
+    /// Lets the server send the text back.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn echo(&self, text: impl Into<String>) -> Result<String, RequestError> {
+        let reply: Result<_, RequestError> = ask!(self, Echo { text: text.into() }, Echo);
+        Ok(reply?.text)
+    }
+
+    /// Asks the server for a sign of life.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn heartbeat(&self) -> Result<(), RequestError> {
+        let reply: Result<_, RequestError> = ask!(self, Heartbeat { nonce: 0 }, Heartbeat);
+        reply.map(drop)
+    }
+
+    /// Tells the senders what became of their messages: `seen`, or all of it with
+    /// [`ReceiptRule::Manual`](crate::ReceiptRule::Manual).
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn receipts(
+        &self,
+        ids: Vec<MessageId>,
+        state: ReceiptState,
+    ) -> Result<(), RequestError> {
+        self.done(Receipts { ids, state }.into()).await
+    }
+
+    /// A page of what waits for us at the server.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn mailbox(&self, after: Option<MessageId>) -> Result<Messages, RequestError> {
+        ask!(self, Mailbox { after, limit: None }, Messages)
+    }
+
+    /// Throws away what waits for us at the server.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn clear_mailbox(&self) -> Result<(), RequestError> {
+        self.done(ClearMailbox {}.into()).await
+    }
+
+    /// What the server is and how it fares.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn server_info(&self) -> Result<ServerInfo, RequestError> {
+        ask!(self, AskServerInfo {}, ServerInfo)
+    }
+
+    /// Makes any request of the protocol: for what has no method of its own here.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ask(&self, command: Command) -> Result<Reply, RequestError> {
+        self.0.requests.ask(command).await
+    }
+
+    /// Shares `directory` from now on, or nothing.
+    ///
+    /// # Errors
+    /// [`ShareError`] when it is no readable directory; what was shared before stays shared.
+    pub async fn share(&self, directory: Option<&Path>) -> Result<(), ShareError> {
+        let host = self.0.sessions.host();
+        let share = match directory {
+            Some(path) => {
+                let (path, limits) = (path.to_owned(), host.limits);
+                let task = spawn_blocking(move || Share::new(&path, &limits)).await;
+                Some(Arc::new(task.expect("looking at a directory does not panic")?))
+            }
+            None => None,
+        };
+        host.set_share(share);
+        Ok(())
+    }
+
+    /// The directory that is shared now.
+    #[must_use]
+    pub fn shared(&self) -> Option<PathBuf> {
+        self.0.sessions.host().share().map(|share| share.root().to_owned())
+    }
+
+    /// Everything that `who` shares, in order of path, at most
+    /// [`Limits::files`](crate::Limits::files).
+    ///
+    /// # Errors
+    /// [`FileError::Reach`] when there is no way to `who`.
+    pub async fn files(&self, who: &Name) -> Result<Vec<FileInfo>, FileError> {
+        all_files(&self.0.sessions, who).await
+    }
+
+    /// One page of what `who` shares, behind the path `after`.
+    ///
+    /// # Errors
+    /// As for [`Self::files`].
+    pub async fn files_page(
+        &self,
+        who: &Name,
+        after: Option<String>,
+    ) -> Result<FileList, FileError> {
+        files_page(&self.0.sessions, who, after).await
+    }
+
+    /// Fetches a file that `who` shares into the directory `to` (the downloads of
+    /// [`Config`] by default) and verifies it.
+    ///
+    /// The file appears under its name when it has arrived whole and its hash is right, not
+    /// before. Cancel safe: nothing is kept.
+    ///
+    /// # Errors
+    /// [`FileError`]; whatever it is, nothing was kept.
+    pub async fn get_file(
+        &self,
+        who: &Name,
+        path: &str,
+        to: Option<&Path>,
+        existing: Existing,
+    ) -> Result<ReceivedFile, FileError> {
+        let to = to.unwrap_or(&self.0.config.downloads).to_owned();
+        let request = GetRequest { path: path.to_owned(), to, existing };
+        let (path, hash) = get(&self.0.sessions, who, request).await?;
+        Ok(ReceivedFile { path, hash })
+    }
+
+    /// Offers a file to `who`, sends it if it is wanted, and waits until `who` has verified it.
+    ///
+    /// Cancel safe: the other side keeps nothing.
+    ///
+    /// # Errors
+    /// [`FileError::Refused`] with `denied` when it is not wanted, and the others.
+    pub async fn send_file(&self, who: &Name, path: &Path) -> Result<SentFile, FileError> {
+        let (size, hash) = offer(&self.0.sessions, who, path).await?;
+        Ok(SentFile { size, hash })
+    }
+
+    /// Takes the offered file `id`.
+    ///
+    /// # Errors
+    /// [`FileError::NoSuchOffer`] when it does not wait (any more).
+    pub fn accept_file(&self, id: TransferId) -> Result<(), FileError> {
+        self.0.sessions.host().on_decision(id, Decision::Accept)
+    }
+
+    /// Refuses the offered file `id`.
+    ///
+    /// # Errors
+    /// [`FileError::NoSuchOffer`] when it does not wait (any more).
+    pub fn deny_file(&self, id: TransferId, reason: &str) -> Result<(), FileError> {
+        let reason = reason.to_owned();
+        self.0.sessions.host().on_decision(id, Decision::Deny { reason })
+    }
+
+    /// How `who` is reached now, and why so.
+    #[must_use]
+    pub fn path(&self, who: &Name) -> PathInfo {
+        self.0.sessions.path(who)
+    }
+
+    /// Ends the session in good order. Not cancel safe: dropped half way, the server may or may
+    /// not have heard of it.
+    pub async fn logout(&self) {
+        // Whatever the answer: the session is over.
+        let _ = timeout(self.0.config.timing.request, self.ask(Logout {}.into())).await;
+        self.0.connection.close(CloseCode::DONE, "logged out");
+        self.0.endpoint.close(CloseCode::DONE, "logged out").await;
+    }
+
+    async fn done(&self, command: Command) -> Result<(), RequestError> {
+        let reply: Result<_, RequestError> = ask!(self, command, Done);
+        reply.map(drop)
+    }
+}
+
+/// A file that has arrived whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// BLAKE3, the same as the sender's.
+    pub hash: Hash,
+}
+
+/// A file that the other side has verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentFile {
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3, the same as the receiver's.
+    pub hash: Hash,
+}

@@ -1,0 +1,172 @@
+//! What this peer is to others: what it shares, what it takes, and who decides.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use portolan_protocol::{ErrorBody, ErrorCode, Name, Offer};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, Limits, Timing, TransferId,
+    Warning,
+    files::{Progress, Share, ShareError},
+};
+
+/// Shared by every session with another peer.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) downloads: PathBuf,
+    pub(crate) existing: Existing,
+    pub(crate) limits: Limits,
+    pub(crate) timing: Timing,
+    /// One permit a transfer, in both directions together.
+    pub(crate) transfers: Arc<Semaphore>,
+    rule: FileRule,
+    share: RwLock<Option<Arc<Share>>>,
+    offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
+    next_transfer: AtomicU64,
+    events: mpsc::Sender<Event>,
+}
+
+/// What a person, or the rule, says about an offered file.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Accept,
+    Deny { reason: String },
+}
+
+impl Host {
+    pub(crate) fn new(config: &Config, events: mpsc::Sender<Event>) -> Result<Self, ShareError> {
+        let share = match &config.share {
+            Some(path) => Some(Arc::new(Share::new(path, &config.limits)?)),
+            None => None,
+        };
+        Ok(Self {
+            downloads: config.downloads.clone(),
+            existing: config.existing,
+            limits: config.limits,
+            timing: config.timing,
+            transfers: Arc::new(Semaphore::new(config.limits.transfers)),
+            rule: config.accept_files,
+            share: RwLock::new(share),
+            offers: Mutex::default(),
+            next_transfer: AtomicU64::new(1),
+            events,
+        })
+    }
+
+    /// What is shared now.
+    pub(crate) fn share(&self) -> Option<Arc<Share>> {
+        self.share.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_share(&self, share: Option<Arc<Share>>) {
+        *self.share.write().unwrap_or_else(PoisonError::into_inner) = share;
+    }
+
+    /// Begins to report on a transfer under a new number.
+    pub(crate) fn progress(
+        &self,
+        direction: Direction,
+        with: &Name,
+        name: &str,
+        total: u64,
+    ) -> (TransferId, Progress) {
+        let id = TransferId(self.next_transfer.fetch_add(1, Ordering::Relaxed));
+        let (events, every) = (self.events.clone(), self.timing.progress);
+        let file = (name.to_owned(), total);
+        (id, Progress::new(events, every, (id, direction), with.clone(), file))
+    }
+
+    pub(crate) async fn tell(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    pub(crate) async fn warn(&self, code: ErrorCode, message: String) {
+        self.tell(Event::Warning(Warning { code, message })).await;
+    }
+
+    /// Decides about an offered file, by the rule or by asking.
+    pub(crate) async fn decide(
+        &self,
+        id: TransferId,
+        offer: &Offer,
+        progress: &mut Progress,
+    ) -> Result<(), ErrorBody> {
+        let denied = |reason: &str| Err(ErrorBody::new(ErrorCode::Denied, reason));
+        match self.rule {
+            FileRule::All => Ok(()),
+            FileRule::None => denied("files are not accepted here"),
+            FileRule::Ask => match self.ask(id, offer, progress).await? {
+                Decision::Accept => Ok(()),
+                Decision::Deny { reason } => denied(&reason),
+            },
+        }
+    }
+
+    async fn ask(
+        &self,
+        id: TransferId,
+        offer: &Offer,
+        progress: &mut Progress,
+    ) -> Result<Decision, ErrorBody> {
+        let waiting = self.wait_for_decision(id)?;
+        progress.set_total(offer.size);
+        progress.stage(FilePhase::Offered).await;
+        let decision = timeout(self.timing.offer, waiting.decision).await;
+        match decision {
+            Ok(Ok(decision)) => Ok(decision),
+            Ok(Err(_)) | Err(_) => {
+                Err(ErrorBody::new(ErrorCode::TimedOut, "nobody decided about the file in time"))
+            }
+        }
+    }
+
+    fn wait_for_decision(&self, id: TransferId) -> Result<Waiting<'_>, ErrorBody> {
+        let mut offers = self.offers();
+        if offers.len() >= self.limits.offers {
+            let message = "too many offered files wait for a decision; try later";
+            return Err(ErrorBody::new(ErrorCode::Quota, message));
+        }
+        let (sender, decision) = oneshot::channel();
+        offers.insert(id, sender);
+        Ok(Waiting { decision, _offer: OfferEntry { host: self, id } })
+    }
+
+    /// Passes a person's decision on.
+    pub(crate) fn on_decision(&self, id: TransferId, decision: Decision) -> Result<(), FileError> {
+        let waiting = self.offers().remove(&id).ok_or(FileError::NoSuchOffer(id.0))?;
+        waiting.send(decision).map_err(|_| FileError::NoSuchOffer(id.0))
+    }
+
+    fn offers(&self) -> std::sync::MutexGuard<'_, HashMap<TransferId, oneshot::Sender<Decision>>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An offer that waits.
+struct Waiting<'a> {
+    decision: oneshot::Receiver<Decision>,
+    _offer: OfferEntry<'a>,
+}
+
+/// Takes the offer off the list, however its wait ends.
+struct OfferEntry<'a> {
+    host: &'a Host,
+    id: TransferId,
+}
+
+impl Drop for OfferEntry<'_> {
+    fn drop(&mut self) {
+        self.host.offers().remove(&self.id);
+    }
+}

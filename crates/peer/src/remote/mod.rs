@@ -1,0 +1,19 @@
+//! Other peers: sessions with them through the relay, what they may ask, what we ask them.
+//!
+//! A session is one end-to-end encrypted connection inside one relayed stream; every request has
+//! a stream of its own on it. Direct paths (issue "Peer to peer") will put another connection
+//! under the same session: only `relay` knows what carries it.
+
+mod host;
+mod known_peers;
+mod rate;
+mod relay;
+mod serve;
+mod sessions;
+mod transfer;
+
+pub(crate) use host::{Decision, Host};
+pub(crate) use known_peers::KnownPeers;
+pub(crate) use relay::{Introducer, accept_openings};
+pub(crate) use sessions::Sessions;
+pub(crate) use transfer::{GetRequest, all_files, files_page, get, offer};

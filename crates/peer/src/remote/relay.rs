@@ -1,0 +1,308 @@
+//! Introductions: a relayed stream, and the end-to-end encrypted connection inside it.
+
+use std::sync::Arc;
+
+use portolan_identity::{Expect, Identity, KnownHostsError, PeerId};
+use portolan_protocol::{
+    ErrorBody, ErrorCode, Hello, Lookup, Message, Name, Opened, Opening, OpeningMessage,
+    PeerCommand, PeerMessage, PeerReply, Ready, Relay, Relayed, Reply, RequestId, UserInfo,
+    VERSIONS,
+};
+use portolan_protocol_io::{FrameReader, FrameWriter, RawReader, ReadMessageError};
+use portolan_transport::{
+    ByteStream, Connection, ConnectionConfig, Path, PathKind, Priority, RecvStream, SendStream,
+    Tunnel,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Duration, Instant, timeout},
+};
+
+use super::{KnownPeers, Sessions, rate::Rate};
+use crate::{PathInfo, ReachError, RequestError, session::Requests, software};
+
+/// Streams from the server that are being read at once; more wait with the server.
+const OPENINGS_MAX: usize = 32;
+
+/// Brings us together with other peers: asks the server, and proves keys on both sides.
+#[derive(Debug, Clone)]
+pub(crate) struct Introducer {
+    pub(crate) name: Name,
+    pub(crate) identity: Identity,
+    pub(crate) scheme: &'static str,
+    pub(crate) server: Arc<dyn Connection>,
+    pub(crate) tunnel: &'static dyn Tunnel,
+    pub(crate) requests: Requests,
+    pub(crate) known: KnownPeers,
+    pub(crate) streams: usize,
+    pub(crate) request_timeout: Duration,
+}
+
+impl Introducer {
+    /// Calls `who`: the key comes from the directory and from memory, never from the relay alone.
+    pub(crate) async fn call(&self, who: &Name) -> Result<Arc<dyn Connection>, ReachError> {
+        if *who == self.name {
+            return Err(ReachError::Ourselves { who: who.clone() });
+        }
+        let user = self.lookup(who).await?;
+        self.known.check(who, user.id).await.map_err(ReachError::KeyChanged)?;
+        let carrier = self.timed(who, self.relay(who, user.id)).await?;
+        let config = self.connection_config();
+        let connection = self
+            .tunnel
+            .connect(carrier, self.relayed_path(), config, Expect::Id(user.id))
+            .await
+            .map_err(|source| ReachError::Tunnel { who: who.clone(), source })?;
+        self.timed(who, self.greet(who, &connection)).await?;
+        if let Err(error) = self.known.remember(who, user.id).await {
+            match error {
+                KnownHostsError::Changed { .. } => return Err(ReachError::KeyChanged(error)),
+                // The session is as good without the memory.
+                error => tracing::warn!(%error, "the key of {who} could not be remembered"),
+            }
+        }
+        Ok(connection)
+    }
+
+    /// How `who` is reached through `connection`.
+    pub(crate) fn describe(&self, who: &Name, connection: &Arc<dyn Connection>) -> PathInfo {
+        let path = connection.path();
+        let why = match path.kind {
+            PathKind::Relayed => {
+                "the server carries the encrypted bytes; it cannot read them".to_owned()
+            }
+            PathKind::Direct => "nothing of ours lies between".to_owned(),
+            PathKind::Memory => "both are in one process".to_owned(),
+        };
+        PathInfo {
+            with: who.clone(),
+            kind: Some(path.kind),
+            transport: self.scheme,
+            addr: Some(path.remote),
+            why,
+        }
+    }
+
+    /// What there is to say when no session is open.
+    pub(crate) fn no_path(&self, who: &Name) -> PathInfo {
+        let why = "no session is open; the next file request opens one through the server";
+        let (with, transport) = (who.clone(), self.scheme);
+        PathInfo { with, kind: None, transport, addr: None, why: why.to_owned() }
+    }
+
+    async fn lookup(&self, who: &Name) -> Result<UserInfo, ReachError> {
+        match self.requests.ask(Lookup { name: who.clone() }.into()).await? {
+            Reply::User(user) => Ok(user),
+            other => {
+                use portolan_protocol::Table;
+                Err(RequestError::Unexpected(other.kind()).into())
+            }
+        }
+    }
+
+    async fn relay(&self, who: &Name, listed: PeerId) -> Result<Box<dyn ByteStream>, ReachError> {
+        let opened = self.server.open_stream(Priority::Bulk).await;
+        let (send, receive) = opened.map_err(|error| broken(who, &error))?;
+        let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
+        let opening = Opening::Relay(Relay { to: who.clone() });
+        let request = OpeningMessage::Request(RequestId(1), opening);
+        writer.send(&request).await.map_err(|error| broken(who, &error))?;
+        match reader.next_message().await {
+            Ok(OpeningMessage::Answer(_, Opened::Ready(ready))) => {
+                let relayed = ready.id.unwrap_or(listed);
+                if relayed != listed {
+                    return Err(ReachError::TwoKeys { who: who.clone(), listed, relayed });
+                }
+                Ok(carrier(reader.into_raw(), writer.into_inner()))
+            }
+            Ok(OpeningMessage::Error(_, body)) => {
+                Err(ReachError::Refused { who: who.clone(), body })
+            }
+            Ok(OpeningMessage::Request(..)) => Err(broken(who, &"a request came as answer")),
+            Ok(OpeningMessage::Event(never)) => match never {},
+            Err(error) => Err(broken(who, &error)),
+        }
+    }
+
+    /// Hello and welcome on the first stream: the session is up when both have gone over.
+    async fn greet(&self, who: &Name, connection: &Arc<dyn Connection>) -> Result<(), ReachError> {
+        let opened = connection.open_stream(Priority::Control).await;
+        let (send, receive) = opened.map_err(|error| broken(who, &error))?;
+        let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
+        let hello =
+            Hello { versions: VERSIONS.to_vec(), features: Vec::new(), software: software() };
+        let request = PeerMessage::Request(RequestId(1), PeerCommand::Hello(hello));
+        writer.send(&request).await.map_err(|error| broken(who, &error))?;
+        let _ = writer.get_mut().finish();
+        match reader.next_message().await {
+            Ok(PeerMessage::Answer(_, PeerReply::Welcome(welcome)))
+                if VERSIONS.contains(&welcome.version) =>
+            {
+                Ok(())
+            }
+            Ok(PeerMessage::Error(_, body)) => Err(ReachError::Refused { who: who.clone(), body }),
+            Ok(Message::Answer(..) | Message::Request(..) | Message::Event(..)) => {
+                Err(broken(who, &"it did not welcome us"))
+            }
+            Err(error) => Err(broken(who, &error)),
+        }
+    }
+
+    /// Lets a peer in that the server has announced and whose key it has named.
+    async fn answer(
+        &self,
+        relayed: &Relayed,
+        reader: FrameReader<RecvStream>,
+        mut writer: FrameWriter<SendStream>,
+        id: RequestId,
+    ) -> Result<Arc<dyn Connection>, ReachError> {
+        let who = &relayed.from;
+        let ready = OpeningMessage::Answer(id, Opened::Ready(Ready::default()));
+        writer.send(&ready).await.map_err(|error| broken(who, &error))?;
+        let carrier = carrier(reader.into_raw(), writer.into_inner());
+        let config = self.connection_config();
+        let connection = self
+            .tunnel
+            .accept(carrier, self.relayed_path(), config, Expect::Id(relayed.id))
+            .await
+            .map_err(|source| ReachError::Tunnel { who: who.clone(), source })?;
+        if let Err(error) = self.known.remember(who, relayed.id).await {
+            tracing::warn!(%error, "the key of {who} could not be remembered");
+        }
+        Ok(connection)
+    }
+
+    fn connection_config(&self) -> ConnectionConfig {
+        let mut config = ConnectionConfig::new(self.identity.clone());
+        config.limits.streams = u32::try_from(self.streams).unwrap_or(u32::MAX).max(1);
+        config
+    }
+
+    fn relayed_path(&self) -> Path {
+        let carried = self.server.path();
+        Path { kind: PathKind::Relayed, local: carried.local, remote: carried.remote }
+    }
+
+    async fn timed<T>(
+        &self,
+        who: &Name,
+        step: impl Future<Output = Result<T, ReachError>>,
+    ) -> Result<T, ReachError> {
+        let result = timeout(self.request_timeout, step).await;
+        result.unwrap_or_else(|_| Err(ReachError::TimedOut { who: who.clone() }))
+    }
+}
+
+/// Accepts the streams that the server opens, for as long as the connection lasts.
+pub(crate) async fn accept_openings(sessions: Arc<Sessions>) {
+    let server = Arc::clone(&sessions.introducer().server);
+    let per_minute = sessions.host().limits.sessions_per_minute;
+    let mut rate = Rate::new(Instant::now(), per_minute, Duration::from_secs(60));
+    let mut openings = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = server.accept_stream(), if openings.len() < OPENINGS_MAX => {
+                let Ok((send, receive)) = stream else { return };
+                let in_time = rate.take(Instant::now()).is_ok();
+                let sessions = Arc::clone(&sessions);
+                openings.spawn(async move {
+                    let limit = sessions.introducer().request_timeout * 2;
+                    let opening = on_opening(&sessions, send, receive, in_time);
+                    if timeout(limit, opening).await.is_err() {
+                        tracing::debug!("an introduction took too long");
+                    }
+                });
+            }
+            Some(_) = openings.join_next(), if !openings.is_empty() => {}
+        }
+    }
+}
+
+async fn on_opening(
+    sessions: &Arc<Sessions>,
+    send: SendStream,
+    receive: RecvStream,
+    in_time: bool,
+) {
+    let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
+    let (id, opening) = match reader.next_message().await {
+        Ok(OpeningMessage::Request(id, opening)) => (id, opening),
+        Ok(Message::Answer(..) | Message::Error(..)) => return,
+        Ok(Message::Event(never)) => match never {},
+        Err(ReadMessageError::Decode(error)) => {
+            if let Some((id, body)) = error.answer() {
+                refuse(&mut writer, id, body).await;
+            }
+            return;
+        }
+        Err(_) => return,
+    };
+    match opening {
+        Opening::Relayed(relayed) => {
+            let stream = (id, reader, writer);
+            if let Err(body) = on_relayed(sessions, &relayed, stream, in_time).await {
+                tracing::debug!(from = %relayed.from, %body, "an introduction failed");
+            }
+        }
+        Opening::Control(_) | Opening::Relay(_) => {
+            let body = ErrorBody::new(ErrorCode::Unsupported, "a client serves no such stream");
+            refuse(&mut writer, id, body).await;
+        }
+    }
+}
+
+async fn on_relayed(
+    sessions: &Arc<Sessions>,
+    relayed: &Relayed,
+    (id, reader, mut writer): (RequestId, FrameReader<RecvStream>, FrameWriter<SendStream>),
+    in_time: bool,
+) -> Result<(), ErrorBody> {
+    let introducer = sessions.introducer();
+    let permit = match admit(sessions, relayed, in_time).await {
+        Ok(permit) => permit,
+        Err(body) => {
+            refuse(&mut writer, id, body.clone()).await;
+            return Err(body);
+        }
+    };
+    let connection = introducer
+        .answer(relayed, reader, writer, id)
+        .await
+        .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
+    sessions.adopt(&relayed.from, connection, permit).await;
+    Ok(())
+}
+
+async fn admit(
+    sessions: &Arc<Sessions>,
+    relayed: &Relayed,
+    in_time: bool,
+) -> Result<tokio::sync::OwnedSemaphorePermit, ErrorBody> {
+    if !in_time {
+        let message = "too many introductions in too short a time; try later";
+        return Err(ErrorBody::new(ErrorCode::RateLimited, message));
+    }
+    let known = &sessions.introducer().known;
+    if let Err(error) = known.check(&relayed.from, relayed.id).await {
+        sessions.host().warn(ErrorCode::UnknownPeer, error.to_string()).await;
+        let message = "the key is not the one that this peer remembers";
+        return Err(ErrorBody::new(ErrorCode::UnknownPeer, message));
+    }
+    sessions
+        .permit()
+        .ok_or_else(|| ErrorBody::new(ErrorCode::Quota, "too many sessions are open; try later"))
+}
+
+async fn refuse(writer: &mut FrameWriter<SendStream>, id: RequestId, body: ErrorBody) {
+    if writer.send(&OpeningMessage::Error(id, body)).await.is_ok() {
+        let _ = writer.get_mut().finish();
+    }
+}
+
+fn carrier(reader: RawReader<RecvStream>, writer: SendStream) -> Box<dyn ByteStream> {
+    Box::new(tokio::io::join(reader, writer))
+}
+
+fn broken(who: &Name, detail: &dyn std::fmt::Display) -> ReachError {
+    ReachError::Broken { who: who.clone(), detail: detail.to_string() }
+}

@@ -1,0 +1,291 @@
+//! Sessions with other peers: made when needed, kept while used, closed when idle.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use portolan_protocol::Name;
+use portolan_protocol_io::{FrameReader, FrameWriter};
+use portolan_transport::{CloseCode, Connection, Priority, RecvStream, SendStream};
+use tokio::{
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Duration, Instant, sleep_until},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Host, Introducer, rate::Rate, serve::serve};
+use crate::{Event, PathInfo, ReachError};
+
+/// All sessions with other peers. Dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    introducer: Introducer,
+    host: Arc<Host>,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+    next_driver: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_name: HashMap<Name, Arc<OnceCell<Arc<Session>>>>,
+    drivers: HashMap<u64, AbortOnDropHandle<()>>,
+}
+
+/// A session with one peer.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Arc<dyn Connection>,
+    usage: Arc<Usage>,
+}
+
+/// A request's stream to another peer, which keeps the session from being idle.
+pub(crate) struct PeerStream {
+    pub(crate) reader: FrameReader<RecvStream>,
+    pub(crate) writer: FrameWriter<SendStream>,
+    pub(crate) lease: Lease,
+}
+
+impl Sessions {
+    pub(crate) fn new(introducer: Introducer, host: Arc<Host>) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(host.limits.sessions));
+        let (state, next_driver) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { introducer, host, permits, state, next_driver })
+    }
+
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    pub(crate) fn introducer(&self) -> &Introducer {
+        &self.introducer
+    }
+
+    /// Opens a stream to `who`, with a new session if there is none. Cancel safe.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        who: &Name,
+        priority: Priority,
+    ) -> Result<PeerStream, ReachError> {
+        let (session, fresh) = self.session(who).await?;
+        match session.open(priority).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if fresh => return Err(broken(who, &error)),
+            // The kept session had ended without our notice: once more with a new one.
+            Err(_) => self.forget(who, &session),
+        }
+        let (session, _) = self.session(who).await?;
+        session.open(priority).await.map_err(|error| broken(who, &error))
+    }
+
+    /// How `who` is reached now, without opening anything.
+    pub(crate) fn path(&self, who: &Name) -> PathInfo {
+        let session = self.lock().by_name.get(who).and_then(|cell| cell.get().cloned());
+        match session {
+            Some(session) => self.introducer.describe(who, &session.connection),
+            None => self.introducer.no_path(who),
+        }
+    }
+
+    async fn session(self: &Arc<Self>, who: &Name) -> Result<(Arc<Session>, bool), ReachError> {
+        let cell = Arc::clone(self.lock().by_name.entry(who.clone()).or_default());
+        let mut fresh = false;
+        let made: Result<_, ReachError> = cell
+            .get_or_try_init(|| async {
+                fresh = true;
+                let max = self.host.limits.sessions;
+                let permit = Arc::clone(&self.permits)
+                    .try_acquire_owned()
+                    .map_err(|_| ReachError::TooMany { max })?;
+                let connection = self.introducer.call(who).await?;
+                Ok(self.start(who, connection, permit))
+            })
+            .await
+            .cloned();
+        if made.is_err() {
+            self.forget_empty(who);
+        }
+        let session = made?;
+        if fresh {
+            self.tell_path(who, &session.connection).await;
+        }
+        Ok((session, fresh))
+    }
+
+    /// Takes over a connection that `who` has opened.
+    pub(crate) async fn adopt(
+        self: &Arc<Self>,
+        who: &Name,
+        connection: Arc<dyn Connection>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let session = self.start(who, Arc::clone(&connection), permit);
+        let cell = Arc::clone(self.lock().by_name.entry(who.clone()).or_default());
+        // One that we opened ourselves meanwhile stays the one we use; this one serves its opener.
+        let _ = cell.set(session);
+        self.tell_path(who, &connection).await;
+    }
+
+    /// A permit for one more session.
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        who: &Name,
+        connection: Arc<dyn Connection>,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<Session> {
+        let usage = Arc::new(Usage::default());
+        let session = Arc::new(Session { connection, usage });
+        let driver = Driver {
+            who: who.clone(),
+            session: Arc::clone(&session),
+            host: Arc::clone(&self.host),
+            sessions: Arc::downgrade(self),
+            number: self.next_driver.fetch_add(1, Ordering::Relaxed),
+            _permit: permit,
+        };
+        let number = driver.number;
+        // Under the lock, so that the driver cannot take itself off before it is on the list.
+        let mut state = self.lock();
+        state.drivers.insert(number, AbortOnDropHandle::new(tokio::spawn(driver.run())));
+        session
+    }
+
+    async fn tell_path(&self, who: &Name, connection: &Arc<dyn Connection>) {
+        self.host.tell(Event::Path(self.introducer.describe(who, connection))).await;
+    }
+
+    fn forget(&self, who: &Name, session: &Arc<Session>) {
+        let mut state = self.lock();
+        let same = |cell: &Arc<OnceCell<Arc<Session>>>| {
+            cell.get().is_some_and(|kept| Arc::ptr_eq(kept, session))
+        };
+        if state.by_name.get(who).is_some_and(same) {
+            state.by_name.remove(who);
+        }
+    }
+
+    /// A call that failed leaves no entry, unless someone else is trying.
+    fn forget_empty(&self, who: &Name) {
+        let mut state = self.lock();
+        let unused = |cell: &Arc<OnceCell<_>>| !cell.initialized() && Arc::strong_count(cell) <= 2;
+        if state.by_name.get(who).is_some_and(unused) {
+            state.by_name.remove(who);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    async fn open(&self, priority: Priority) -> Result<PeerStream, String> {
+        let lease = Lease::new(&self.usage);
+        let opened = self.connection.open_stream(priority).await;
+        let (send, receive) = opened.map_err(|error| error.to_string())?;
+        Ok(PeerStream { reader: FrameReader::new(receive), writer: FrameWriter::new(send), lease })
+    }
+}
+
+fn broken(who: &Name, detail: &str) -> ReachError {
+    ReachError::Broken { who: who.clone(), detail: detail.to_owned() }
+}
+
+/// How many of our own requests are under way on a session.
+#[derive(Debug, Default)]
+struct Usage {
+    leases: AtomicUsize,
+    /// Counts every lease ever given, so that use between two looks is seen.
+    given: AtomicU64,
+}
+
+/// Keeps a session from being idle.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Usage>);
+
+impl Lease {
+    fn new(usage: &Arc<Usage>) -> Self {
+        usage.leases.fetch_add(1, Ordering::Relaxed);
+        usage.given.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(usage))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.leases.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves the other side's streams and closes the session when nobody uses it.
+struct Driver {
+    who: Name,
+    session: Arc<Session>,
+    host: Arc<Host>,
+    sessions: Weak<Sessions>,
+    number: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Driver {
+    async fn run(self) {
+        self.drive().await;
+        if let Some(sessions) = self.sessions.upgrade() {
+            sessions.forget(&self.who, &self.session);
+            // The last act: dropping our own handle aborts nothing that is still to be done.
+            sessions.lock().drivers.remove(&self.number);
+        }
+    }
+
+    async fn drive(&self) {
+        let idle = self.host.timing.session_idle;
+        let mut rate =
+            Rate::new(Instant::now(), self.host.limits.requests_per_second, Duration::from_secs(1));
+        let mut serving = JoinSet::new();
+        let mut resume_at = Instant::now();
+        let mut idle_at = Instant::now() + idle;
+        let mut given = 0;
+        loop {
+            let room = serving.len() < self.host.limits.streams;
+            let connection = &self.session.connection;
+            tokio::select! {
+                stream = async { sleep_until(resume_at).await; connection.accept_stream().await }, if room => {
+                    let Ok((send, receive)) = stream else { return };
+                    let (who, host) = (self.who.clone(), Arc::clone(&self.host));
+                    serving.spawn(async move { serve(&host, &who, send, receive).await });
+                    resume_at = rate.take(Instant::now()).err().unwrap_or_else(Instant::now);
+                    idle_at = Instant::now() + idle;
+                }
+                Some(served) = serving.join_next(), if !serving.is_empty() => {
+                    if let Err(error) = served && error.is_panic() {
+                        tracing::error!(%error, "serving a peer failed");
+                    }
+                    idle_at = Instant::now() + idle;
+                }
+                () = sleep_until(idle_at) => {
+                    if serving.is_empty() && !self.used_since(&mut given) {
+                        connection.close(CloseCode::DONE, "idle");
+                        return;
+                    }
+                    idle_at = Instant::now() + idle;
+                }
+            }
+        }
+    }
+
+    /// Whether a request of ours is under way or was made since the last look.
+    fn used_since(&self, given: &mut u64) -> bool {
+        let usage = &self.session.usage;
+        let before = std::mem::replace(given, usage.given.load(Ordering::Relaxed));
+        before != *given || usage.leases.load(Ordering::Relaxed) > 0
+    }
+}

@@ -1,0 +1,330 @@
+//! What we ask of other peers: their list, a file of theirs, to take a file of ours.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use portolan_protocol::{
+    ErrorBody, ErrorCode, FileEnd, FileInfo, FileList, Files, Get, Hash, Limits as MessageLimits,
+    Message, Name, Offer, PeerCommand, PeerEvent, PeerMessage, PeerReply, RequestId,
+};
+use portolan_protocol_io::{FrameReader, ReadMessageError};
+use portolan_transport::{Priority, RecvStream};
+use tokio::{task::spawn_blocking, time::timeout};
+
+use super::{Host, Sessions, serve::send_content, sessions::PeerStream};
+use crate::{
+    Direction, Existing, FileError, FilePhase, ReachError,
+    files::{OpenedFile, Progress, Target, check_path, content, open_file},
+};
+
+/// How long a peer may take to say why it has stopped reading.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What to fetch and where to put it.
+#[derive(Debug)]
+pub(crate) struct GetRequest {
+    pub(crate) path: String,
+    pub(crate) to: PathBuf,
+    pub(crate) existing: Existing,
+}
+
+/// One page of what `who` shares.
+pub(crate) async fn files_page(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    after: Option<String>,
+) -> Result<FileList, FileError> {
+    let files = Files { after, limit: None };
+    let mut stream = ask(sessions, who, files.into(), Priority::Interactive).await?;
+    let _ = stream.writer.get_mut().finish();
+    match answer(sessions.host(), who, &mut stream.reader).await? {
+        PeerReply::Files(page) => Ok(page),
+        other => Err(unexpected(who, &other)),
+    }
+}
+
+/// Everything that `who` shares, up to our bound, without what no honest peer lists.
+pub(crate) async fn all_files(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+) -> Result<Vec<FileInfo>, FileError> {
+    let max = sessions.host().limits.files;
+    let mut files: Vec<FileInfo> = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = files_page(sessions, who, after.take()).await?;
+        after = page.files.last().map(|file| file.path.clone());
+        let listed = page.files.into_iter().take(MessageLimits::V1.page as usize);
+        files.extend(listed.filter(|file| check_path(&file.path).is_ok()));
+        if !page.more || after.is_none() || files.len() >= max {
+            files.truncate(max);
+            return Ok(files);
+        }
+    }
+}
+
+/// Fetches a file of `who`.
+pub(crate) async fn get(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    request: GetRequest,
+) -> Result<(PathBuf, Hash), FileError> {
+    let host = sessions.host();
+    check_path(&request.path).map_err(|problem| FileError::Name {
+        name: request.path.chars().take(256).collect(),
+        problem,
+    })?;
+    let _permit = host.transfers.acquire().await;
+    let (_, mut progress) = host.progress(Direction::Receive, who, &request.path, 0);
+    let result = get_reported(sessions, who, request, &mut progress).await;
+    report(&mut progress, result).await
+}
+
+async fn get_reported(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    request: GetRequest,
+    progress: &mut Progress,
+) -> Result<(PathBuf, Hash), FileError> {
+    let GetRequest { path, to, existing } = request;
+    let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+    let command = PeerCommand::Get(Get { path });
+    let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
+    let _ = stream.writer.get_mut().finish();
+    let size = match answer(sessions.host(), who, &mut stream.reader).await? {
+        PeerReply::Content(content) => content.size,
+        other => return Err(unexpected(who, &other)),
+    };
+    progress.set_total(size);
+    let target = blocking(move || Target::new(&to, &name, size, existing)).await?;
+    progress.stage(FilePhase::Started).await;
+    let PeerStream { reader, writer: _writer, lease: _lease } = stream;
+    let (hash, path) = receive_and_check(reader, size, target, progress).await?;
+    Ok((path, hash))
+}
+
+/// Offers a file to `who` and sends it if it is wanted.
+pub(crate) async fn offer(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    path: &Path,
+) -> Result<(u64, Hash), FileError> {
+    let host = sessions.host();
+    let opened = {
+        let path = path.to_owned();
+        blocking(move || open_file(&path)).await?
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    crate::files::check_name(&name)
+        .map_err(|problem| FileError::Name { name: name.clone(), problem })?;
+    let _permit = host.transfers.acquire().await;
+    let size = opened.size;
+    let (_, mut progress) = host.progress(Direction::Send, who, &name, size);
+    let result = offer_reported(sessions, who, (name, opened), &mut progress).await;
+    match result {
+        Ok(hash) => {
+            progress.done(hash, None).await;
+            Ok((size, hash))
+        }
+        Err(error) => {
+            progress.failed(error.code(), error.to_string()).await;
+            Err(error)
+        }
+    }
+}
+
+async fn offer_reported(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    (name, file): (String, OpenedFile),
+    progress: &mut Progress,
+) -> Result<Hash, FileError> {
+    let host = sessions.host();
+    let offer = Offer { name, size: file.size, modified: file.modified };
+    let mut stream = ask(sessions, who, offer.into(), Priority::Bulk).await?;
+    progress.stage(FilePhase::Waiting).await;
+    // The other side's own time runs out first, so that its words arrive.
+    let patience = host.timing.offer + host.timing.request;
+    let decision = timeout(patience, stream.reader.next_message()).await;
+    let decision = decision.map_err(|_| FileError::TimedOut { who: who.clone() })?;
+    match reply(who, decision)? {
+        PeerReply::Accepted(_) => {}
+        other => return Err(unexpected(who, &other)),
+    }
+    progress.stage(FilePhase::Started).await;
+    let PeerStream { mut reader, mut writer, lease: _lease } = stream;
+    let sent = {
+        let sending = send_content(file, &mut writer, progress);
+        tokio::select! {
+            biased;
+            // While we send nothing but a refusal is due.
+            early = reader.next_message() => {
+                let early = reply(who, early)?;
+                return Err(unexpected(who, &early));
+            }
+            sent = sending => sent,
+        }
+    };
+    match sent {
+        Ok(hash) => verified(host, who, &mut reader, hash).await,
+        Err(error) => {
+            // It stopped reading; its reason may be behind.
+            let words = timeout(LAST_WORDS, reader.next_message()).await;
+            match words.map(|message| reply(who, message)) {
+                Ok(Err(refused @ FileError::Refused { .. })) => Err(refused),
+                Ok(Ok(_) | Err(_)) | Err(_) => Err(error),
+            }
+        }
+    }
+}
+
+async fn verified(
+    host: &Host,
+    who: &Name,
+    reader: &mut FrameReader<RecvStream>,
+    hash: Hash,
+) -> Result<Hash, FileError> {
+    match answer_within(who, reader, host.timing.offer).await? {
+        PeerReply::Verified(verified) if verified.hash == hash => Ok(hash),
+        PeerReply::Verified(verified) => {
+            Err(FileError::Integrity { expected: hash, computed: verified.hash })
+        }
+        other => Err(unexpected(who, &other)),
+    }
+}
+
+/// Receives the bytes and the end of a file, compares the hashes and gives the file its name.
+pub(crate) async fn receive_and_check(
+    reader: FrameReader<RecvStream>,
+    size: u64,
+    target: Target,
+    progress: &mut Progress,
+) -> Result<(Hash, PathBuf), FileError> {
+    let target = Arc::new(target);
+    let temporary = {
+        let target = Arc::clone(&target);
+        blocking(move || target.temporary()).await?
+    };
+    let mut raw = reader.into_raw();
+    let received = content::receive(&mut raw, size, temporary, progress).await;
+    let (file, computed) = received.map_err(|error| match error {
+        content::ContentError::Disk(source) => {
+            FileError::Io { during: "write", path: target.path().to_owned(), source }
+        }
+        error => FileError::from_content(error, progress.bytes(), size),
+    })?;
+    // An error from here on drops `file`, which removes it.
+    let expected = end_of(&mut raw.into_frames(), size).await?;
+    if expected != computed {
+        return Err(FileError::Integrity { expected, computed });
+    }
+    let path = blocking(move || target.keep(file)).await?;
+    Ok((computed, path))
+}
+
+/// Reads what stands behind the bytes. Anything but the end means that there are more bytes than
+/// were announced.
+async fn end_of(frames: &mut FrameReader<RecvStream>, size: u64) -> Result<Hash, FileError> {
+    match frames.next_message().await {
+        Ok(PeerMessage::Event(PeerEvent::End(FileEnd { hash }))) => Ok(hash),
+        Err(ReadMessageError::Stream(error)) => {
+            Err(FileError::Interrupted { bytes: size, total: size, detail: error.to_string() })
+        }
+        Ok(Message::Request(..) | Message::Answer(..) | Message::Error(..))
+        | Err(
+            ReadMessageError::Truncated | ReadMessageError::Ended | ReadMessageError::Decode(_),
+        ) => Err(FileError::Size { announced: size }),
+    }
+}
+
+async fn report(
+    progress: &mut Progress,
+    result: Result<(PathBuf, Hash), FileError>,
+) -> Result<(PathBuf, Hash), FileError> {
+    match &result {
+        Ok((path, hash)) => progress.done(*hash, Some(path.clone())).await,
+        Err(error) => progress.failed(error.code(), error.to_string()).await,
+    }
+    result
+}
+
+async fn ask(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    command: PeerCommand,
+    priority: Priority,
+) -> Result<PeerStream, FileError> {
+    let mut stream = sessions.open(who, priority).await?;
+    let request = PeerMessage::Request(RequestId(1), command);
+    let sent = timeout(sessions.host().timing.request, stream.writer.send(&request)).await;
+    match sent {
+        Ok(Ok(())) => Ok(stream),
+        Ok(Err(error)) => {
+            let detail = error.to_string();
+            Err(ReachError::Broken { who: who.clone(), detail }.into())
+        }
+        Err(_) => Err(FileError::TimedOut { who: who.clone() }),
+    }
+}
+
+async fn answer(
+    host: &Host,
+    who: &Name,
+    reader: &mut FrameReader<RecvStream>,
+) -> Result<PeerReply, FileError> {
+    answer_within(who, reader, host.timing.request).await
+}
+
+async fn answer_within(
+    who: &Name,
+    reader: &mut FrameReader<RecvStream>,
+    patience: std::time::Duration,
+) -> Result<PeerReply, FileError> {
+    match timeout(patience, reader.next_message()).await {
+        Ok(message) => reply(who, message),
+        Err(_) => Err(FileError::TimedOut { who: who.clone() }),
+    }
+}
+
+fn reply(
+    who: &Name,
+    message: Result<PeerMessage, ReadMessageError>,
+) -> Result<PeerReply, FileError> {
+    match message {
+        Ok(Message::Answer(_, reply)) => Ok(reply),
+        Ok(Message::Error(_, body)) => Err(refused(who, body)),
+        Ok(Message::Request(..) | Message::Event(..)) => {
+            Err(FileError::Protocol { who: who.clone(), detail: "no answer came".into() })
+        }
+        Err(ReadMessageError::Decode(error)) => {
+            Err(FileError::Protocol { who: who.clone(), detail: error.to_string() })
+        }
+        Err(
+            error @ (ReadMessageError::Stream(_)
+            | ReadMessageError::Truncated
+            | ReadMessageError::Ended),
+        ) => Err(ReachError::Broken { who: who.clone(), detail: error.to_string() }.into()),
+    }
+}
+
+fn refused(who: &Name, body: ErrorBody) -> FileError {
+    match body.code {
+        ErrorCode::TimedOut => FileError::TimedOut { who: who.clone() },
+        _ => FileError::Refused { who: who.clone(), body },
+    }
+}
+
+fn unexpected(who: &Name, reply: &PeerReply) -> FileError {
+    use portolan_protocol::Table;
+
+    let detail = format!("{:?} is no answer to that", reply.kind());
+    FileError::Protocol { who: who.clone(), detail }
+}
+
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, FileError> {
+    spawn_blocking(act).await.unwrap_or_else(|error| Err(FileError::from_panic(error)))
+}
