@@ -1,0 +1,91 @@
+//! Urgent before lazy.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use portolan_transport::{ConnectionConfig, Priority, RecvStream, SendStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
+
+use crate::{Harness, net::Pair, payload};
+
+const LAZY_STREAMS: usize = 4;
+const SIZE: usize = 3 << 20;
+const WINDOW: usize = 128 << 10;
+
+/// Little may be under way, and much may wait to be sent.
+fn saturated(config: &mut ConnectionConfig) {
+    config.limits.stream_window = 64 << 10;
+    config.limits.connection_window = 128 << 10;
+    config.limits.send_buffer = 2 << 20;
+}
+
+/// Judged by the order of arrival: of the lazy bytes that wait when the urgent ones are written,
+/// most arrive after them.
+pub(super) async fn urgent_streams_overtake_the_others(harness: Harness) {
+    for (index, urgent) in Priority::ALL.into_iter().enumerate() {
+        if let Some(lazy) = Priority::ALL.get(index + 1) {
+            overtake(harness.clone(), urgent, *lazy).await;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Progress {
+    written: AtomicUsize,
+    read: AtomicUsize,
+}
+
+async fn overtake(harness: Harness, urgent: Priority, lazy: Priority) {
+    let pair = Pair::with(harness, saturated).await;
+    let [(mut ask, _ask), (_hear, mut hear)] = pair.stream_of(urgent).await;
+    let progress = Arc::new(Progress::default());
+    let mut work = JoinSet::new();
+    for tag in 0..LAZY_STREAMS {
+        let [(send, near), (far, recv)] = pair.stream_of(lazy).await;
+        work.spawn(write(send, near, tag, Arc::clone(&progress)));
+        work.spawn(read(recv, far, tag, Arc::clone(&progress)));
+    }
+    // Once this much has passed, the queues behind it are as full as they get.
+    while progress.read.load(Ordering::SeqCst) < SIZE {
+        tokio::task::yield_now().await;
+    }
+    ask.write_all(b"!").await.expect("room for a byte");
+    let read_before = progress.read.load(Ordering::SeqCst);
+    let waiting = progress.written.load(Ordering::SeqCst).saturating_sub(read_before);
+    assert_eq!(hear.read_u8().await.expect("a byte comes"), b'!');
+    let overtaken_by = progress.read.load(Ordering::SeqCst) - read_before;
+    assert!(
+        overtaken_by <= waiting / 2 + 4 * WINDOW,
+        "{waiting} bytes of {lazy:?} waited, and {overtaken_by} came before {urgent:?}"
+    );
+    work.join_all().await;
+}
+
+async fn write(mut send: SendStream, near: RecvStream, tag: usize, progress: Arc<Progress>) {
+    let _keep = near;
+    let mut sent = 0;
+    while sent < SIZE {
+        let piece = payload::piece(tag, sent, SIZE - sent);
+        let size = send.write(piece).await.expect("the stream takes bytes");
+        sent += size;
+        progress.written.fetch_add(size, Ordering::SeqCst);
+    }
+    send.finish().expect("the stream takes the end");
+}
+
+async fn read(mut recv: RecvStream, far: SendStream, tag: usize, progress: Arc<Progress>) {
+    let _keep = far;
+    let mut read = 0;
+    while read < SIZE {
+        let size = 8192.min(SIZE - read);
+        payload::read(&mut recv, tag, read, size).await;
+        read += size;
+        progress.read.fetch_add(size, Ordering::SeqCst);
+    }
+    assert_eq!(recv.read(&mut [0]).await.expect("the end comes"), 0);
+}
