@@ -109,6 +109,11 @@ impl<R: AsyncRead + Unpin> RawReader<R> {
         *buffer.bytes_mut() = self.before;
         FrameReader { stream: self.stream, buffer }
     }
+
+    /// The stream, to abandon it.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.stream
+    }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for RawReader<R> {

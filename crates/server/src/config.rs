@@ -1,0 +1,200 @@
+//! What a server is started with: address, identity, storage, bounds and times.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use portolan_identity::{Identity, PeerId};
+use portolan_transport::Transport;
+
+/// Everything that [`Server::start`](crate::Server::start) needs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen, with every transport on the same port; port 0 for any that all can have.
+    pub listen: SocketAddr,
+    /// The transports to serve; each gets a registry of its own.
+    pub transports: &'static [&'static dyn Transport],
+    /// Who the server is. This key has the admin right too.
+    pub identity: Identity,
+    /// Where names and waiting messages are kept.
+    pub storage: Storage,
+    /// Keys that have the admin right.
+    pub admins: Vec<PeerId>,
+    /// Where to log who did what and when; nothing is logged without.
+    pub event_log: Option<EventLog>,
+    /// How long things may take.
+    pub timing: Timing,
+    /// Upper bounds on what clients can make the server hold and do.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Listens on `listen` with `transports` as `identity`, keeps everything in memory and logs
+    /// nothing; default bounds and times.
+    #[must_use]
+    pub fn new(
+        listen: SocketAddr,
+        transports: &'static [&'static dyn Transport],
+        identity: Identity,
+    ) -> Self {
+        Self {
+            listen,
+            transports,
+            identity,
+            storage: Storage::Ephemeral,
+            admins: Vec::new(),
+            event_log: None,
+            timing: Timing::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Where names and waiting messages are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: gone with the process.
+    Ephemeral,
+    /// In a database in this directory, which is made if it is missing: what was answered
+    /// `stored` outlives a crash.
+    Directory(PathBuf),
+}
+
+/// Where the event log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventLog {
+    /// To standard error.
+    Stderr,
+    /// To this file; the older part is kept beside it as `FILE.1`.
+    File(PathBuf),
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// From the connection to the login; then the connection is closed.
+    pub login: Duration,
+    /// A request for a conversation lapses after this time.
+    pub request: Duration,
+    /// The called peer has this long to take a relayed stream.
+    pub relay_open: Duration,
+    /// A relay on which nothing moves for this long is reset.
+    pub relay_idle: Duration,
+    /// What is still queued for a client that is sent away may take this long.
+    pub farewell: Duration,
+    /// Marks of delivered messages, by which receipts and repeated sends are known, are forgotten
+    /// after this time.
+    pub retention: Duration,
+    /// Handshake, heartbeat and idle times of connections.
+    pub transport: portolan_transport::Timing,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            login: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            relay_open: Duration::from_secs(10),
+            relay_idle: Duration::from_secs(60),
+            farewell: Duration::from_secs(2),
+            retention: Duration::from_secs(30 * 24 * 3600),
+            transport: portolan_transport::Timing::default(),
+        }
+    }
+}
+
+/// Upper bounds on what clients can make the server hold and do; `docs/server.md` adds them up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Names that the server knows.
+    pub users: usize,
+    /// Names that one key may take.
+    pub names_per_key: usize,
+    /// Users logged in at once over one transport.
+    pub users_per_registry: usize,
+    /// Open requests for a conversation, made or received by one user.
+    pub requests_per_user: usize,
+    /// Messages that wait for one user.
+    pub mailbox_messages: u64,
+    /// Bytes of text that wait for one user.
+    pub mailbox_bytes: u64,
+    /// Messages sent to a client that it has not yet confirmed.
+    pub window_messages: usize,
+    /// Bytes of text sent to a client that it has not yet confirmed; one message always may.
+    pub window_bytes: u64,
+    /// Frames queued for a client; with more it is too slow.
+    pub outbox_frames: usize,
+    /// Bytes queued for a client; with more it is too slow.
+    pub outbox_bytes: usize,
+    /// Answers owed to one client, and bytes queued for it (256 of them in KiB), at which the
+    /// server stops to read its requests.
+    pub open_requests: usize,
+    /// Relays that one user has open, called and calling counted apart.
+    pub relays_per_user: u32,
+    /// Bytes of the buffer that one direction of a relay is copied through.
+    pub relay_buffer: usize,
+    /// With more users online than this, nobody is told who comes and goes.
+    pub presence_users: usize,
+    /// Operations that wait for the store; with more, requests are not read.
+    pub store_queue: usize,
+    /// Frames of one client that were not even a request; with more it is sent away.
+    pub garbage: u32,
+    /// Bytes of the event log before it is rotated.
+    pub event_log: u64,
+    /// Keys whose rates are remembered.
+    pub keys: usize,
+    /// Requests of one session, and four times as many of one key.
+    pub commands: Rate,
+    /// Messages to everyone by one key.
+    pub broadcasts: Rate,
+    /// Requests for a conversation by one key.
+    pub requests: Rate,
+    /// Logins of one key.
+    pub logins: Rate,
+    /// Bounds of one connection and of one endpoint.
+    pub transport: portolan_transport::Limits,
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: f64,
+    /// At once after a rest.
+    pub burst: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            users: 1_000_000,
+            names_per_key: 16,
+            users_per_registry: 20_000,
+            requests_per_user: 16,
+            mailbox_messages: 1_000,
+            mailbox_bytes: 4 << 20,
+            window_messages: 256,
+            window_bytes: 512 << 10,
+            outbox_frames: 4_096,
+            outbox_bytes: 4 << 20,
+            open_requests: 64,
+            relays_per_user: 16,
+            relay_buffer: 64 << 10,
+            presence_users: 1_000,
+            store_queue: 4_096,
+            garbage: 16,
+            event_log: 64 << 20,
+            keys: 100_000,
+            commands: Rate { per_second: 1_000.0, burst: 2_000.0 },
+            broadcasts: Rate { per_second: 2.0, burst: 20.0 },
+            requests: Rate { per_second: 2.0, burst: 20.0 },
+            logins: Rate { per_second: 2.0, burst: 40.0 },
+            transport: portolan_transport::Limits {
+                streams: 64,
+                stream_window: 512 << 10,
+                connection_window: 4 << 20,
+                send_buffer: 512 << 10,
+                datagram_queue: 64 << 10,
+                ..portolan_transport::Limits::default()
+            },
+        }
+    }
+}

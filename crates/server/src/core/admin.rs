@@ -1,0 +1,87 @@
+//! What admins may do, logged in or not.
+
+use portolan_identity::PeerId;
+use portolan_protocol::{
+    Announce, Announcement, ClosingReason, ErrorBody, ErrorCode, Kick, Name, RequestId, Shutdown,
+};
+
+use super::{
+    Core, Effect, Now, SessionId,
+    commands::{check_short_text, check_text},
+    login::Departure,
+};
+use crate::{close_code, event_log::LogEntry};
+
+impl Core {
+    pub(super) fn kick(&mut self, now: Now, session: SessionId, id: RequestId, kick: &Kick) {
+        let result = self.try_kick(now, session, kick);
+        self.respond_done(session, id, result);
+    }
+
+    fn try_kick(&mut self, now: Now, session: SessionId, kick: &Kick) -> Result<(), ErrorBody> {
+        let by = self.admin(session)?;
+        check_short_text(&kick.reason, "reason")?;
+        let user = self.online_user(&kick.name)?;
+        let Some(online) = self.user(user).and_then(|known| known.online) else { return Ok(()) };
+        self.log_admin(by, "kick", Some(kick.name.clone()), &kick.reason);
+        let text = match kick.reason.as_str() {
+            "" => "an admin ended your session".to_owned(),
+            reason => format!("an admin ended your session: {reason}"),
+        };
+        self.farewell(online.session, ClosingReason::Kicked, &text);
+        let told = match kick.reason.as_str() {
+            "" => "kicked by an admin".to_owned(),
+            reason => format!("kicked by an admin: {reason}"),
+        };
+        self.leave(now, online.session, Departure::Kicked, &told);
+        self.close(online.session, close_code::KICKED, text);
+        Ok(())
+    }
+
+    pub(super) fn announce(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        id: RequestId,
+        announce: Announce,
+    ) {
+        let result = self.admin(session).and_then(|by| {
+            check_text(&announce.text)?;
+            self.log_admin(by, "announce", None, "");
+            let to: Vec<SessionId> = self.sessions_of_all().map(|(_, session)| session).collect();
+            let event = Announcement { text: announce.text, at: now.wall }.into();
+            self.effects.push(Effect::Tell { to, event });
+            Ok(())
+        });
+        self.respond_done(session, id, result);
+    }
+
+    pub(super) fn shutdown(&mut self, session: SessionId, id: RequestId, shutdown: Shutdown) {
+        let result = self.admin(session).and_then(|by| {
+            check_short_text(&shutdown.reason, "reason")?;
+            self.log_admin(by, "shutdown", None, &shutdown.reason);
+            Ok(())
+        });
+        let is_granted = result.is_ok();
+        self.respond_done(session, id, result);
+        if is_granted {
+            self.effects.push(Effect::Shutdown { reason: shutdown.reason });
+        }
+    }
+
+    /// The session's key, if it has the admin right.
+    fn admin(&self, session: SessionId) -> Result<PeerId, ErrorBody> {
+        match self.sessions.get(&session) {
+            Some(state) if state.has_admin_right => Ok(state.remote.id),
+            Some(_) | None => Err(ErrorBody::new(
+                ErrorCode::Forbidden,
+                "only an admin may do this; use the server's own key, or start the server with \
+                 --admin and your key",
+            )),
+        }
+    }
+
+    fn log_admin(&mut self, by: PeerId, what: &'static str, name: Option<Name>, reason: &str) {
+        self.log(LogEntry::Admin { by, what, name, reason: reason.to_owned() });
+    }
+}

@@ -1,0 +1,180 @@
+//! From a command to the one that answers it.
+
+use portolan_protocol::{
+    Command, EchoReply, Empty, ErrorBody, ErrorCode, Heartbeat, HeartbeatReply, Hello,
+    Limits as MessageLimits, Password, RequestId, VERSIONS, Welcome,
+};
+
+use super::{Core, Now, SessionId, rates::Action, session::LoginState};
+use crate::store::UserId;
+
+/// What the server calls itself.
+pub(super) const SOFTWARE: &str = concat!("portolan-server/", env!("CARGO_PKG_VERSION"));
+
+/// Versions and features beyond these of one `hello` are not looked at.
+const VERSIONS_MAX: usize = 32;
+
+impl Core {
+    pub(super) fn on_command(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        id: RequestId,
+        command: Command,
+    ) {
+        if let Err(error) = self.admit(now, session, &command) {
+            return self.refuse(session, id, error);
+        }
+        match command {
+            Command::Hello(hello) => self.hello(session, id, &hello),
+            Command::Login(login) => self.login(now, session, id, &login),
+            Command::Logout(_) => self.logout(now, session, id),
+            Command::Heartbeat(heartbeat) => self.heartbeat(now, session, id, heartbeat),
+            Command::List(list) => self.list(session, id, &list),
+            Command::Lookup(lookup) => self.lookup(session, id, &lookup.name),
+            Command::Converse(converse) => self.converse(now, session, id, &converse.with),
+            Command::Accept(accept) => self.accept(now, session, id, &accept.with),
+            Command::Deny(deny) => self.deny(session, id, deny),
+            Command::End(end) => self.end(now, session, id, &end.with),
+            Command::Send(send) => self.send(now, session, id, send),
+            Command::Echo(echo) => self.echo(session, id, echo.text),
+            Command::Receipts(receipts) => self.receipts(session, id, receipts),
+            Command::Mailbox(mailbox) => self.mailbox(session, id, &mailbox),
+            Command::ClearMailbox(_) => self.clear_mailbox(session, id),
+            Command::CreateGroup(_) => self.unsupported(session, id, "groups"),
+            Command::AddToGroup(_) => self.unsupported(session, id, "groups"),
+            Command::LeaveGroup(_) => self.unsupported(session, id, "groups"),
+            Command::ListGroups(_) => self.unsupported(session, id, "groups"),
+            Command::Candidates(_) => self.unsupported(session, id, "exchange of candidates"),
+            Command::ServerInfo(_) => self.server_info(session, id),
+            Command::Shutdown(shutdown) => self.shutdown(session, id, shutdown),
+            Command::Kick(kick) => self.kick(now, session, id, &kick),
+            Command::Ban(_) => self.unsupported(session, id, "bans"),
+            Command::Announce(announce) => self.announce(now, session, id, announce),
+        }
+    }
+
+    /// Whether the session may ask this now.
+    fn admit(&mut self, now: Now, session: SessionId, command: &Command) -> Result<(), ErrorBody> {
+        let gone = || ErrorBody::new(ErrorCode::NotLoggedIn, "this session has ended");
+        let state = self.sessions.get_mut(&session).ok_or_else(gone)?;
+        if self.is_stopping {
+            return Err(ErrorBody::new(ErrorCode::ShuttingDown, "the server is going down"));
+        }
+        let (rate, key) = (self.limits.commands, state.remote.id);
+        if !state.commands.take(now.instant, rate)
+            || !self.rates.take(now.instant, key, Action::Command)
+        {
+            return Err(rate_limited("requests", rate.per_second));
+        }
+        if !state.said_hello && !matches!(command, Command::Hello(_)) {
+            return Err(ErrorBody::new(
+                ErrorCode::Version,
+                "say hello first, with the versions that you speak",
+            ));
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, session: SessionId, id: RequestId, hello: &Hello) {
+        let offered = hello.versions.iter().take(VERSIONS_MAX);
+        let Some(&version) = VERSIONS.iter().find(|ours| offered.clone().any(|v| v == *ours))
+        else {
+            let message = format!(
+                "no version in common: this server speaks {VERSIONS:?}; update the older of both"
+            );
+            return self.refuse(session, id, ErrorBody::new(ErrorCode::Version, message));
+        };
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.said_hello = true;
+        let idle = self.registries.get(state.remote.registry).map(|registry| registry.policy.idle);
+        let welcome = Welcome {
+            version,
+            features: Vec::new(),
+            software: SOFTWARE.to_owned(),
+            limits: MessageLimits::V1,
+            heartbeat_ms: idle.map_or(0, |idle| millis(idle)),
+            seen_as: state.remote.address.to_string(),
+        };
+        self.answer(session, id, welcome);
+    }
+
+    fn heartbeat(&mut self, now: Now, session: SessionId, id: RequestId, heartbeat: Heartbeat) {
+        self.answer(session, id, HeartbeatReply { nonce: heartbeat.nonce, at: now.wall });
+    }
+
+    fn echo(&mut self, session: SessionId, id: RequestId, text: String) {
+        let result = check_text(&text).map(|()| EchoReply { text });
+        self.respond(session, id, result);
+    }
+
+    fn unsupported(&mut self, session: SessionId, id: RequestId, what: &str) {
+        let message = format!("this server has no {what} yet");
+        self.refuse(session, id, ErrorBody::new(ErrorCode::Unsupported, message));
+    }
+
+    /// The user that the session has logged in as.
+    pub(super) fn logged_in(&self, session: SessionId) -> Result<UserId, ErrorBody> {
+        match self.sessions.get(&session).map(|state| state.login) {
+            Some(LoginState::Done(user)) => Ok(user),
+            Some(LoginState::None | LoginState::Saving(_)) | None => {
+                Err(ErrorBody::new(ErrorCode::NotLoggedIn, "log in first, with the name you want"))
+            }
+        }
+    }
+
+    /// Answers `done` or the error.
+    pub(super) fn respond_done(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        result: Result<(), ErrorBody>,
+    ) {
+        self.respond(session, id, result.map(|()| Empty {}));
+    }
+}
+
+/// A duration on the wire.
+pub(super) fn millis(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+pub(super) fn rate_limited(what: &str, per_second: f64) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::RateLimited,
+        format!("too many {what}: {per_second} a second are allowed; wait a moment"),
+    )
+}
+
+/// Whether a text may be sent.
+pub(super) fn check_text(text: &str) -> Result<(), ErrorBody> {
+    let limit = MessageLimits::V1.text;
+    if text.len() <= limit as usize {
+        return Ok(());
+    }
+    let message =
+        format!("a text of {} bytes is too long; at most {limit} are allowed", text.len());
+    Err(ErrorBody::new(ErrorCode::TooLarge, message).with_detail("text"))
+}
+
+/// Whether a reason or other short text may be passed on.
+pub(super) fn check_short_text(text: &str, field: &str) -> Result<(), ErrorBody> {
+    let limit = MessageLimits::V1.short_text;
+    if text.len() <= limit as usize {
+        return Ok(());
+    }
+    let message = format!("{field} has {} bytes; at most {limit} are allowed", text.len());
+    Err(ErrorBody::new(ErrorCode::TooLarge, message).with_detail(field))
+}
+
+/// Passwords are not served yet, and are not silently ignored.
+pub(super) fn check_password(password: Option<&Password>) -> Result<(), ErrorBody> {
+    match password {
+        None => Ok(()),
+        Some(_) => Err(ErrorBody::new(
+            ErrorCode::Unsupported,
+            "this server has no passwords yet: the name belongs to your key; log in without one",
+        )
+        .with_detail("password")),
+    }
+}

@@ -1,0 +1,134 @@
+//! Who owns which name, and who is there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use portolan_identity::PeerId;
+use portolan_protocol::{Name, Timestamp};
+
+use super::SessionId;
+use crate::store::{Snapshot, StoredUser, UserId, Waiting};
+
+/// A user whom the server knows.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: Name,
+    pub(super) key: PeerId,
+    /// Whether the store has confirmed the name.
+    pub(super) is_saved: bool,
+    /// What waits, messages on their way into the store included.
+    pub(super) waiting: Waiting,
+    pub(super) online: Option<Online>,
+    pub(super) relays: Relays,
+}
+
+/// A user's session, as others may know of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Online {
+    pub(super) session: SessionId,
+    pub(super) registry: usize,
+    pub(super) since: Timestamp,
+    /// Free or busy since.
+    pub(super) state_since: Timestamp,
+}
+
+/// Relays that a user has open.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Relays {
+    pub(super) calling: u32,
+    pub(super) called: u32,
+}
+
+/// Every known name, and an ordered list of those who are there.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    users: HashMap<UserId, User>,
+    by_name: HashMap<String, UserId>,
+    names_of: HashMap<PeerId, usize>,
+    pub(super) online: BTreeMap<String, UserId>,
+    /// What waits for all users together.
+    pub(super) waiting: Waiting,
+    last_id: u64,
+}
+
+impl Directory {
+    /// What the store knows.
+    pub(super) fn load(snapshot: &Snapshot) -> Self {
+        let mut directory = Self::default();
+        for (stored, waiting) in &snapshot.users {
+            directory.insert(stored, true);
+            directory.add_waiting(stored.id, *waiting);
+        }
+        directory
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    pub(super) fn names_of(&self, key: PeerId) -> usize {
+        self.names_of.get(&key).copied().unwrap_or(0)
+    }
+
+    pub(super) fn get(&self, user: UserId) -> Option<&User> {
+        self.users.get(&user)
+    }
+
+    pub(super) fn get_mut(&mut self, user: UserId) -> Option<&mut User> {
+        self.users.get_mut(&user)
+    }
+
+    pub(super) fn find(&self, name: &Name) -> Option<UserId> {
+        self.by_name.get(&name.key()).copied()
+    }
+
+    /// Reserves a name until the store has confirmed it.
+    pub(super) fn reserve(&mut self, name: Name, key: PeerId, since: Timestamp) -> StoredUser {
+        let stored = StoredUser { id: UserId(self.last_id + 1), name, key, since };
+        self.insert(&stored, false);
+        stored
+    }
+
+    /// Forgets a name that the store could not take.
+    pub(super) fn forget(&mut self, user: UserId) {
+        let Some(gone) = self.users.remove(&user) else { return };
+        self.by_name.remove(&gone.name.key());
+        if let Some(count) = self.names_of.get_mut(&gone.key) {
+            *count -= 1;
+        }
+    }
+
+    pub(super) fn add_waiting(&mut self, user: UserId, more: Waiting) {
+        for waiting in [self.users.get_mut(&user).map(|u| &mut u.waiting), Some(&mut self.waiting)]
+            .into_iter()
+            .flatten()
+        {
+            waiting.messages += more.messages;
+            waiting.bytes += more.bytes;
+        }
+    }
+
+    pub(super) fn take_waiting(&mut self, user: UserId, less: Waiting) {
+        for waiting in [self.users.get_mut(&user).map(|u| &mut u.waiting), Some(&mut self.waiting)]
+            .into_iter()
+            .flatten()
+        {
+            waiting.messages = waiting.messages.saturating_sub(less.messages);
+            waiting.bytes = waiting.bytes.saturating_sub(less.bytes);
+        }
+    }
+
+    fn insert(&mut self, stored: &StoredUser, is_saved: bool) {
+        self.last_id = self.last_id.max(stored.id.0);
+        self.by_name.insert(stored.name.key(), stored.id);
+        *self.names_of.entry(stored.key).or_default() += 1;
+        let user = User {
+            name: stored.name.clone(),
+            key: stored.key,
+            is_saved,
+            waiting: Waiting::default(),
+            online: None,
+            relays: Relays::default(),
+        };
+        self.users.insert(stored.id, user);
+    }
+}

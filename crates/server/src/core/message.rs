@@ -1,0 +1,143 @@
+//! What goes into the core and what comes out of it.
+
+use std::{net::SocketAddr, time::Instant};
+
+use portolan_identity::PeerId;
+use portolan_protocol::{Command, ErrorBody, Event, Reply, RequestId, Timestamp};
+use portolan_transport::CloseCode;
+
+use crate::{
+    event_log::LogEntry,
+    store::{Operation, Outcome},
+};
+
+/// The time of an input, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines and rates.
+    pub instant: Instant,
+    /// For people and ids.
+    pub wall: Timestamp,
+}
+
+/// One connection of a client; numbers are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Pairs a store operation with its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A client has connected and proved its key.
+    Connected {
+        /// The number that names it from now on.
+        session: SessionId,
+        /// Who and where.
+        remote: Remote,
+    },
+    /// A client asks.
+    Command {
+        /// Who.
+        session: SessionId,
+        /// To pair the answer.
+        id: RequestId,
+        /// What.
+        command: Command,
+    },
+    /// A client sent a frame that was no message at all.
+    Garbage {
+        /// Who.
+        session: SessionId,
+    },
+    /// A client's connection is gone or of no more use.
+    Gone {
+        /// Whose.
+        session: SessionId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A client does not read what is sent to it: its queue is over the bound.
+    TooSlow {
+        /// Who.
+        session: SessionId,
+    },
+    /// The store has carried out an operation.
+    Stored {
+        /// Which.
+        token: Token,
+        /// With what outcome.
+        outcome: Outcome,
+    },
+    /// The server is to end.
+    Stop {
+        /// Told to everyone.
+        reason: String,
+    },
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// Which registry: the index of the transport in the table.
+    pub registry: usize,
+    /// The key it has proved.
+    pub id: PeerId,
+    /// Where it is.
+    pub address: SocketAddr,
+}
+
+/// Something to be done outside, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Grants a request.
+    Answer {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        id: RequestId,
+        /// With what.
+        reply: Reply,
+    },
+    /// Refuses a request.
+    Refuse {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        id: RequestId,
+        /// Why.
+        error: ErrorBody,
+    },
+    /// Tells clients news.
+    Tell {
+        /// Whom.
+        to: Vec<SessionId>,
+        /// What.
+        event: Event,
+    },
+    /// Ends a connection after what is queued for it was written; the session is gone already.
+    Close {
+        /// Whose.
+        session: SessionId,
+        /// The code for the transport.
+        code: CloseCode,
+        /// Words for the remote.
+        reason: String,
+    },
+    /// Asks the store.
+    Store {
+        /// To pair the outcome.
+        token: Token,
+        /// What.
+        operation: Operation,
+    },
+    /// Writes to the event log.
+    Log(LogEntry),
+    /// An admin wants the server to end.
+    Shutdown {
+        /// Told to everyone.
+        reason: String,
+    },
+}

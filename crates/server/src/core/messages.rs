@@ -1,0 +1,194 @@
+//! Messages on their way from the sender into the store and on to those who are there.
+
+use std::sync::Arc;
+
+use portolan_protocol::{
+    Delivery, ErrorBody, ErrorCode, MessageId, Name, Recipient, RequestId, Send, Sent, Timestamp,
+};
+
+use super::{
+    Core, Effect, Now, SessionId,
+    commands::{check_text, rate_limited},
+    mailbox::{Pending, store_failed},
+    rates::Action,
+};
+use crate::{
+    event_log::LogEntry,
+    store::{NewMessage, Operation, Outcome, UserId, Waiting},
+};
+
+/// Ids of one millisecond of the server's clock. Ids thus go on growing when a server without a
+/// disk starts anew, and stay exact in JSON numbers.
+const IDS_PER_MS: u64 = 1 << 12;
+
+/// A message that waits for the store.
+#[derive(Debug)]
+pub(super) struct PendingSend {
+    session: SessionId,
+    id: RequestId,
+    message: NewMessage,
+}
+
+impl Core {
+    pub(super) fn send(&mut self, now: Now, session: SessionId, id: RequestId, send: Send) {
+        let checked = self.logged_in(session).and_then(|from| {
+            check_text(&send.text)?;
+            let size = Waiting { messages: 1, bytes: send.text.len() as u64 };
+            let owners = self.owners(now, from, &send.to, size)?;
+            Ok((from, owners, size))
+        });
+        let (from, owners, size) = match checked {
+            Ok(checked) => checked,
+            Err(error) => return self.refuse(session, id, error),
+        };
+        for &owner in &owners {
+            self.directory.add_waiting(owner, size);
+        }
+        let message = NewMessage {
+            id: self.next_message_id(now.wall),
+            from,
+            to: send.to,
+            owners,
+            text: Arc::from(send.text),
+            at: now.wall,
+            reference: send.reference,
+        };
+        let pending = PendingSend { session, id, message: message.clone() };
+        self.store(Pending::Send(pending), Operation::Put(message));
+    }
+
+    /// For whom a copy is kept.
+    fn owners(
+        &mut self,
+        now: Now,
+        from: UserId,
+        to: &Recipient,
+        size: Waiting,
+    ) -> Result<Vec<UserId>, ErrorBody> {
+        match to {
+            Recipient::User(name) => self.owner(name, size).map(|owner| vec![owner]),
+            Recipient::Group(_) => {
+                Err(ErrorBody::new(ErrorCode::Unsupported, "this server has no groups yet"))
+            }
+            Recipient::All => self.everyone(now, from, size, None),
+            Recipient::Others => self.everyone(now, from, size, Some(from)),
+        }
+    }
+
+    fn owner(&self, name: &Name, size: Waiting) -> Result<UserId, ErrorBody> {
+        let owner = self.known_user(name)?;
+        if self.has_mailbox_room(owner, size) {
+            return Ok(owner);
+        }
+        let message = format!("the mailbox of {name} is full; try again when they have read it");
+        Err(ErrorBody::new(ErrorCode::Quota, message).with_detail(name.as_str()))
+    }
+
+    fn everyone(
+        &mut self,
+        now: Now,
+        from: UserId,
+        size: Waiting,
+        except: Option<UserId>,
+    ) -> Result<Vec<UserId>, ErrorBody> {
+        let key = self.user(from).map(|user| user.key);
+        if key.is_some_and(|key| !self.rates.take(now.instant, key, Action::Broadcast)) {
+            return Err(rate_limited("messages to everyone", self.limits.broadcasts.per_second));
+        }
+        let users = self.sessions_of_all().map(|(user, _)| user);
+        let others = users.filter(|&user| Some(user) != except);
+        Ok(others.filter(|&user| self.has_mailbox_room(user, size)).collect())
+    }
+
+    fn has_mailbox_room(&self, user: UserId, size: Waiting) -> bool {
+        self.user(user).is_some_and(|known| {
+            known.waiting.messages + size.messages <= self.limits.mailbox_messages
+                && known.waiting.bytes + size.bytes <= self.limits.mailbox_bytes
+        })
+    }
+
+    fn next_message_id(&mut self, wall: Timestamp) -> MessageId {
+        let by_clock = wall.0.saturating_mul(IDS_PER_MS);
+        self.last_message = by_clock.max(self.last_message + 1);
+        MessageId(self.last_message)
+    }
+
+    pub(super) fn on_message_stored(&mut self, send: PendingSend, outcome: &Outcome) {
+        let PendingSend { session, id, message } = send;
+        match outcome {
+            Outcome::Kept => self.on_kept(session, id, message),
+            Outcome::Repeated { id: first, at } => {
+                self.take_back(&message);
+                let (online, waiting) = self.count_present(&message.owners);
+                self.answer(session, id, Sent { id: *first, at: *at, online, waiting });
+            }
+            Outcome::Done | Outcome::Page { .. } | Outcome::Noted { .. } | Outcome::Failed(_) => {
+                self.take_back(&message);
+                self.refuse(session, id, store_failed());
+            }
+        }
+    }
+
+    fn take_back(&mut self, message: &NewMessage) {
+        let size = Waiting { messages: 1, bytes: message.text.len() as u64 };
+        for &owner in &message.owners {
+            self.directory.take_waiting(owner, size);
+        }
+    }
+
+    fn on_kept(&mut self, session: SessionId, id: RequestId, message: NewMessage) {
+        let (online, waiting) = self.count_present(&message.owners);
+        self.answer(session, id, Sent { id: message.id, at: message.at, online, waiting });
+        let Some(from) = self.user(message.from).map(|user| user.name.clone()) else { return };
+        self.log(LogEntry::Message {
+            id: message.id,
+            from: from.clone(),
+            to: recipient_text(&message.to),
+            bytes: message.text.len(),
+            copies: message.owners.len(),
+        });
+        let to = self.admit_to_inboxes(&message);
+        if !to.is_empty() {
+            let delivery = Delivery {
+                id: message.id,
+                from,
+                to: message.to,
+                text: message.text.as_ref().to_owned(),
+                at: message.at,
+            };
+            self.effects.push(Effect::Tell { to, event: delivery.into() });
+        }
+    }
+
+    /// The sessions that may be sent the message at once; the others get it from the mailbox.
+    fn admit_to_inboxes(&mut self, message: &NewMessage) -> Vec<SessionId> {
+        let bytes = message.text.len() as u64;
+        let mut to = Vec::new();
+        for &owner in &message.owners {
+            let Some(online) = self.user(owner).and_then(|known| known.online) else { continue };
+            let Some(state) = self.sessions.get_mut(&online.session) else { continue };
+            if state.inbox.admit(message.id, bytes, &self.limits) {
+                to.push(online.session);
+            } else {
+                self.pump(online.session);
+            }
+        }
+        to
+    }
+
+    fn count_present(&self, owners: &[UserId]) -> (u32, u32) {
+        let is_online = |owner: &&UserId| self.user(**owner).is_some_and(|u| u.online.is_some());
+        let online = owners.iter().filter(is_online).count();
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        (count(online), count(owners.len() - online))
+    }
+}
+
+fn recipient_text(to: &Recipient) -> String {
+    match to {
+        Recipient::User(name) => name.to_string(),
+        Recipient::Group(group) => format!("group {group}"),
+        Recipient::All => "all".to_owned(),
+        Recipient::Others => "others".to_owned(),
+    }
+}

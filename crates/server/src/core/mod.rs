@@ -1,0 +1,249 @@
+//! The pure core: what the server decides, without a socket, a file, a clock or a thread.
+//!
+//! One [`Core::handle`] call an input; its [`Effect`]s are carried out in order. Deadlines are
+//! read with [`Core::poll_timeout`] and answered with [`Core::handle_timeout`].
+
+mod admin;
+mod commands;
+mod conversations;
+mod converse;
+mod directory;
+mod lists;
+mod login;
+mod mailbox;
+mod message;
+mod messages;
+mod presence;
+mod rates;
+mod registry;
+mod relays;
+mod session;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::{HashMap, HashSet};
+
+use portolan_identity::PeerId;
+use portolan_protocol::{ErrorBody, Event, Reply, RequestId, Timestamp};
+use portolan_transport::CloseCode;
+
+use self::{
+    conversations::Conversations,
+    directory::{Directory, User},
+    mailbox::Pending,
+    rates::KeyRates,
+    relays::RelayTable,
+    session::Session,
+    timers::Timers,
+};
+pub use self::{
+    message::{Effect, Input, Now, Remote, SessionId, Token},
+    registry::{HeartbeatPolicy, Registry},
+    relays::{RelayGrant, RelayId},
+    timers::{Deadline, Timer},
+};
+use crate::{
+    close_code,
+    config::{Limits, Timing},
+    event_log::LogEntry,
+    store::{Operation, Outcome, Snapshot, UserId},
+};
+
+/// How often old marks in the store are forgotten.
+const PURGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// What the core is made with.
+#[derive(Debug)]
+pub struct CoreConfig {
+    /// The server's key.
+    pub id: PeerId,
+    /// Keys with the admin right, besides the server's own.
+    pub admins: Vec<PeerId>,
+    /// One a transport, in the order of the table.
+    pub registries: Vec<Registry>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Times.
+    pub timing: Timing,
+}
+
+/// The state of a server and every decision it takes.
+#[derive(Debug)]
+pub struct Core {
+    id: PeerId,
+    admins: HashSet<PeerId>,
+    limits: Limits,
+    timing: Timing,
+    since: Timestamp,
+    is_stopping: bool,
+    registries: Vec<Registry>,
+    directory: Directory,
+    sessions: HashMap<SessionId, Session>,
+    conversations: Conversations,
+    relays: RelayTable,
+    rates: KeyRates,
+    timers: Timers,
+    pending: HashMap<Token, Pending>,
+    last_token: u64,
+    last_message: u64,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// A server that knows what `snapshot` holds, and to whom nobody is connected.
+    #[must_use]
+    pub fn new(now: Now, config: CoreConfig, snapshot: &Snapshot) -> Self {
+        let mut admins: HashSet<PeerId> = config.admins.into_iter().collect();
+        admins.insert(config.id);
+        let mut timers = Timers::default();
+        timers.start(now.instant, Timer::Purge);
+        Self {
+            id: config.id,
+            admins,
+            rates: KeyRates::new(&config.limits),
+            limits: config.limits,
+            timing: config.timing,
+            since: now.wall,
+            is_stopping: false,
+            registries: config.registries,
+            directory: Directory::load(snapshot),
+            sessions: HashMap::new(),
+            conversations: Conversations::default(),
+            relays: RelayTable::default(),
+            timers,
+            pending: HashMap::new(),
+            last_token: 0,
+            last_message: snapshot.last_message.0,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes one input; the effects are to be carried out in order.
+    #[must_use]
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Connected { session, remote } => self.on_connected(now, session, remote),
+            Input::Command { session, id, command } => self.on_command(now, session, id, command),
+            Input::Garbage { session } => self.on_garbage(now, session),
+            Input::Gone { session, reason } => self.on_gone(now, session, reason),
+            Input::TooSlow { session } => self.on_too_slow(now, session),
+            Input::Stored { token, outcome } => self.on_stored(now, token, outcome),
+            Input::Stop { reason } => self.on_stop(now, &reason),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Self::handle_timeout`] is due, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.timers.next()
+    }
+
+    /// Acts on every deadline that has passed.
+    #[must_use]
+    pub fn handle_timeout(&mut self, now: Now) -> Vec<Effect> {
+        while let Some(timer) = self.timers.pop_due(now.instant) {
+            match timer {
+                Timer::Login(session) => self.on_login_overdue(now, session),
+                Timer::Request { asker, asked } => self.on_request_lapsed(asker, asked),
+                Timer::Purge => self.on_purge_due(now),
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Sessions that are not gone, logged in or not.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn on_stored(&mut self, now: Now, token: Token, outcome: Outcome) {
+        let Some(pending) = self.pending.remove(&token) else { return };
+        if let Outcome::Failed(detail) = &outcome {
+            self.log(LogEntry::StoreFailed { detail: detail.to_string() });
+        }
+        match pending {
+            Pending::Login(login) => self.on_name_saved(now, login, &outcome),
+            Pending::Send(send) => self.on_message_stored(send, &outcome),
+            Pending::Page { session } => self.on_page_loaded(session, outcome),
+            Pending::Mailbox { session, id } => self.on_mailbox_read(session, id, outcome),
+            Pending::Receipts(receipts) => self.on_receipts_noted(&receipts, outcome),
+            Pending::Clear { session, id, owner } => {
+                self.on_cleared(session, id, owner, &outcome);
+            }
+            Pending::Purge => {}
+        }
+    }
+
+    fn on_purge_due(&mut self, now: Now) {
+        let retention = u64::try_from(self.timing.retention.as_millis()).unwrap_or(u64::MAX);
+        let before = Timestamp(now.wall.0.saturating_sub(retention));
+        self.store(Pending::Purge, Operation::Purge { before });
+        self.timers.start(now.instant + PURGE_INTERVAL, Timer::Purge);
+    }
+
+    fn answer(&mut self, session: SessionId, id: RequestId, reply: impl Into<Reply>) {
+        self.effects.push(Effect::Answer { session, id, reply: reply.into() });
+    }
+
+    fn refuse(&mut self, session: SessionId, id: RequestId, error: ErrorBody) {
+        self.effects.push(Effect::Refuse { session, id, error });
+    }
+
+    fn respond(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        result: Result<impl Into<Reply>, ErrorBody>,
+    ) {
+        match result {
+            Ok(reply) => self.answer(session, id, reply),
+            Err(error) => self.refuse(session, id, error),
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, event: impl Into<Event>) {
+        self.effects.push(Effect::Tell { to: vec![session], event: event.into() });
+    }
+
+    fn tell_user(&mut self, user: UserId, event: impl Into<Event>) {
+        if let Some(online) = self.directory.get(user).and_then(|user| user.online) {
+            self.tell(online.session, event);
+        }
+    }
+
+    fn close(&mut self, session: SessionId, code: CloseCode, reason: impl Into<String>) {
+        self.effects.push(Effect::Close { session, code, reason: reason.into() });
+    }
+
+    fn store(&mut self, pending: Pending, operation: Operation) {
+        self.last_token += 1;
+        let token = Token(self.last_token);
+        self.pending.insert(token, pending);
+        self.effects.push(Effect::Store { token, operation });
+    }
+
+    fn log(&mut self, entry: LogEntry) {
+        self.effects.push(Effect::Log(entry));
+    }
+
+    fn user(&self, user: UserId) -> Option<&User> {
+        self.directory.get(user)
+    }
+
+    fn on_garbage(&mut self, now: Now, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.garbage += 1;
+        if state.garbage > self.limits.garbage {
+            self.send_away(
+                now,
+                session,
+                close_code::ABUSE,
+                "too many frames that are no messages; speak the protocol that docs/protocol.md \
+                 describes",
+            );
+        }
+    }
+}

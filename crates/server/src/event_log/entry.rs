@@ -1,0 +1,132 @@
+//! What is logged. `docs/server.md` lists the fields.
+
+use portolan_identity::PeerId;
+use portolan_protocol::{ConversationState, MessageId, Name};
+use serde::Serialize;
+
+/// One line of the event log, without its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum LogEntry {
+    /// The server listens.
+    Started {
+        /// Its key.
+        id: PeerId,
+        /// `transport address` of each registry.
+        addresses: Vec<String>,
+    },
+    /// The server has ended in good order.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// A key took a name that nobody had.
+    Registered {
+        /// The name.
+        name: Name,
+        /// The key.
+        id: PeerId,
+    },
+    /// A user logged in.
+    Login {
+        /// The name.
+        name: Name,
+        /// The key.
+        id: PeerId,
+        /// The registry.
+        transport: &'static str,
+        /// From where.
+        address: String,
+    },
+    /// A login was refused.
+    LoginRefused {
+        /// The key.
+        id: PeerId,
+        /// The code of the answer.
+        code: &'static str,
+        /// From where.
+        address: String,
+    },
+    /// A user's session ended.
+    Left {
+        /// The name.
+        name: Name,
+        /// How.
+        how: &'static str,
+        /// Why.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// A connection that was not logged in was sent away.
+    SentAway {
+        /// The key.
+        id: PeerId,
+        /// From where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// A conversation was asked for or changed its state.
+    Conversation {
+        /// Who asked.
+        from: Name,
+        /// Who was asked.
+        to: Name,
+        /// The new state.
+        state: ConversationState,
+    },
+    /// A message was taken.
+    Message {
+        /// Its id.
+        id: MessageId,
+        /// Who wrote it.
+        from: Name,
+        /// To whom: a name, `all` or `others`.
+        to: String,
+        /// Length of the text.
+        bytes: usize,
+        /// For how many a copy was kept.
+        copies: usize,
+    },
+    /// A relay was opened.
+    RelayOpened {
+        /// Who called.
+        from: Name,
+        /// Who was called.
+        to: Name,
+    },
+    /// A relay has ended.
+    RelayEnded {
+        /// Who called.
+        from: Name,
+        /// Who was called.
+        to: Name,
+        /// Bytes carried, both ways.
+        bytes: u64,
+        /// How it ended.
+        how: String,
+    },
+    /// An admin did something.
+    Admin {
+        /// The admin's key.
+        by: PeerId,
+        /// What: `kick`, `announce` or `shutdown`.
+        what: &'static str,
+        /// To whom.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+        /// The admin's reason.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// The store failed: what was asked was refused.
+    StoreFailed {
+        /// The engine's words.
+        detail: String,
+    },
+    /// Lines were lost because the log could not keep up.
+    Dropped {
+        /// How many.
+        lines: u64,
+    },
+}

@@ -1,0 +1,8 @@
+//! The event log: who did what and when, one JSON object a line; never what was said.
+
+mod entry;
+mod rfc3339;
+mod sink;
+
+pub use entry::LogEntry;
+pub(crate) use sink::EventSink;

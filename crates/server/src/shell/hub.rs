@@ -1,0 +1,284 @@
+//! Where everything meets: the core behind a lock, and the hands that carry out its effects.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use portolan_protocol::{
+    ControlMessage, ErrorBody, ErrorCode, Event, Message, Name, RequestId, encode,
+};
+use portolan_transport::{Connection, PeerId};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    clock,
+    outbox::{Outbox, Overflow, Weight},
+};
+use crate::{
+    core::{Core, Deadline, Effect, Input, Now, RelayGrant, RelayId, Remote, SessionId},
+    event_log::{EventSink, LogEntry},
+    store::{Completed, StoreWriter},
+};
+
+/// The core and everything that its effects touch.
+pub(super) struct Hub {
+    state: Mutex<State>,
+    store: OnceLock<StoreWriter>,
+    events: EventSink,
+    last_session: AtomicU64,
+    deadline_changed: Notify,
+    shutdown: watch::Sender<Option<String>>,
+}
+
+struct State {
+    core: Core,
+    clients: HashMap<SessionId, Client>,
+}
+
+/// The shell's side of a session.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) connection: Arc<dyn Connection>,
+}
+
+/// What a caller is granted: the callee's connection.
+pub(super) struct Callee {
+    pub(super) grant: RelayGrant,
+    pub(super) connection: Arc<dyn Connection>,
+}
+
+impl Hub {
+    pub(super) fn new(core: Core, events: EventSink) -> Self {
+        Self {
+            state: Mutex::new(State { core, clients: HashMap::new() }),
+            store: OnceLock::new(),
+            events,
+            last_session: AtomicU64::new(0),
+            deadline_changed: Notify::new(),
+            shutdown: watch::Sender::new(None),
+        }
+    }
+
+    /// Gives the store, once; its outcomes go to [`Self::complete`].
+    pub(super) fn set_store(&self, store: StoreWriter) {
+        let _already = self.store.set(store);
+    }
+
+    /// Begins a session over a new connection.
+    pub(super) fn connect(&self, registry: usize, client: Client) -> SessionId {
+        let session = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+        let id: PeerId = client.connection.remote_id();
+        let remote = Remote { registry, id, address: client.connection.remote_addr() };
+        let mut state = self.lock();
+        state.clients.insert(session, client);
+        self.handle_locked(&mut state, Input::Connected { session, remote });
+        session
+    }
+
+    /// Ends a session whose connection is gone.
+    pub(super) fn disconnect(&self, session: SessionId, reason: String) {
+        let mut state = self.lock();
+        self.handle_locked(&mut state, Input::Gone { session, reason });
+        state.clients.remove(&session);
+    }
+
+    pub(super) fn handle(&self, input: Input) {
+        self.handle_locked(&mut self.lock(), input);
+    }
+
+    /// Takes the store's outcomes of one commit.
+    pub(super) fn complete(&self, completed: Completed) {
+        let mut state = self.lock();
+        for (token, outcome) in completed {
+            self.handle_locked(&mut state, Input::Stored { token, outcome });
+        }
+    }
+
+    /// Waits until the store has room for another request. Cancel safe.
+    pub(super) async fn wait_for_store(&self) {
+        if let Some(store) = self.store.get() {
+            store.wait_for_room().await;
+        }
+    }
+
+    pub(super) fn open_relay(&self, session: SessionId, to: &Name) -> Result<Callee, ErrorBody> {
+        let mut state = self.lock();
+        let (grant, effects) = state.core.open_relay(session, to)?;
+        let now = clock::now();
+        self.carry_out(&mut state, now, effects);
+        match state.clients.get(&grant.callee) {
+            Some(client) => Ok(Callee { connection: Arc::clone(&client.connection), grant }),
+            None => {
+                let effects = state.core.end_relay(grant.relay, 0, "the callee left".into());
+                self.carry_out(&mut state, now, effects);
+                Err(ErrorBody::new(ErrorCode::Offline, format!("{to} has just left")))
+            }
+        }
+    }
+
+    pub(super) fn end_relay(&self, relay: RelayId, bytes: u64, how: String) {
+        let mut state = self.lock();
+        let effects = state.core.end_relay(relay, bytes, how);
+        self.carry_out(&mut state, clock::now(), effects);
+    }
+
+    /// Acts on deadlines for as long as it is awaited.
+    pub(super) async fn run_timers(&self) {
+        loop {
+            let changed = self.deadline_changed.notified();
+            let deadline: Option<Deadline> = self.lock().core.poll_timeout();
+            let due = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => self.on_deadline(),
+                () = changed => {}
+            }
+        }
+    }
+
+    fn on_deadline(&self) {
+        let mut state = self.lock();
+        let now = clock::now();
+        let effects = state.core.handle_timeout(now);
+        self.carry_out(&mut state, now, effects);
+    }
+
+    /// Waits until an admin has asked for the end, and says why.
+    pub(super) async fn shutdown_asked(&self) -> String {
+        let mut asked = self.shutdown.subscribe();
+        match asked.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn log(&self, entry: LogEntry) {
+        self.events.log(clock::now().wall, entry);
+    }
+
+    /// Commits and writes what waits. Blocks for as long as the disk takes.
+    pub(super) fn close(&self, reason: String) {
+        if let Some(store) = self.store.get() {
+            store.close();
+        }
+        self.log(LogEntry::Stopped { reason });
+        self.events.close();
+    }
+
+    fn handle_locked(&self, state: &mut State, input: Input) {
+        let now = clock::now();
+        let before = state.core.poll_timeout();
+        let effects = state.core.handle(now, input);
+        self.carry_out(state, now, effects);
+        if state.core.poll_timeout() != before {
+            self.deadline_changed.notify_one();
+        }
+    }
+
+    /// Nothing here waits: queues are pushed to, and what overflows is told to the core.
+    fn carry_out(&self, state: &mut State, now: Now, effects: Vec<Effect>) {
+        let mut slow = Vec::new();
+        for effect in effects {
+            self.carry_out_one(state, now, effect, &mut slow);
+        }
+        for session in slow {
+            let effects = state.core.handle(now, Input::TooSlow { session });
+            self.carry_out(state, now, effects);
+        }
+    }
+
+    fn carry_out_one(&self, state: &State, now: Now, effect: Effect, slow: &mut Vec<SessionId>) {
+        match effect {
+            Effect::Answer { session, id, reply } => {
+                state.answer(session, id, Message::Answer(id, reply));
+            }
+            Effect::Refuse { session, id, error } => {
+                state.answer(session, id, Message::Error(id, error));
+            }
+            Effect::Tell { to, event } => state.tell(&to, event, slow),
+            Effect::Close { session, code, reason } => {
+                if let Some(client) = state.clients.get(&session) {
+                    client.outbox.close(code, reason);
+                }
+            }
+            Effect::Store { token, operation } => {
+                if let Some(store) = self.store.get() {
+                    store.push(token, operation);
+                }
+            }
+            Effect::Log(entry) => self.events.log(now.wall, entry),
+            Effect::Shutdown { reason } => {
+                self.shutdown.send_if_modified(|asked| {
+                    asked.is_none().then(|| *asked = Some(reason)).is_some()
+                });
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn answer(&self, session: SessionId, id: RequestId, message: ControlMessage) {
+        if let Some(client) = self.clients.get(&session) {
+            client.outbox.push_answer(encode_answer(id, &message));
+        }
+    }
+
+    fn tell(&self, to: &[SessionId], event: Event, slow: &mut Vec<SessionId>) {
+        let weight = weight(&event);
+        let Some(bytes) = encode_event(event) else { return };
+        for session in to {
+            let Some(client) = self.clients.get(session) else { continue };
+            if client.outbox.push_event(bytes.clone(), weight) == Err(Overflow) {
+                slow.push(*session);
+            }
+        }
+    }
+}
+
+/// Encodes an answer; one that does not fit into a frame is answered with that.
+pub(super) fn encode_answer(id: RequestId, message: &ControlMessage) -> Bytes {
+    let mut bytes = BytesMut::new();
+    if let Err(error) = encode(message, &mut bytes) {
+        let too_large =
+            ControlMessage::Error(id, ErrorBody::new(ErrorCode::TooLarge, error.to_string()));
+        let _fits = encode(&too_large, &mut bytes);
+    }
+    bytes.freeze()
+}
+
+fn encode_event(event: Event) -> Option<Bytes> {
+    let mut bytes = BytesMut::new();
+    match encode(&ControlMessage::Event(event), &mut bytes) {
+        Ok(()) => Some(bytes.freeze()),
+        Err(error) => {
+            tracing::error!(%error, "an event does not fit into a frame");
+            None
+        }
+    }
+}
+
+/// What a client that lags behind can do without.
+fn weight(event: &Event) -> Weight {
+    match event {
+        Event::Receipt(_) | Event::Presence(_) => Weight::Advisory,
+        Event::Message(_)
+        | Event::Conversation(_)
+        | Event::Candidates(_)
+        | Event::Announcement(_)
+        | Event::Closing(_) => Weight::Binding,
+    }
+}

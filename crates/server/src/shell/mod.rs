@@ -1,0 +1,12 @@
+//! The shell: it moves bytes, time and store operations in and out of the core.
+
+mod bind;
+mod clock;
+mod hub;
+mod outbox;
+mod relay;
+mod server;
+mod session;
+
+pub use bind::BindAllError;
+pub use server::{Server, StartError};

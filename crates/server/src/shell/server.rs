@@ -1,0 +1,250 @@
+//! A running server: it binds, accepts, and ends in good order.
+
+use std::{
+    fs::DirBuilder,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use portolan_identity::PeerId;
+use portolan_transport::Endpoint;
+use thiserror::Error;
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    bind::{BindAllError, Bound, bind_all},
+    clock,
+    hub::Hub,
+    session::{self, Context},
+};
+use crate::{
+    close_code,
+    config::{Config, EventLog, Storage},
+    core::{Core, CoreConfig, HeartbeatPolicy, Input, Registry},
+    event_log::{EventSink, LogEntry},
+    store::{MemoryStore, SqliteStore, Store, StoreError, StoreWriter},
+};
+
+/// The database inside the data directory.
+const DATABASE: &str = "server.db";
+
+/// After the farewells, tasks and endpoints have this long to end.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// Why a server could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address cannot be had by every transport.
+    #[error(transparent)]
+    Bind(#[from] BindAllError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The event log cannot be written.
+    #[error("cannot write the event log {}", .path.display())]
+    EventLog {
+        /// Which file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running server. Dropped, it ends at once and without a farewell; what it has answered
+/// `stored` is kept. [`Self::shutdown`] ends it in good order.
+pub struct Server {
+    id: PeerId,
+    hub: Arc<Hub>,
+    bound: Vec<Bound>,
+    stopping: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Opens the store, binds every transport and serves them.
+    ///
+    /// Not cancel safe: a dropped call may leave ports bound until the runtime has cleaned up.
+    ///
+    /// # Errors
+    /// [`StartError`] when the store, the event log or an address cannot be had; nothing is left
+    /// running then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let mut store = open_store(&config.storage)?;
+        let snapshot = store.snapshot()?;
+        let events = open_event_log(&config)?;
+        let bound = bind_all(&config).await?;
+        let core_config = CoreConfig {
+            id: config.identity.id(),
+            admins: config.admins.clone(),
+            registries: bound.iter().map(|bound| registry(bound, &config)).collect(),
+            limits: config.limits,
+            timing: config.timing,
+        };
+        let core = Core::new(clock::now(), core_config, &snapshot);
+        let hub = Arc::new(Hub::new(core, events));
+        let outcomes: Weak<Hub> = Arc::downgrade(&hub);
+        let writer = StoreWriter::start(store, config.limits.store_queue, move |completed| {
+            if let Some(hub) = outcomes.upgrade() {
+                hub.complete(completed);
+            }
+        })
+        .map_err(StartError::Thread)?;
+        hub.set_store(writer);
+        Ok(Self::run(&config, hub, bound))
+    }
+
+    fn run(config: &Config, hub: Arc<Hub>, bound: Vec<Bound>) -> Self {
+        let stopping = CancellationToken::new();
+        let context = Arc::new(Context {
+            hub: Arc::clone(&hub),
+            limits: config.limits,
+            timing: config.timing,
+        });
+        let mut tasks = JoinSet::new();
+        for (registry, bound) in bound.iter().enumerate() {
+            let accepting = Accepting {
+                context: Arc::clone(&context),
+                registry,
+                endpoint: Arc::clone(&bound.endpoint),
+                stopping: stopping.clone(),
+            };
+            tasks.spawn(accepting.run());
+        }
+        let (timers, ended) = (Arc::clone(&hub), stopping.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = timers.run_timers() => {}
+                () = ended.cancelled() => {}
+            }
+        });
+        let server = Self { id: config.identity.id(), hub, bound, stopping, tasks };
+        server.hub.log(LogEntry::Started {
+            id: server.id,
+            addresses: server
+                .addresses()
+                .iter()
+                .map(|(scheme, address)| format!("{scheme} {address}"))
+                .collect(),
+        });
+        server
+    }
+
+    /// The server's key.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Where each transport listens, in the order of the table.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        self.bound.iter().map(|bound| (bound.scheme, bound.endpoint.local_addr())).collect()
+    }
+
+    /// Waits until an admin asks for the end, and says why; then call [`Self::shutdown`].
+    /// Cancel safe.
+    pub async fn finished(&self) -> String {
+        self.hub.shutdown_asked().await
+    }
+
+    /// Ends in good order: everyone is told why, what waits is written, the ports are free.
+    ///
+    /// Takes a few seconds at most. Not cancel safe: a dropped call ends the server at once.
+    pub async fn shutdown(mut self, reason: &str) {
+        self.hub.handle(Input::Stop { reason: reason.to_owned() });
+        self.stopping.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        let _in_time = timeout(CLOSE_TIME, ended).await;
+        self.tasks.abort_all();
+        let closing = async {
+            for bound in &self.bound {
+                bound.endpoint.close(close_code::SHUTDOWN, reason).await;
+            }
+        };
+        let _in_time = timeout(CLOSE_TIME, closing).await;
+        let (hub, reason) = (Arc::clone(&self.hub), reason.to_owned());
+        let _flushed = tokio::task::spawn_blocking(move || hub.close(reason)).await;
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("id", &self.id)
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Accepts the clients of one transport.
+struct Accepting {
+    context: Arc<Context>,
+    registry: usize,
+    endpoint: Arc<dyn Endpoint>,
+    stopping: CancellationToken,
+}
+
+impl Accepting {
+    /// Accepts until the server stops, then waits for the sessions to end.
+    async fn run(self) {
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                connection = self.endpoint.accept() => match connection {
+                    Ok(connection) => {
+                        let context = Arc::clone(&self.context);
+                        sessions.spawn(session::serve(context, self.registry, connection));
+                    }
+                    Err(_) => break,
+                },
+                Some(_) = sessions.join_next() => {}
+                () = self.stopping.cancelled() => break,
+            }
+        }
+        while sessions.join_next().await.is_some() {}
+    }
+}
+
+fn registry(bound: &Bound, config: &Config) -> Registry {
+    let timing = config.timing.transport;
+    let policy = HeartbeatPolicy { keep_alive: timing.keep_alive, idle: timing.idle };
+    Registry::new(bound.scheme, bound.endpoint.local_addr().to_string(), policy)
+}
+
+fn open_store(storage: &Storage) -> Result<Box<dyn Store>, StoreError> {
+    match storage {
+        Storage::Ephemeral => Ok(Box::new(MemoryStore::default())),
+        Storage::Directory(path) => {
+            make_directory(path)
+                .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
+            Ok(Box::new(SqliteStore::open(&path.join(DATABASE))?))
+        }
+    }
+}
+
+/// Makes a directory that only its owner can read.
+fn make_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn open_event_log(config: &Config) -> Result<EventSink, StartError> {
+    let Some(target) = &config.event_log else { return Ok(EventSink::default()) };
+    EventSink::open(target, config.limits.event_log).map_err(|source| StartError::EventLog {
+        path: match target {
+            EventLog::Stderr => PathBuf::from("stderr"),
+            EventLog::File(path) => path.clone(),
+        },
+        source,
+    })
+}

@@ -1,0 +1,213 @@
+//! What must outlive a session: names, keys, mailboxes and message ids.
+//!
+//! The core asks by [`Operation`]s and is told [`Outcome`]s once they are durable; a [`Store`]
+//! carries them out. Two stores exist, and one suite of tests runs over both.
+
+mod memory;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{path::PathBuf, sync::Arc};
+
+use portolan_identity::PeerId;
+use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Timestamp};
+use thiserror::Error;
+
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+pub(crate) use writer::{Completed, StoreWriter};
+
+/// A user's number: given once, never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub u64);
+
+/// A name and the key that owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredUser {
+    /// The number.
+    pub id: UserId,
+    /// The name as the owner typed it.
+    pub name: Name,
+    /// The owner.
+    pub key: PeerId,
+    /// When the name was taken.
+    pub since: Timestamp,
+}
+
+/// A message on its way into the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Greater than that of every message before.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub from: UserId,
+    /// To whom it was written.
+    pub to: Recipient,
+    /// For whom a copy waits.
+    pub owners: Vec<UserId>,
+    /// The text.
+    pub text: Arc<str>,
+    /// When the server took it.
+    pub at: Timestamp,
+    /// The sender's own number, by which a repeated send is known.
+    pub reference: Option<u64>,
+}
+
+/// A request to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Keeps a new name.
+    AddUser(StoredUser),
+    /// Keeps a message for its owners, unless the sender's reference is known.
+    Put(NewMessage),
+    /// Reads a page of what waits for `owner`.
+    Load {
+        /// Whose.
+        owner: UserId,
+        /// Only ids after this one.
+        after: MessageId,
+        /// At most so many messages.
+        messages: usize,
+        /// At most so many bytes of text, but one message always.
+        bytes: u64,
+    },
+    /// Notes what became of messages that `owner` has got. Delivered ones wait no longer.
+    Receipts {
+        /// Who says so.
+        owner: UserId,
+        /// Which messages.
+        ids: Vec<MessageId>,
+        /// What became of them.
+        state: ReceiptState,
+    },
+    /// Throws away what waits for `owner`.
+    Clear {
+        /// Whose.
+        owner: UserId,
+    },
+    /// Forgets the marks of delivered messages older than this.
+    Purge {
+        /// Before when.
+        before: Timestamp,
+    },
+}
+
+/// What came of an [`Operation`], told after it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// The message is kept.
+    Kept,
+    /// The sender's reference is known: this is the message it was given to.
+    Repeated {
+        /// Its id.
+        id: MessageId,
+        /// When it was taken.
+        at: Timestamp,
+    },
+    /// A page of what waits, in order of id.
+    Page {
+        /// The messages.
+        messages: Vec<Delivery>,
+        /// Whether more wait.
+        more: bool,
+    },
+    /// The receipts that were news.
+    Noted {
+        /// Each message with its writer.
+        receipts: Vec<(MessageId, UserId)>,
+        /// How much less waits now.
+        freed: Waiting,
+    },
+    /// The store failed; nothing of the operation remains. The words are for the log.
+    Failed(Arc<str>),
+}
+
+/// How much waits for a user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of their texts.
+    pub bytes: u64,
+}
+
+/// What a server starts from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every name, with what waits for it.
+    pub users: Vec<(StoredUser, Waiting)>,
+    /// The greatest message id given.
+    pub last_message: MessageId,
+}
+
+/// Keeps names, keys, mailboxes and message ids. The seam behind which storage can be changed.
+pub trait Store: Send {
+    /// Reads what a server starts from.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError>;
+
+    /// Carries out `operations` in order, all or none; one outcome each. Durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then none of them has happened.
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, StoreError>;
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error(
+        "{} is in use by another server; stop that one or choose another --data directory",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It was written by a newer version.
+    #[error(
+        "{} was written by a newer version (schema {found}, this version knows {known}); run that \
+         version, or start with another --data directory",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// It cannot be what we wrote.
+    #[error(
+        "{} is damaged or not a database of this server ({detail}); restore it from a backup, or \
+         move it away to begin afresh (names and waiting messages are then lost)",
+        .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The system or the database engine said no.
+    #[error("cannot {during}")]
+    Database {
+        /// What was attempted.
+        during: &'static str,
+        /// The engine's word.
+        source: rusqlite::Error,
+    },
+    /// The directory cannot be made or read.
+    #[error("cannot use the data directory {}", .path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+}
