@@ -67,6 +67,18 @@ impl Waiters {
         self.reason.as_ref()
     }
 
+    /// How many wakers are kept: at most one for each half of a stream that somebody holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.readers.len() + self.writers.len()
+    }
+
+    /// Whether no waker is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     // A waker that is not needed any more is answered, so that it is dropped without the lock:
     // with it may go a task, and with that the handles it holds.
 
