@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_identity::{Identity, PeerId};
-use portolan_transport::Transport;
+use portolan_transport::{Shared, Transport};
 
 /// Everything that [`Server::start`](crate::Server::start) needs.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Config {
     pub transports: &'static [&'static dyn Transport],
     /// Who the server is. This key has the admin right too.
     pub identity: Identity,
+    /// What the server's transports share with others of this program.
+    pub shared: Shared,
     /// Where names and waiting messages are kept.
     pub storage: Storage,
     /// Keys that have the admin right.
@@ -39,6 +41,7 @@ impl Config {
             listen,
             transports,
             identity,
+            shared: Shared::default(),
             storage: Storage::Ephemeral,
             admins: Vec::new(),
             event_log: None,

@@ -2,9 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use portolan_transport::{
-    BindConfig, BindError, CloseCode, ConnectionConfig, Endpoint, Shared, Transport,
-};
+use portolan_transport::{BindConfig, BindError, CloseCode, ConnectionConfig, Endpoint, Transport};
 use thiserror::Error;
 
 use crate::config::Config;
@@ -48,11 +46,10 @@ pub(super) async fn bind_all(config: &Config) -> Result<Vec<Bound>, BindAllError
 }
 
 async fn try_bind_all(config: &Config) -> Result<Vec<Bound>, BindAllError> {
-    let shared = Shared::default();
     let mut local = config.listen;
     let mut bound: Vec<Bound> = Vec::new();
     for transport in config.transports {
-        match bind_one(config, *transport, local, &shared).await {
+        match bind_one(config, *transport, local).await {
             Ok(endpoint) => {
                 local.set_port(endpoint.local_addr().port());
                 bound.push(Bound { scheme: transport.scheme(), endpoint });
@@ -72,12 +69,11 @@ async fn bind_one(
     config: &Config,
     transport: &dyn Transport,
     local: SocketAddr,
-    shared: &Shared,
 ) -> Result<Arc<dyn Endpoint>, BindError> {
     let connection = ConnectionConfig {
         identity: config.identity.clone(),
         limits: config.limits.transport,
         timing: config.timing.transport,
     };
-    transport.bind(BindConfig { local, connection, shared: shared.clone() }).await
+    transport.bind(BindConfig { local, connection, shared: config.shared.clone() }).await
 }
