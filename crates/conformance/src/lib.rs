@@ -17,17 +17,22 @@
 //! comes from `SEED`, which is printed when a check fails.
 //!
 //! A transport whose way leads through an impaired network gets the same suite through
-//! [`Detours`]; checks that need every datagram to arrive are left out there.
+//! [`Detours`]; checks that need every datagram to arrive are left out there. [`Modelled`] is such
+//! a network for whatever runs over UDP, [`Stalling`] one for TCP that loses nothing but can stop.
 
 mod check;
 mod checks;
 mod harness;
+mod modelled;
 mod net;
 mod payload;
 mod runner;
 mod seed;
+mod stalling;
 
 pub use check::{Check, Weight, Wire};
 pub use checks::CHECKS;
 pub use harness::{BoxFuture, Detour, Detours, Dial, Harness};
+pub use modelled::Modelled;
 pub use runner::run;
+pub use stalling::Stalling;
