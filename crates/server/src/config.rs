@@ -165,6 +165,17 @@ pub struct Rate {
     pub burst: f64,
 }
 
+impl Limits {
+    /// The same with a window that leaves room for other news in a client's queue.
+    pub(crate) fn consistent(self) -> Self {
+        Self {
+            window_messages: self.window_messages.min(self.outbox_frames / 4).max(1),
+            window_bytes: self.window_bytes.min(self.outbox_bytes as u64 / 4),
+            ..self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -93,7 +93,8 @@ pub struct Core {
 impl Core {
     /// A server that knows what `snapshot` holds, and to whom nobody is connected.
     #[must_use]
-    pub fn new(now: Now, config: CoreConfig, snapshot: &Snapshot) -> Self {
+    pub fn new(now: Now, mut config: CoreConfig, snapshot: &Snapshot) -> Self {
+        config.limits = config.limits.consistent();
         let mut admins: HashSet<PeerId> = config.admins.into_iter().collect();
         admins.insert(config.id);
         let mut timers = Timers::default();

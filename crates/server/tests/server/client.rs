@@ -8,7 +8,7 @@ use portolan_protocol::{
     Name, Opened, Opening, OpeningMessage, Presence, Reply, RequestId, Send,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter};
-use portolan_server::{Config, Server};
+use portolan_server::{Config, Rate, Server};
 use portolan_transport::{
     BindConfig, Connection, Endpoint, Priority, RecvStream, SendStream, Shared, Transport,
 };
@@ -33,8 +33,11 @@ pub(crate) fn key(seed: u8) -> Identity {
     Identity::from_seed([seed; 32])
 }
 
+/// A server in memory that lets its clients ask as often as the tests want.
 pub(crate) fn config() -> Config {
-    Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), TRANSPORTS, key(0))
+    let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), TRANSPORTS, key(0));
+    config.limits.commands = Rate { per_second: 1e9, burst: 1e9 };
+    config
 }
 
 /// A server and where it listens.

@@ -89,7 +89,8 @@ async fn a_stream_that_is_opened_for_nothing_is_answered_or_reset() {
     ] {
         let (send, recv) = alice.connection.open_stream(Priority::Bulk).await.unwrap();
         let question: OpeningMessage = Message::Request(RequestId(3), opening);
-        FrameWriter::new(send).send(&question).await.unwrap();
+        let mut writer = FrameWriter::new(send);
+        writer.send(&question).await.unwrap();
         let answer: OpeningMessage = within(FrameReader::new(recv).next_message()).await.unwrap();
         let Message::Error(RequestId(3), error) = answer else { panic!("{answer:?}") };
         assert_eq!(error.code, code);

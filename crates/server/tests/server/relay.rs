@@ -48,6 +48,9 @@ async fn take(connection: &Arc<dyn Connection>, refusal: Option<ErrorBody>) -> O
         Some(error) => Message::Error(id, error.clone()),
     };
     writer.send(&answer).await.unwrap();
+    if refusal.is_some() {
+        writer.get_mut().finish().unwrap();
+    }
     refusal.is_none().then(|| End { send: writer.into_inner(), recv: reader.into_raw() })
 }
 
