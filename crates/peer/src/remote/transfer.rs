@@ -16,7 +16,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::{Host, Sessions, serve::send_content, sessions::PeerStream};
 use crate::{
     Direction, Existing, FileError, FilePhase, ReachError,
-    files::{OpenedFile, Progress, Target, check_path, content, open_file},
+    files::{OpenedFile, Progress, Target, check_name, check_path, content, open_file},
 };
 
 /// How long a peer may take to say why it has stopped reading.
@@ -72,10 +72,6 @@ pub(crate) async fn get(
     request: GetRequest,
 ) -> Result<(PathBuf, Hash), FileError> {
     let host = sessions.host();
-    check_path(&request.path).map_err(|problem| FileError::Name {
-        name: request.path.chars().take(256).collect(),
-        problem,
-    })?;
     let _permit = host.transfers.acquire().await;
     let (_, mut progress) = host.progress(Direction::Receive, who, &request.path, 0);
     let result = get_reported(sessions, who, request, &mut progress).await;
@@ -89,6 +85,8 @@ async fn get_reported(
     progress: &mut Progress,
 ) -> Result<(PathBuf, Hash), FileError> {
     let GetRequest { path, to, existing } = request;
+    check_path(&path)
+        .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
     let command = PeerCommand::Get(Get { path });
     let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
@@ -112,19 +110,20 @@ pub(crate) async fn offer(
     path: &Path,
 ) -> Result<(u64, Hash), FileError> {
     let host = sessions.host();
-    let opened = {
-        let path = path.to_owned();
-        blocking(move || open_file(&path)).await?
-    };
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    crate::files::check_name(&name)
-        .map_err(|problem| FileError::Name { name: name.clone(), problem })?;
     let _permit = host.transfers.acquire().await;
-    let size = opened.size;
-    let (_, mut progress) = host.progress(Direction::Send, who, &name, size);
-    let result = offer_reported(sessions, who, (name, opened), &mut progress).await;
-    match result {
-        Ok(hash) => {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let (_, mut progress) = host.progress(Direction::Send, who, &name, 0);
+    let result = async {
+        check_name(&name).map_err(|problem| FileError::Name { name: name.clone(), problem })?;
+        let path = path.to_owned();
+        let file = blocking(move || open_file(&path)).await?;
+        let size = file.size;
+        progress.set_total(size);
+        let hash = offer_reported(sessions, who, (name, file), &mut progress).await?;
+        Ok::<_, FileError>((size, hash))
+    };
+    match result.await {
+        Ok((size, hash)) => {
             progress.done(hash, None).await;
             Ok((size, hash))
         }

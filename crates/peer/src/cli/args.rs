@@ -1,0 +1,171 @@
+//! The command line as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  peer demo                                  see everything at work, in one process
+  peer alice --server chat.example.org       talk; /help shows the commands
+  peer alice --server udp://127.0.0.1:7275 --accept-files ask --share ~/Public
+  peer list --as alice --server 127.0.0.1
+  peer say bob 'see you at eight' --as alice --server 127.0.0.1
+  peer send bob photo.jpg song.flac --as alice --server 127.0.0.1
+  peer get bob music/song.flac --to ~/Music --as alice --server 127.0.0.1
+  echo '/msg bob hello' | peer alice --json --server 127.0.0.1
+
+Options may also stand in the environment (PORTOLAN_SERVER, PORTOLAN_TRANSPORT, …) and in the
+configuration file (server = \"chat.example.org\", …); the command line counts first.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable, 4 refused (key, name, login), 5 integrity,
+6 refused by the other user or a quota, 7 time-out, 130 interrupted.";
+
+/// Chats, shares and sends files, over any transport.
+#[derive(Debug, Parser)]
+#[command(
+    name = "peer",
+    version,
+    after_help = EXAMPLES,
+    args_override_self = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    /// Your name: interactive, or with --json for programs
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Option<OneShot>,
+}
+
+/// What every use of the program may say.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Options {
+    /// The server: host, host:port or udp://host:port
+    #[arg(long, global = true, env = "PORTOLAN_SERVER", value_name = "HOST[:PORT]")]
+    pub(crate) server: Option<String>,
+    /// How to get there: tcp, udp, quic or auto (the first that gets through)
+    #[arg(long, global = true, env = "PORTOLAN_TRANSPORT", value_name = "TRANSPORT")]
+    pub(crate) transport: Option<String>,
+    /// Your name, for the commands that do one thing
+    #[arg(long = "as", global = true, env = "PORTOLAN_NAME", value_name = "NAME")]
+    pub(crate) as_name: Option<String>,
+    /// The key that the server must have
+    #[arg(long, global = true, env = "PORTOLAN_SERVER_KEY", value_name = "KEY")]
+    pub(crate) server_key: Option<String>,
+    /// Trust a server met for the first time without asking, and remember its key
+    #[arg(long, global = true, env = "PORTOLAN_ACCEPT_NEW")]
+    pub(crate) accept_new: bool,
+    /// Where keys and known hosts are kept
+    #[arg(long, global = true, env = "PORTOLAN_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Share the files of this directory, for others to list and get
+    #[arg(long, global = true, env = "PORTOLAN_SHARE", value_name = "DIR")]
+    pub(crate) share: Option<PathBuf>,
+    /// Where received files go
+    #[arg(long, global = true, env = "PORTOLAN_DOWNLOADS", value_name = "DIR")]
+    pub(crate) downloads: Option<PathBuf>,
+    /// What happens to files that others offer: all, none or ask
+    #[arg(long, global = true, env = "PORTOLAN_ACCEPT_FILES", value_name = "RULE")]
+    pub(crate) accept_files: Option<String>,
+    /// Replace files that are there already
+    #[arg(long, global = true, env = "PORTOLAN_OVERWRITE")]
+    pub(crate) overwrite: bool,
+    /// One JSON object a line on standard output (docs/events.md)
+    #[arg(long, global = true, env = "PORTOLAN_JSON")]
+    pub(crate) json: bool,
+    /// The configuration file
+    #[arg(long, global = true, env = "PORTOLAN_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Log to standard error; PORTOLAN_LOG chooses what
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// The commands that do one thing.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum OneShot {
+    /// Show who is there
+    List,
+    /// Send a message; it waits for those who are not there
+    Say {
+        /// To whom: a user, `all` or `others`
+        who: String,
+        /// What
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Offer files, and send them if they are wanted
+    Send {
+        /// To whom
+        who: String,
+        /// Which
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Fetch a file that someone shares
+    Get {
+        /// From whom
+        who: String,
+        /// The path, as `files` shows it
+        file: String,
+        /// Where to put it; the current directory otherwise
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+    /// Show what someone shares
+    Files {
+        /// Who
+        who: String,
+    },
+    /// Let the server send a text back
+    Echo {
+        /// What
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Show your own key, which is made at first use
+    Id,
+    /// See everything at work: a server and two peers in one process, over each transport
+    Demo,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Arguments, OneShot};
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_before_and_behind_a_command_and_the_last_counts() {
+        let arguments = Arguments::parse_from([
+            "peer", "--data", "one", "say", "bob", "hello", "there", "--as", "alice", "--data",
+            "two",
+        ]);
+        assert_eq!(arguments.options.as_name.as_deref(), Some("alice"));
+        assert_eq!(arguments.options.data.unwrap().to_str(), Some("two"));
+        let Some(OneShot::Say { who, text }) = arguments.command else { panic!("not say") };
+        assert_eq!((who.as_str(), text.join(" ").as_str()), ("bob", "hello there"));
+
+        let arguments =
+            Arguments::parse_from(["peer", "alice", "--data", "one", "--json", "--data", "two"]);
+        assert_eq!(arguments.name.as_deref(), Some("alice"));
+        assert_eq!(arguments.options.data.unwrap().to_str(), Some("two"));
+        assert!(arguments.options.json && arguments.command.is_none());
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_offered() {
+        for word in ["play", "call", "doctor", "group"] {
+            let arguments = Arguments::try_parse_from(["peer", word, "bob"]);
+            assert!(arguments.is_err(), "{word}");
+        }
+    }
+}

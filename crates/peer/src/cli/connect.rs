@@ -1,0 +1,227 @@
+//! From a command line to a session: names of hosts, races between transports, trust.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use portolan_identity::{Expect, KnownHosts, PeerId, Verdict};
+use portolan_protocol::Name;
+use portolan_transport::{Shared, Transport};
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
+
+use super::{
+    address::ServerAddress,
+    exit::Failure,
+    settings::{Choice, FirstMeeting, Settings},
+};
+use crate::{Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Stack};
+
+/// Between the starts of two attempts (RFC 8305 §5, "Connection Attempt Delay").
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// From a name to its addresses.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses of one host that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Connects, settles trust and logs in.
+pub(crate) async fn log_in(
+    settings: &Settings,
+    stack: &Stack,
+    receipts: ReceiptRule,
+) -> Result<(Peer, Events), Failure> {
+    let name = settings.name()?;
+    let server = settings.server()?.clone();
+    let configs = configs(settings, stack, (name, &server), receipts).await?;
+    let dialed = race(configs).await?;
+    settle_trust(settings, &server, dialed.server_id()).await?;
+    Ok(dialed.login().await?)
+}
+
+/// One configuration for each way to try, best first.
+async fn configs(
+    settings: &Settings,
+    stack: &Stack,
+    (name, server): (Name, &ServerAddress),
+    receipts: ReceiptRule,
+) -> Result<Vec<Config>, Failure> {
+    let identity = {
+        let (settings, name) = (settings.clone(), name.clone());
+        spawn_blocking(move || settings.identity(&name)).await.map_err(panicked)??
+    };
+    let addresses = resolve(server).await?;
+    let transports: Vec<&'static dyn Transport> = match settings.transport {
+        Choice::One(transport) => vec![transport],
+        Choice::Auto => stack.transports.to_vec(),
+    };
+    let expect = settings.trust.pinned.map_or(Expect::Any, Expect::Id);
+    let shared = Shared::default();
+    // Every transport at the first address before the second address.
+    let ways = addresses.iter().flat_map(|addr| transports.iter().map(move |way| (*addr, *way)));
+    let configs = ways.map(|(addr, transport)| {
+        let (name, identity) = (name.clone(), identity.clone());
+        let mut config = Config::new(name, identity, addr, expect, transport, stack.tunnel);
+        config.share.clone_from(&settings.share);
+        config.downloads.clone_from(&settings.downloads);
+        config.accept_files = settings.accept_files.unwrap_or_default();
+        config.existing = settings.existing;
+        config.known_peers = Some(settings.known_peers());
+        config.receipts = receipts;
+        config.shared = shared.clone();
+        config
+    });
+    Ok(configs.collect())
+}
+
+/// The addresses of a host, IPv6 and IPv4 in turn (RFC 8305 §4).
+async fn resolve(server: &ServerAddress) -> Result<Vec<SocketAddr>, Failure> {
+    let host = &server.host;
+    let lookup = tokio::net::lookup_host((host.as_str(), server.port));
+    let found = match timeout(LOOKUP_TIMEOUT, lookup).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            let advice = "is it spelled right, and is the network there?";
+            return Err(Failure::unreachable(format!("cannot find {host:?}: {error}; {advice}")));
+        }
+        Err(_) => {
+            return Err(Failure::unreachable(format!("cannot find {host:?}: no answer in time")));
+        }
+    };
+    let addresses = interleave(found.collect());
+    if addresses.is_empty() {
+        return Err(Failure::unreachable(format!("{host:?} has no address")));
+    }
+    Ok(addresses)
+}
+
+fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|addr| addr.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut addresses = Vec::new();
+    while addresses.len() < ADDRESSES_MAX {
+        let before = addresses.len();
+        addresses.extend(first.next());
+        addresses.extend(second.next());
+        if addresses.len() == before {
+            break;
+        }
+    }
+    addresses
+}
+
+/// Tries the ways one after another without waiting for failures to be slow; the first that gets
+/// through counts, the others are dropped before they have said anything.
+async fn race(configs: Vec<Config>) -> Result<Dialed, Failure> {
+    let mut waiting = configs.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut first_error: Option<ConnectError> = None;
+    loop {
+        if let Some(config) = waiting.next() {
+            let way = format!("{} to {}", config.transport.scheme(), config.server);
+            attempts.spawn(async move { (way, Dialed::connect(config).await) });
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok((_, Ok(dialed))) => return Ok(dialed),
+                Ok((way, Err(error))) => {
+                    tracing::info!(%error, "{way} failed");
+                    // A wrong key says more than an unreachable port.
+                    if first_error.as_ref().is_none_or(|_| is_wrong_peer(&error)) {
+                        first_error = Some(error);
+                    }
+                }
+                Err(error) => return Err(panicked(error)),
+            },
+            () = sleep(ATTEMPT_DELAY), if more => {}
+            else => {}
+        }
+        if attempts.is_empty() && waiting.len() == 0 {
+            let nowhere = || Failure::unreachable("there is no address to connect to");
+            return Err(first_error.map_or_else(nowhere, Failure::from));
+        }
+    }
+}
+
+fn is_wrong_peer(error: &ConnectError) -> bool {
+    use portolan_transport::ConnectError as Transport;
+
+    matches!(error, ConnectError::Transport(Transport::WrongPeer { .. }))
+}
+
+/// Compares the server's key with the one we know, or decides about a new one.
+async fn settle_trust(
+    settings: &Settings,
+    server: &ServerAddress,
+    id: PeerId,
+) -> Result<(), Failure> {
+    if settings.trust.pinned.is_some() {
+        // The handshake has compared it.
+        return Ok(());
+    }
+    let (settings, host) = (settings.clone(), server.to_string());
+    let task = spawn_blocking(move || {
+        let mut hosts = KnownHosts::load(&settings.known_hosts())?;
+        match hosts.verify(&host, &id)? {
+            Verdict::Known | Verdict::Changed { .. } => return Ok(()),
+            Verdict::New => {}
+        }
+        match settings.trust.first_meeting {
+            FirstMeeting::Accept => {}
+            FirstMeeting::Ask => ask_about(&host, &id)?,
+        }
+        Ok(hosts.remember(&host, id)?)
+    });
+    task.await.map_err(panicked)?
+}
+
+/// Asks a person whether the key is right. Blocking.
+fn ask_about(host: &str, id: &PeerId) -> Result<(), Failure> {
+    let mut errors = io::stderr();
+    if !io::stdin().is_terminal() || !errors.is_terminal() {
+        return Err(Failure::refused(format!(
+            "{host} was never met before. Its key is\n  {id}\n\
+             Compare it with what the server prints when it starts; then use --server-key KEY, or \
+             --accept-new to trust it"
+        )));
+    }
+    let question = format!(
+        "{host} was never met before. Its key is\n  {id}\n\
+         The server prints its key when it starts. Is this the same? [yes/no] "
+    );
+    let _ = errors.write_all(question.as_bytes()).and_then(|()| errors.flush());
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Failure::refused("the server's key was not trusted; nothing was sent"))
+}
+
+fn panicked(error: tokio::task::JoinError) -> Failure {
+    Failure::failed(format!("a fault of this program: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::interleave;
+
+    #[test]
+    fn families_of_addresses_take_turns_and_are_bounded() {
+        let parse = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let found = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
+        let wanted = parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(interleave(found), wanted);
+        assert!(interleave(vec![parse(&["1.1.1.1:1"])[0]; 50]).len() <= 9);
+    }
+}

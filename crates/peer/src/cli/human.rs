@@ -1,0 +1,238 @@
+//! Lines as people read them. Everything that others may have written goes through `plain`.
+
+use portolan_protocol::Timestamp;
+
+use super::{
+    line::{ConversationLine, File, Help, Line, Message, PathLine, Shared, Status, User},
+    text::{plain, size, time},
+};
+
+/// Where a line belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// What was asked for: standard output.
+    Result,
+    /// What happened besides: standard error.
+    Message,
+}
+
+/// The line for people; `None`: they need not read it.
+pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
+    let result = |text| Some((Channel::Result, text));
+    let message = |text| Some((Channel::Message, text));
+    match line {
+        Line::Ready { name, transport, server, .. } => {
+            message(format!("* you are {name}, connected to {server} over {transport}"))
+        }
+        Line::Users { users } => result(user_table(users)),
+        Line::Message(delivery) => result(message_text(delivery)),
+        Line::Receipt { id, state, by } => message(format!("* message {id}: {state} by {by}")),
+        Line::Conversation(news) => message(conversation(news)),
+        Line::Presence { change, user } => presence(change, user).and_then(message),
+        Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
+        Line::File(update) => file(update).and_then(message),
+        Line::Path(path) => result(path_text(path)),
+        Line::Files { with, files } => result(file_table(with, files)),
+        Line::Share { path: Some(path) } => message(format!("* sharing {}", plain(path))),
+        Line::Share { path: None } => message("* sharing nothing".to_owned()),
+        Line::Echo { text, rtt_us } => {
+            let rtt = *rtt_us / 100;
+            result(format!("{} ({}.{} ms)", plain(text), rtt / 10, rtt % 10))
+        }
+        Line::Status(status) => result(status_text(status)),
+        Line::Help { commands } => result(help(commands)),
+        Line::Id { id, .. } => result(id.clone()),
+        Line::Error { message: text, .. } => message(format!("error: {}", plain_lines(text))),
+        Line::Closing { text, .. } => message(format!("* the server says: {}", plain(text))),
+        Line::Closed { reason } => message(format!("* the session is over: {}", plain(reason))),
+    }
+}
+
+/// Our own words keep their lines, set in: there may be words of others among them.
+fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n  ")
+}
+
+fn user_table(users: &[User]) -> String {
+    if users.is_empty() {
+        return "nobody is there".to_owned();
+    }
+    let rows = users.iter().map(|user| {
+        let state = match &user.with {
+            Some(with) => format!("{} with {with}", user.state),
+            None => user.state.to_owned(),
+        };
+        [
+            user.name.clone(),
+            plain(&user.transport),
+            state,
+            format!("since {}", time(Timestamp(user.since))),
+            user.id.clone(),
+        ]
+    });
+    table(rows)
+}
+
+/// Columns as wide as their widest entry, by characters.
+fn table<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = rows.collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn message_text(message: &Message) -> String {
+    let text = plain(&message.text);
+    match message.to.as_str() {
+        to @ ("all" | "others") => format!("{} to {to}: {text}", message.from),
+        _ => match &message.group {
+            Some(group) => format!("{} to {}: {text}", message.from, plain(group)),
+            None => format!("{}: {text}", message.from),
+        },
+    }
+}
+
+fn conversation(news: &ConversationLine) -> String {
+    let with = &news.with;
+    let words = match news.state {
+        "requested" => format!("{with} asks for a conversation: /accept {with} or /deny {with}"),
+        "accepted" => format!("you are talking with {with}: just type; /end ends it"),
+        "denied" => format!("{with} does not want to talk now"),
+        "busy" => format!("{with} is in another conversation"),
+        "timed_out" => format!("the request between you and {with} has lapsed"),
+        "ended" => format!("the conversation with {with} is over"),
+        "vanished" => format!("{with} has vanished"),
+        other => format!("conversation with {with}: {other}"),
+    };
+    match &news.reason {
+        Some(reason) if !reason.is_empty() => format!("* {words} ({})", plain(reason)),
+        Some(_) | None => format!("* {words}"),
+    }
+}
+
+fn presence(change: &str, user: &User) -> Option<String> {
+    let name = &user.name;
+    match change {
+        "online" => Some(format!("* {name} is there ({})", plain(&user.transport))),
+        "logged_out" => Some(format!("* {name} has left")),
+        "vanished" => Some(format!("* {name} has vanished")),
+        "kicked" => Some(format!("* {name} was sent away")),
+        // Free or busy: `/list` says so.
+        _ => None,
+    }
+}
+
+fn file(file: &File) -> Option<String> {
+    let (id, name, with) = (file.id, plain(&file.name), &file.with);
+    let sending = file.direction == "send";
+    let arrow = if sending { format!("{name} to {with}") } else { format!("{name} from {with}") };
+    let reason = plain(file.reason.as_deref().unwrap_or_default());
+    match file.phase {
+        "offered" => Some(format!(
+            "* {with} offers {name} ({}): /accept-file {id} or /deny-file {id}",
+            size(file.total)
+        )),
+        "waiting" => Some(format!("* waiting for {with} to take {name}")),
+        "started" => Some(format!("* file {id}: {arrow}, {}", size(file.total))),
+        "progress" => None,
+        "done" => {
+            let hash = file.hash.as_deref().unwrap_or_default();
+            let place = file.path.as_deref().map(|path| format!(", saved as {}", plain(path)));
+            let place = place.unwrap_or_default();
+            Some(format!("* file {id}: {arrow}, verified{place}\n    blake3 {hash}"))
+        }
+        "denied" => Some(format!("* file {id}: {arrow}, refused: {reason}")),
+        _ => Some(format!("* file {id}: {arrow}, failed: {reason}")),
+    }
+}
+
+fn path_text(path: &PathLine) -> String {
+    let addr = path.addr.as_ref().map(|addr| format!(" by {addr}")).unwrap_or_default();
+    format!("{}: {} over {}{addr}: {}", path.with, path.kind, path.transport, plain(&path.why))
+}
+
+fn file_table(with: &str, files: &[Shared]) -> String {
+    if files.is_empty() {
+        return format!("{with} shares nothing");
+    }
+    table(files.iter().map(|file| {
+        let modified = file.modified.map(|at| time(Timestamp(at))).unwrap_or_default();
+        [format!("{:>10}", size(file.size)), modified, plain(&file.path)]
+    }))
+}
+
+fn status_text(status: &Status) -> String {
+    let rtt = status.rtt_us.map(|us| format!(", round trip {}.{} ms", us / 1000, us / 100 % 10));
+    let mut lines = vec![
+        format!("you          {} {}", status.name, status.id),
+        format!(
+            "server       {} over {}{}",
+            status.server,
+            status.transport,
+            rtt.unwrap_or_default()
+        ),
+        format!("             {} {}", plain(&status.server_software), status.server_id),
+        format!("             up since {}", time(Timestamp(status.server_since))),
+        format!(
+            "bytes        {} sent, {} received",
+            size(status.bytes_sent),
+            size(status.bytes_received)
+        ),
+        format!("talking with {}", status.conversation.as_deref().unwrap_or("nobody")),
+        format!("sharing      {}", plain(status.shared.as_deref().unwrap_or("nothing"))),
+        format!(
+            "in all       {} conversations, {} messages waiting, {} relays",
+            status.conversations, status.waiting, status.relays
+        ),
+    ];
+    lines.extend(status.registries.iter().map(|registry| {
+        let (transport, address) = (plain(&registry.transport), plain(&registry.address));
+        format!("{transport:12} {} online at {address}", registry.online)
+    }));
+    lines.join("\n")
+}
+
+fn help(commands: &[Help]) -> String {
+    let rows = commands.iter().map(|command| [command.usage.clone(), command.help.to_owned()]);
+    table(rows) + "\nAnything else is said in the conversation that runs. :: works like /."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Channel, render};
+    use crate::cli::line::{ConversationLine, Line, Message};
+
+    fn message(to: &str, text: &str) -> Line {
+        Line::Message(Message {
+            id: 1,
+            from: "bob".into(),
+            to: to.into(),
+            group: None,
+            text: text.into(),
+            at: 0,
+        })
+    }
+
+    #[test]
+    fn results_and_messages_go_different_ways() {
+        let (channel, text) = render(&message("alice", "hi\u{1b}[2J")).unwrap();
+        assert_eq!((channel, text.as_str()), (Channel::Result, "bob: hi\u{fffd}[2J"));
+        assert_eq!(render(&message("all", "hi")).unwrap().1, "bob to all: hi");
+        let error = Line::Error { code: "x".into(), message: "no\nfix: \u{7}do".into() };
+        let (channel, text) = render(&error).unwrap();
+        assert_eq!((channel, text.as_str()), (Channel::Message, "error: no\n  fix: \u{fffd}do"));
+    }
+
+    #[test]
+    fn a_request_says_what_to_type() {
+        let news = ConversationLine { with: "bob".into(), state: "requested", reason: None };
+        let text = render(&Line::Conversation(news)).unwrap().1;
+        assert!(text.contains("/accept bob") && text.contains("/deny bob"), "{text}");
+    }
+}

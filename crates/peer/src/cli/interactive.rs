@@ -1,0 +1,394 @@
+//! Lines in, lines out, until one side ends it: for people and, with `--json`, for programs.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use portolan_protocol::{Conversation, ConversationState, ErrorCode, Name, Recipient};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    connect::log_in,
+    exit::{Exit, Failure},
+    input::{Input, Names, TerminalGuard, edit_lines, learn, read_lines},
+    line::Line,
+    one_shot::{at_most, echo, show_sent},
+    output::Output,
+    settings::Settings,
+    slash::{Slash, parse},
+};
+use crate::{
+    Event, Events, Existing, FileRule, Peer, ReceiptRule, RequestError, SessionEnd, Stack,
+    TransferId,
+};
+
+/// Transfers that one person may have started and not seen the end of.
+const TRANSFERS_MAX: usize = 64;
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs until the input ends, `/quit`, Ctrl-C, or the end of the session.
+pub(crate) async fn run(
+    mut settings: Settings,
+    stack: &Stack,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let _terminal = TerminalGuard::new();
+    let edits = !output.is_json() && io::stdin().is_terminal() && io::stdout().is_terminal();
+    if settings.accept_files.is_none() && edits {
+        settings.accept_files = Some(FileRule::Ask);
+    }
+    let (peer, events) = log_in(&settings, stack, ReceiptRule::Automatic).await?;
+    let names = Names::default();
+    let lines = if edits {
+        let edited = edit_lines(settings.history(), Arc::clone(&names));
+        let (lines, printer) = edited
+            .map_err(|error| Failure::failed(format!("the terminal cannot be used: {error}")))?;
+        output.print_above_prompt(printer);
+        lines
+    } else {
+        read_lines()
+    };
+    output.show(&Line::ready(&peer));
+    if edits {
+        output.note("* /help shows the commands");
+    }
+    let app = App { peer, output, names, existing: settings.existing, talk: Mutex::default() };
+    Loop { app: Arc::new(app), lines, events, transfers: JoinSet::new(), running: None }.run().await
+}
+
+/// What commands work on.
+struct App {
+    peer: Peer,
+    output: Output,
+    names: Names,
+    existing: Existing,
+    talk: Mutex<Talk>,
+}
+
+/// With whom we talk, and who asks us.
+#[derive(Debug, Default)]
+struct Talk {
+    current: Option<Name>,
+    asking: Option<Name>,
+    asked: Option<Name>,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// The loop over lines, events and commands under way.
+struct Loop {
+    app: Arc<App>,
+    lines: mpsc::Receiver<Input>,
+    events: Events,
+    transfers: JoinSet<()>,
+    /// One command at a time, so that they are carried out in order; no line is read meanwhile.
+    running: Option<Running>,
+}
+
+/// Why the loop ends.
+enum Ending {
+    /// The input has ended: what was begun is finished first.
+    Input,
+    Quit,
+    Interrupted,
+    Session(SessionEnd),
+}
+
+impl Loop {
+    async fn run(mut self) -> Result<Exit, Failure> {
+        let ending = loop {
+            if let Some(ending) = self.step().await {
+                break ending;
+            }
+        };
+        let ending = match ending {
+            Ending::Input => self.finish_transfers().await,
+            other => other,
+        };
+        self.transfers.abort_all();
+        let peer = &self.app.peer;
+        match ending {
+            Ending::Input | Ending::Quit => {
+                at_most(FAREWELL, peer.logout()).await;
+                self.app.output.show(&(&SessionEnd::Local).into());
+                Ok(Exit::Done)
+            }
+            Ending::Interrupted => {
+                at_most(FAREWELL, peer.logout()).await;
+                Ok(Exit::Interrupted)
+            }
+            // The event has told why.
+            Ending::Session(end) => Ok(Failure::from(&end).exit),
+        }
+    }
+
+    async fn step(&mut self) -> Option<Ending> {
+        let running = self.running.is_some();
+        tokio::select! {
+            result = async { self.running.as_mut()?.await.err() }, if running => {
+                self.running = None;
+                result.inspect(|failure| self.app.output.show(&failure.into()));
+                None
+            }
+            event = self.events.next() => self.on_event(event),
+            input = self.lines.recv(), if !running => self.on_input(input),
+            Some(_) = self.transfers.join_next(), if !self.transfers.is_empty() => None,
+            _ = tokio::signal::ctrl_c() => Some(Ending::Interrupted),
+        }
+    }
+
+    /// After the end of the input: events go on until the last transfer is done.
+    async fn finish_transfers(&mut self) -> Ending {
+        while !self.transfers.is_empty() {
+            let ending = tokio::select! {
+                event = self.events.next() => self.on_event(event),
+                Some(_) = self.transfers.join_next() => None,
+                _ = tokio::signal::ctrl_c() => Some(Ending::Interrupted),
+            };
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+        while let Some(event) = self.events.try_next() {
+            if let Some(ending) = self.on_event(Some(event)) {
+                return ending;
+            }
+        }
+        Ending::Input
+    }
+
+    fn on_event(&mut self, event: Option<Event>) -> Option<Ending> {
+        let event = event?;
+        self.app.on_event(&event);
+        match event {
+            Event::Closed(end) => Some(Ending::Session(end)),
+            Event::Message(_)
+            | Event::Receipt(_)
+            | Event::Conversation(_)
+            | Event::Presence(_)
+            | Event::Announcement(_)
+            | Event::File(_)
+            | Event::Path(_)
+            | Event::Warning(_)
+            | Event::Closing(_) => None,
+        }
+    }
+
+    fn on_input(&mut self, input: Option<Input>) -> Option<Ending> {
+        match input {
+            None => return Some(Ending::Input),
+            Some(Input::Interrupted) => return Some(Ending::Interrupted),
+            Some(Input::TooLong) => {
+                let message = "that line is too long; send a file instead".to_owned();
+                self.app.complain(ErrorCode::TooLarge.as_str(), message);
+            }
+            Some(Input::Line(line)) => match parse(&line) {
+                Ok(Slash::Quit) => return Some(Ending::Quit),
+                Ok(Slash::Send(who, file)) => self.transfer(move |app| async move {
+                    let sent = app.peer.send_file(&who, Path::new(&file)).await;
+                    sent.map(drop).map_err(Failure::from)
+                }),
+                Ok(Slash::Get(who, file)) => self.transfer(move |app| async move {
+                    let got = app.peer.get_file(&who, &file, None, app.existing).await;
+                    got.map(drop).map_err(Failure::from)
+                }),
+                Ok(slash) => {
+                    let app = Arc::clone(&self.app);
+                    self.running = Some(Box::pin(async move { app.execute(slash).await }));
+                }
+                Err(advice) => self.app.complain("usage", advice),
+            },
+        }
+        None
+    }
+
+    /// Starts a transfer beside the commands.
+    fn transfer<F>(&mut self, work: impl FnOnce(Arc<App>) -> F)
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        if self.transfers.len() >= TRANSFERS_MAX {
+            let message = format!("{TRANSFERS_MAX} files are on their way; wait for one to arrive");
+            return self.app.complain(ErrorCode::Quota.as_str(), message);
+        }
+        let app = Arc::clone(&self.app);
+        let work = work(Arc::clone(&app));
+        self.transfers.spawn(async move {
+            // People are told by the transfer's own last line.
+            if let Err(failure) = work.await
+                && app.output.is_json()
+            {
+                app.output.show(&(&failure).into());
+            }
+        });
+    }
+}
+
+impl App {
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complain(&self, code: &str, message: String) {
+        self.output.show(&Line::Error { code: code.to_owned(), message });
+    }
+
+    fn on_event(&self, event: &Event) {
+        match event {
+            Event::Conversation(news) => self.on_conversation(news),
+            Event::Message(message) => learn(&self.names, message.from.as_str()),
+            Event::Presence(presence) => learn(&self.names, presence.user.name.as_str()),
+            Event::Receipt(_)
+            | Event::Announcement(_)
+            | Event::File(_)
+            | Event::Path(_)
+            | Event::Warning(_)
+            | Event::Closing(_)
+            | Event::Closed(_) => {}
+        }
+        // People hear from receipts only when they ask; the sender was told `stored` already.
+        let quiet = matches!(event, Event::Receipt(_) | Event::Path(_));
+        if self.output.is_json() || !quiet {
+            self.output.show(&event.into());
+        }
+    }
+
+    fn on_conversation(&self, news: &Conversation) {
+        let talk = &mut *self.talk();
+        let with = Some(news.with.clone());
+        match news.state {
+            ConversationState::Requested => talk.asking = with,
+            ConversationState::Accepted => {
+                talk.current = with;
+                talk.asking = None;
+                talk.asked = None;
+            }
+            ConversationState::Denied
+            | ConversationState::Busy
+            | ConversationState::TimedOut
+            | ConversationState::Ended
+            | ConversationState::Vanished => {
+                for place in [&mut talk.current, &mut talk.asking, &mut talk.asked] {
+                    place.take_if(|name| *name == news.with);
+                }
+            }
+        }
+    }
+
+    async fn execute(&self, slash: Slash) -> Result<(), Failure> {
+        match slash {
+            Slash::Help => self.output.show(&Line::help()),
+            Slash::List => self.list().await?,
+            Slash::Chat(who) => self.chat(who).await?,
+            Slash::Accept(who) => self.accept(who).await?,
+            Slash::Deny(who, words) => self.deny(who, words).await?,
+            Slash::End(who) => self.end(who).await?,
+            Slash::Message(to, text) => self.say(to, text).await?,
+            Slash::Echo(text) => echo(&self.peer, text, &self.output).await?,
+            Slash::Share(directory) => self.share(directory).await?,
+            Slash::Files(who) => self.files(&who).await?,
+            Slash::AcceptFile(id) => self.peer.accept_file(TransferId(id))?,
+            Slash::DenyFile(id) => self.peer.deny_file(TransferId(id), "not wanted")?,
+            Slash::Status => self.status().await?,
+            Slash::Path(who) => self.output.show(&(&Event::Path(self.peer.path(&who))).into()),
+            Slash::Say(text) => self.say_here(text).await?,
+            // The loop has taken these.
+            Slash::Send(..) | Slash::Get(..) | Slash::Quit | Slash::Nothing => {}
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<(), Failure> {
+        let users = self.peer.list(None).await?;
+        users.iter().for_each(|user| learn(&self.names, user.name.as_str()));
+        self.output.show(&Line::users(&users));
+        Ok(())
+    }
+
+    async fn chat(&self, who: Name) -> Result<(), Failure> {
+        match self.peer.converse(&who).await {
+            Ok(requested) => {
+                let seconds = requested.expires_ms / 1000;
+                self.output.note(&format!("* asked {who}, who has {seconds} s to answer"));
+                self.talk().asked = Some(who);
+                Ok(())
+            }
+            // The same news, whichever way the server tells it.
+            Err(RequestError::Refused(body)) if body.code == ErrorCode::Busy => {
+                let (state, reason) = (ConversationState::Busy, None);
+                let news = Conversation { with: who, state, reason };
+                self.on_event(&Event::Conversation(news));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn accept(&self, who: Option<Name>) -> Result<(), Failure> {
+        let who = who.or_else(|| self.talk().asking.clone());
+        let who = who.ok_or_else(|| Failure::usage("nobody asks for a conversation"))?;
+        Ok(self.peer.accept(&who).await?)
+    }
+
+    async fn deny(&self, who: Option<Name>, words: Option<String>) -> Result<(), Failure> {
+        let who = who.or_else(|| self.talk().asking.clone());
+        let who = who.ok_or_else(|| Failure::usage("nobody asks for a conversation"))?;
+        self.peer.deny(&who, words).await?;
+        self.talk().asking.take_if(|name| *name == who);
+        Ok(())
+    }
+
+    async fn end(&self, who: Option<Name>) -> Result<(), Failure> {
+        let who = who.or_else(|| {
+            let talk = self.talk();
+            talk.current.clone().or_else(|| talk.asked.clone())
+        });
+        let who = who.ok_or_else(|| Failure::usage("there is no conversation to end"))?;
+        self.peer.end(&who).await?;
+        let mut talk = self.talk();
+        talk.current.take_if(|name| *name == who);
+        talk.asked.take_if(|name| *name == who);
+        Ok(())
+    }
+
+    async fn say(&self, to: Recipient, text: String) -> Result<(), Failure> {
+        let sent = self.peer.send(to.clone(), text).await?;
+        let direct = matches!(to, Recipient::User(_)) && sent.waiting == 0;
+        if self.output.is_json() || !direct {
+            show_sent(&sent, &to, &self.output);
+        }
+        Ok(())
+    }
+
+    async fn say_here(&self, text: String) -> Result<(), Failure> {
+        let current = self.talk().current.clone();
+        let advice = "you are in no conversation: /chat WHO asks for one, /msg WHO TEXT needs none";
+        let who = current.ok_or_else(|| Failure::usage(advice))?;
+        self.say(Recipient::User(who), text).await
+    }
+
+    async fn share(&self, directory: Option<String>) -> Result<(), Failure> {
+        self.peer.share(directory.as_deref().map(Path::new)).await?;
+        let path = self.peer.shared().map(|path| path.display().to_string());
+        self.output.show(&Line::Share { path });
+        Ok(())
+    }
+
+    async fn files(&self, who: &Name) -> Result<(), Failure> {
+        let files = self.peer.files(who).await?;
+        self.output.show(&Line::files(who.as_str(), &files));
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<(), Failure> {
+        let server = self.peer.server_info().await?;
+        let conversation = self.talk().current.as_ref().map(ToString::to_string);
+        self.output.show(&Line::status(&self.peer, &server, conversation));
+        Ok(())
+    }
+}

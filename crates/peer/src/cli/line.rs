@@ -1,0 +1,390 @@
+//! Everything the program says on its standard output, as values: one JSON object a line in
+//! `--json`, rendered for people otherwise. `docs/events.md` documents them; they are never
+//! renamed.
+
+use portolan_protocol::{
+    Announcement, Availability, Closing, Conversation, ConversationState, Delivery, FileInfo,
+    Presence, PresenceChange, Receipt, ReceiptState, Recipient, ServerInfo, UserInfo,
+};
+use serde::Serialize;
+
+use super::exit::Failure;
+use crate::{Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
+
+/// One line of output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Line {
+    Ready { name: String, id: String, transport: String, server: String },
+    Users { users: Vec<User> },
+    Message(Message),
+    Receipt { id: u64, state: &'static str, by: String },
+    Conversation(ConversationLine),
+    Presence { change: &'static str, user: User },
+    Announcement { text: String, at: u64 },
+    File(File),
+    Path(PathLine),
+    Files { with: String, files: Vec<Shared> },
+    Share { path: Option<String> },
+    Echo { text: String, rtt_us: u64 },
+    Status(Box<Status>),
+    Help { commands: Vec<Help> },
+    Id { name: String, id: String },
+    Error { code: String, message: String },
+    Closing { why: String, text: String, reconnect_after_ms: Option<u32> },
+    Closed { reason: String },
+}
+
+/// A user of the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) transport: String,
+    pub(crate) state: &'static str,
+    pub(crate) since: u64,
+    pub(crate) online_since: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<String>,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Message {
+    pub(crate) id: u64,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    pub(crate) text: String,
+    pub(crate) at: u64,
+}
+
+/// News of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ConversationLine {
+    pub(crate) with: String,
+    pub(crate) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// A transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct File {
+    pub(crate) id: u64,
+    pub(crate) phase: &'static str,
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) total: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hash: Option<String>,
+    pub(crate) with: String,
+    pub(crate) direction: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) eta_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// How a peer is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PathLine {
+    pub(crate) with: String,
+    pub(crate) kind: &'static str,
+    pub(crate) transport: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) addr: Option<String>,
+    pub(crate) why: String,
+}
+
+/// A shared file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Shared {
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) modified: Option<u64>,
+}
+
+/// A slash command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Help {
+    pub(crate) usage: String,
+    pub(crate) help: &'static str,
+}
+
+/// The session and the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Status {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) transport: String,
+    pub(crate) server: String,
+    pub(crate) server_id: String,
+    pub(crate) server_software: String,
+    pub(crate) server_since: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rtt_us: Option<u64>,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) conversation: Option<String>,
+    pub(crate) conversations: u64,
+    pub(crate) waiting: u64,
+    pub(crate) relays: u64,
+    pub(crate) registries: Vec<Registry>,
+}
+
+/// The users of one transport.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Registry {
+    pub(crate) transport: String,
+    pub(crate) address: String,
+    pub(crate) online: u64,
+}
+
+impl Line {
+    pub(crate) fn ready(peer: &Peer) -> Self {
+        Self::Ready {
+            name: peer.name().to_string(),
+            id: peer.id().to_string(),
+            transport: peer.transport().to_owned(),
+            server: peer.server_addr().to_string(),
+        }
+    }
+
+    pub(crate) fn users(users: &[UserInfo]) -> Self {
+        Self::Users { users: users.iter().map(User::from).collect() }
+    }
+
+    pub(crate) fn files(with: &str, files: &[FileInfo]) -> Self {
+        let files = files.iter().map(|file| Shared {
+            path: file.path.clone(),
+            size: file.size,
+            modified: file.modified.map(|at| at.0),
+        });
+        Self::Files { with: with.to_owned(), files: files.collect() }
+    }
+
+    pub(crate) fn help() -> Self {
+        let commands = super::slash::TABLE.iter().map(|row| Help {
+            usage: format!("/{} {}", row.word, row.arguments).trim_end().to_owned(),
+            help: row.help,
+        });
+        Self::Help { commands: commands.collect() }
+    }
+
+    pub(crate) fn status(peer: &Peer, server: &ServerInfo, conversation: Option<String>) -> Self {
+        let stats = peer.stats();
+        let registries = server.registries.iter().map(|registry| Registry {
+            transport: registry.transport.clone(),
+            address: registry.address.clone(),
+            online: registry.online,
+        });
+        Self::Status(Box::new(Status {
+            name: peer.name().to_string(),
+            id: peer.id().to_string(),
+            transport: peer.transport().to_owned(),
+            server: peer.server_addr().to_string(),
+            server_id: peer.server_id().to_string(),
+            server_software: server.software.clone(),
+            server_since: server.since.0,
+            rtt_us: stats.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            bytes_sent: stats.bytes_sent,
+            bytes_received: stats.bytes_received,
+            shared: peer.shared().map(|path| path.display().to_string()),
+            conversation,
+            conversations: server.conversations,
+            waiting: server.waiting,
+            relays: server.relays,
+            registries: registries.collect(),
+        }))
+    }
+
+    /// As JSON, without the end of the line.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("our own lines are JSON")
+    }
+}
+
+impl From<&Event> for Line {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::Message(delivery) => Self::Message(delivery.into()),
+            Event::Receipt(receipt) => receipt.into(),
+            Event::Conversation(news) => Self::Conversation(news.into()),
+            Event::Presence(presence) => presence.into(),
+            Event::Announcement(words) => words.into(),
+            Event::File(update) => Self::File(update.into()),
+            Event::Path(path) => path.into(),
+            Event::Warning(warning) => Self::Error {
+                code: warning.code.as_str().to_owned(),
+                message: warning.message.clone(),
+            },
+            Event::Closing(closing) => closing.into(),
+            Event::Closed(end) => end.into(),
+        }
+    }
+}
+
+impl From<&Failure> for Line {
+    fn from(failure: &Failure) -> Self {
+        Self::Error { code: failure.code.to_owned(), message: failure.message.clone() }
+    }
+}
+
+impl From<&UserInfo> for User {
+    fn from(user: &UserInfo) -> Self {
+        Self {
+            name: user.name.to_string(),
+            id: user.id.to_string(),
+            transport: user.transport.clone(),
+            state: match user.state {
+                Availability::Free => "free",
+                Availability::Busy => "busy",
+            },
+            since: user.since.0,
+            online_since: user.online_since.0,
+            with: user.with.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl From<&Delivery> for Message {
+    fn from(delivery: &Delivery) -> Self {
+        let (to, group) = match &delivery.to {
+            Recipient::User(name) => (name.to_string(), None),
+            Recipient::Group(group) => (group.clone(), Some(group.clone())),
+            Recipient::All => ("all".to_owned(), None),
+            Recipient::Others => ("others".to_owned(), None),
+        };
+        Self {
+            id: delivery.id.0,
+            from: delivery.from.to_string(),
+            to,
+            group,
+            text: delivery.text.clone(),
+            at: delivery.at.0,
+        }
+    }
+}
+
+impl From<&Receipt> for Line {
+    fn from(receipt: &Receipt) -> Self {
+        let state = match receipt.state {
+            ReceiptState::Stored => "stored",
+            ReceiptState::Delivered => "delivered",
+            ReceiptState::Seen => "seen",
+        };
+        Self::Receipt { id: receipt.id.0, state, by: receipt.by.to_string() }
+    }
+}
+
+impl From<&Conversation> for ConversationLine {
+    fn from(news: &Conversation) -> Self {
+        let state = match news.state {
+            ConversationState::Requested => "requested",
+            ConversationState::Accepted => "accepted",
+            ConversationState::Denied => "denied",
+            ConversationState::Busy => "busy",
+            ConversationState::TimedOut => "timed_out",
+            ConversationState::Ended => "ended",
+            ConversationState::Vanished => "vanished",
+        };
+        Self { with: news.with.to_string(), state, reason: news.reason.clone() }
+    }
+}
+
+impl From<&Presence> for Line {
+    fn from(presence: &Presence) -> Self {
+        let change = match presence.change {
+            PresenceChange::Online => "online",
+            PresenceChange::LoggedOut => "logged_out",
+            PresenceChange::Vanished => "vanished",
+            PresenceChange::Kicked => "kicked",
+            PresenceChange::Changed => "changed",
+        };
+        Self::Presence { change, user: (&presence.user).into() }
+    }
+}
+
+impl From<&Announcement> for Line {
+    fn from(words: &Announcement) -> Self {
+        Self::Announcement { text: words.text.clone(), at: words.at.0 }
+    }
+}
+
+impl From<&FileUpdate> for File {
+    fn from(update: &FileUpdate) -> Self {
+        let (mut hash, mut path, mut code, mut reason) = (None, None, None, None);
+        match &update.phase {
+            FilePhase::Done { hash: whole, path: written } => {
+                hash = Some(whole.to_string());
+                path = written.as_ref().map(|path| path.display().to_string());
+            }
+            FilePhase::Denied { reason: words } => reason = Some(words.clone()),
+            FilePhase::Failed { code: word, reason: words } => {
+                code = Some(word.as_str());
+                reason = Some(words.clone());
+            }
+            FilePhase::Offered | FilePhase::Waiting | FilePhase::Started | FilePhase::Progress => {}
+        }
+        Self {
+            id: update.id.0,
+            phase: update.phase.as_str(),
+            name: update.name.clone(),
+            bytes: update.bytes,
+            total: update.total,
+            hash,
+            with: update.with.to_string(),
+            direction: update.direction.as_str(),
+            rate: update.rate,
+            eta_ms: update.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
+            path,
+            code,
+            reason,
+        }
+    }
+}
+
+impl From<&PathInfo> for Line {
+    fn from(path: &PathInfo) -> Self {
+        Self::Path(PathLine {
+            with: path.with.to_string(),
+            kind: path.kind_word(),
+            transport: path.transport,
+            addr: path.addr.map(|addr| addr.to_string()),
+            why: path.why.clone(),
+        })
+    }
+}
+
+impl From<&Closing> for Line {
+    fn from(closing: &Closing) -> Self {
+        let why = serde_json::to_value(closing.why).ok();
+        Self::Closing {
+            why: why.and_then(|why| why.as_str().map(str::to_owned)).unwrap_or_default(),
+            text: closing.text.clone(),
+            reconnect_after_ms: closing.reconnect_after_ms,
+        }
+    }
+}
+
+impl From<&SessionEnd> for Line {
+    fn from(end: &SessionEnd) -> Self {
+        Self::Closed { reason: end.to_string() }
+    }
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

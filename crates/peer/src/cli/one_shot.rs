@@ -1,0 +1,194 @@
+//! Commands that do one thing and end.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use portolan_protocol::{Name, Recipient, Sent};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    args::OneShot,
+    connect::log_in,
+    exit::{Exit, Failure},
+    line::Line,
+    output::Output,
+    settings::Settings,
+};
+use crate::{Event, Events, Existing, Peer, ReceiptRule, Stack};
+
+/// How long the last events of a finished command are waited for.
+const LAST_EVENTS: Duration = Duration::from_millis(200);
+
+/// Does one thing, and says how to exit.
+pub(crate) async fn run(
+    command: OneShot,
+    settings: &Settings,
+    stack: &Stack,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let command = Checked::new(command)?;
+    // Waiting messages stay at the server: this run shows none.
+    let (peer, mut events) = log_in(settings, stack, ReceiptRule::Manual).await?;
+    let outcome = {
+        let work = execute(&peer, command, settings, output);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                outcome = &mut work => break outcome,
+                event = events.next() => match event {
+                    Some(event) => on_event(&event, output),
+                    // The session is over; the command notices by itself.
+                    None => break work.await,
+                },
+                _ = tokio::signal::ctrl_c() => break Err(Failure::interrupted()),
+            }
+        }
+    };
+    drain(&mut events, output).await;
+    peer.logout().await;
+    outcome.map(|()| Exit::Done)
+}
+
+/// Shows what belongs to transfers and warnings; what else happens is for another run.
+fn on_event(event: &Event, output: &Output) {
+    match event {
+        Event::File(_) | Event::Warning(_) => output.show(&event.into()),
+        Event::Path(_) if output.is_json() => output.show(&event.into()),
+        Event::Path(_)
+        | Event::Message(_)
+        | Event::Receipt(_)
+        | Event::Conversation(_)
+        | Event::Presence(_)
+        | Event::Announcement(_)
+        | Event::Closing(_)
+        | Event::Closed(_) => {}
+    }
+}
+
+async fn drain(events: &mut Events, output: &Output) {
+    let deadline = Instant::now() + LAST_EVENTS;
+    while Instant::now() < deadline
+        && let Some(event) = events.try_next()
+    {
+        on_event(&event, output);
+    }
+}
+
+/// A command whose names are names.
+enum Checked {
+    List,
+    Say { to: Recipient, text: String },
+    Send { who: Name, files: Vec<PathBuf> },
+    Get { who: Name, file: String, to: PathBuf },
+    Files { who: Name },
+    Echo { text: String },
+}
+
+impl Checked {
+    fn new(command: OneShot) -> Result<Self, Failure> {
+        Ok(match command {
+            OneShot::List => Self::List,
+            OneShot::Say { who, text } => {
+                let to = match who.as_str() {
+                    "all" => Recipient::All,
+                    "others" => Recipient::Others,
+                    _ => Recipient::User(name(&who)?),
+                };
+                Self::Say { to, text: text.join(" ") }
+            }
+            OneShot::Send { who, files } => Self::Send { who: name(&who)?, files },
+            OneShot::Get { who, file, to } => {
+                let to = to.unwrap_or_else(|| PathBuf::from("."));
+                Self::Get { who: name(&who)?, file, to }
+            }
+            OneShot::Files { who } => Self::Files { who: name(&who)? },
+            OneShot::Echo { text } => Self::Echo { text: text.join(" ") },
+            OneShot::Id | OneShot::Demo => {
+                return Err(Failure::usage("this command needs no server"));
+            }
+        })
+    }
+}
+
+fn name(text: &str) -> Result<Name, Failure> {
+    Name::new(text).map_err(|error| Failure::usage(format!("{text:.40}: {error}")))
+}
+
+async fn execute(
+    peer: &Peer,
+    command: Checked,
+    settings: &Settings,
+    output: &Output,
+) -> Result<(), Failure> {
+    match command {
+        Checked::List => output.show(&Line::users(&peer.list(None).await?)),
+        Checked::Say { to, text } => {
+            let sent = peer.send(to.clone(), text).await?;
+            show_sent(&sent, &to, output);
+        }
+        Checked::Send { who, files } => send_all(peer, &who, &files).await?,
+        Checked::Get { who, file, to } => get(peer, &who, &file, (&to, settings.existing)).await?,
+        Checked::Files { who } => {
+            output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
+        }
+        Checked::Echo { text } => echo(peer, text, output).await?,
+    }
+    Ok(())
+}
+
+async fn get(
+    peer: &Peer,
+    who: &Name,
+    file: &str,
+    (to, existing): (&Path, Existing),
+) -> Result<(), Failure> {
+    peer.get_file(who, file, Some(to), existing).await?;
+    Ok(())
+}
+
+/// Sends every file; one that fails stops none, and the first failure is told at the end.
+async fn send_all(peer: &Peer, who: &Name, files: &[PathBuf]) -> Result<(), Failure> {
+    let mut first: Option<Failure> = None;
+    for file in files {
+        if let Err(error) = peer.send_file(who, file).await {
+            tracing::info!(%error, "{} was not sent", file.display());
+            first.get_or_insert_with(|| error.into());
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Sends an echo and shows what came back and how soon.
+pub(crate) async fn echo(peer: &Peer, text: String, output: &Output) -> Result<(), Failure> {
+    let start = Instant::now();
+    let text = peer.echo(text).await?;
+    let rtt_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    output.show(&Line::Echo { text, rtt_us });
+    Ok(())
+}
+
+/// Says what became of a message for now.
+pub(crate) fn show_sent(sent: &Sent, to: &Recipient, output: &Output) {
+    if output.is_json() {
+        let by = "server".to_owned();
+        return output.show(&Line::Receipt { id: sent.id.0, state: "stored", by });
+    }
+    let id = sent.id.0;
+    match to {
+        Recipient::User(who) if sent.waiting > 0 => {
+            output.note(&format!("{who} is not there: message {id} waits in the mailbox"));
+        }
+        Recipient::User(_) => output.note(&format!("message {id} is on its way")),
+        Recipient::Group(_) | Recipient::All | Recipient::Others => {
+            let (online, waiting) = (sent.online, sent.waiting);
+            output.note(&format!("message {id} goes to {online}, and waits for {waiting}"));
+        }
+    }
+}
+
+/// Waits for a future, but not for ever.
+pub(crate) async fn at_most<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+    timeout(patience, work).await.ok()
+}

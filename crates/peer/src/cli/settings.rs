@@ -1,0 +1,224 @@
+//! What holds for this run: command line over environment over configuration file.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use directories::{ProjectDirs, UserDirs};
+use portolan_identity::{Identity, PeerId};
+use portolan_protocol::Name;
+use portolan_transport::Transport;
+use serde::Deserialize;
+
+use super::{address::ServerAddress, args::Options, exit::Failure};
+use crate::{Existing, FileRule, Stack};
+
+/// Bytes of a configuration file that are read.
+const CONFIG_MAX: u64 = 64 << 10;
+
+/// What holds for this run.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) server: Option<ServerAddress>,
+    pub(crate) transport: Choice,
+    pub(crate) name: Option<String>,
+    pub(crate) trust: Trust,
+    pub(crate) data: PathBuf,
+    pub(crate) share: Option<PathBuf>,
+    pub(crate) downloads: PathBuf,
+    pub(crate) accept_files: Option<FileRule>,
+    pub(crate) existing: Existing,
+    pub(crate) output: Format,
+}
+
+/// Which transport is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Choice {
+    /// The first of the table that gets through.
+    Auto,
+    /// This one.
+    One(&'static dyn Transport),
+}
+
+/// What makes us trust a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trust {
+    /// It has this key.
+    pub(crate) pinned: Option<PeerId>,
+    /// Whether a first meeting is enough; a person is asked otherwise.
+    pub(crate) first_meeting: FirstMeeting,
+}
+
+/// What happens when a server is met for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstMeeting {
+    /// Its key is remembered.
+    Accept,
+    /// A person decides, if one is there.
+    Ask,
+}
+
+/// For whom the output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+/// The configuration file; every field may be missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    server: Option<String>,
+    transport: Option<String>,
+    name: Option<String>,
+    server_key: Option<String>,
+    accept_new: Option<bool>,
+    data: Option<PathBuf>,
+    share: Option<PathBuf>,
+    downloads: Option<PathBuf>,
+    accept_files: Option<String>,
+    overwrite: Option<bool>,
+}
+
+impl Settings {
+    /// Puts command line, environment and configuration file together.
+    ///
+    /// # Errors
+    /// [`Failure`] with exit code 2 says which value is wrong and what it may be.
+    pub(crate) fn new(options: &Options, stack: &Stack) -> Result<Self, Failure> {
+        let file = read_config(options.config.as_deref())?;
+        let server = options.server.as_ref().or(file.server.as_ref());
+        let server: Option<ServerAddress> =
+            server.map(|text| text.parse()).transpose().map_err(usage)?;
+        let transport = options.transport.as_ref().or(file.transport.as_ref());
+        let transport = choose(transport.map(String::as_str), server.as_ref(), stack)?;
+        let pinned = options.server_key.as_ref().or(file.server_key.as_ref());
+        let pinned: Option<PeerId> = pinned.map(|text| text.parse()).transpose().map_err(usage)?;
+        let accept_new = options.accept_new || file.accept_new.unwrap_or(false);
+        let first_meeting = if accept_new { FirstMeeting::Accept } else { FirstMeeting::Ask };
+        let rule = options.accept_files.as_ref().or(file.accept_files.as_ref());
+        let accept_files =
+            rule.map(|text| text.parse::<FileRule>()).transpose().map_err(Failure::usage)?;
+        let overwrite = options.overwrite || file.overwrite.unwrap_or(false);
+        Ok(Self {
+            server,
+            transport,
+            name: options.as_name.clone().or(file.name),
+            trust: Trust { pinned, first_meeting },
+            data: options.data.clone().or(file.data).map_or_else(default_data, Ok)?,
+            share: options.share.clone().or(file.share),
+            downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),
+            accept_files,
+            existing: if overwrite { Existing::Replace } else { Existing::Keep },
+            output: if options.json { Format::Json } else { Format::Human },
+        })
+    }
+
+    pub(crate) fn server(&self) -> Result<&ServerAddress, Failure> {
+        self.server.as_ref().ok_or_else(|| {
+            Failure::usage("which server? use --server HOST[:PORT], or PORTOLAN_SERVER")
+        })
+    }
+
+    /// The name of this run, checked.
+    pub(crate) fn name(&self) -> Result<Name, Failure> {
+        let text = self
+            .name
+            .as_deref()
+            .ok_or_else(|| Failure::usage("who are you? use --as NAME, or PORTOLAN_NAME"))?;
+        Name::new(text).map_err(usage)
+    }
+
+    /// The key of `name`, made at first use.
+    pub(crate) fn identity(&self, name: &Name) -> Result<Identity, Failure> {
+        Ok(Identity::load_or_create(&self.data.join(format!("{}.key", name.key())))?)
+    }
+
+    pub(crate) fn known_hosts(&self) -> PathBuf {
+        self.data.join("known_hosts")
+    }
+
+    pub(crate) fn known_peers(&self) -> PathBuf {
+        self.data.join("known_peers")
+    }
+
+    pub(crate) fn history(&self) -> PathBuf {
+        self.data.join("history")
+    }
+}
+
+fn usage(error: impl ToString) -> Failure {
+    Failure::usage(error.to_string())
+}
+
+/// The transport that is named, by option or in the address; both must agree.
+fn choose(
+    option: Option<&str>,
+    server: Option<&ServerAddress>,
+    stack: &Stack,
+) -> Result<Choice, Failure> {
+    let scheme = server.and_then(|server| server.scheme.as_deref());
+    let word = match (option, scheme) {
+        (Some(option), Some(scheme)) if option != scheme && option != "auto" => {
+            let message = format!("--transport {option} and {scheme}:// contradict each other");
+            return Err(Failure::usage(message));
+        }
+        (_, Some(scheme)) => scheme,
+        (Some(option), None) => option,
+        (None, None) => "auto",
+    };
+    check_transport(word, stack, "auto")?;
+    Ok(stack.transport(word).map_or(Choice::Auto, Choice::One))
+}
+
+/// Checks a transport's word; `besides` is the word that means more than one.
+pub(crate) fn check_transport(word: &str, stack: &Stack, besides: &str) -> Result<(), Failure> {
+    if word == besides || stack.transport(word).is_some() {
+        return Ok(());
+    }
+    let mut words: Vec<&str> = stack.transports.iter().map(|one| one.scheme()).collect();
+    words.push(besides);
+    let words = words.join(", ");
+    Err(Failure::usage(format!("there is no transport {word:?}; there are {words}")))
+}
+
+fn read_config(path: Option<&Path>) -> Result<ConfigFile, Failure> {
+    let (path, asked_for) = match (path, project()) {
+        (Some(path), _) => (path.to_owned(), true),
+        (None, Some(project)) => (project.config_dir().join("peer.toml"), false),
+        (None, None) => return Ok(ConfigFile::default()),
+    };
+    let shown = path.display();
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !asked_for => {
+            return Ok(ConfigFile::default());
+        }
+        Ok(metadata) if metadata.len() > CONFIG_MAX => {
+            return Err(Failure::usage(format!("{shown} is longer than {CONFIG_MAX} bytes")));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    let text = fs::read_to_string(&path).map_err(|error| {
+        Failure::usage(format!("cannot read the configuration {shown}: {error}"))
+    })?;
+    toml::from_str(&text).map_err(|error| Failure::usage(format!("{shown}: {error}")))
+}
+
+fn default_data() -> Result<PathBuf, Failure> {
+    match project() {
+        Some(project) => Ok(project.data_dir().to_owned()),
+        None => Err(Failure::usage("there is no home directory for keys; use --data DIR")),
+    }
+}
+
+fn project() -> Option<ProjectDirs> {
+    ProjectDirs::from("", "", "portolan")
+}
+
+fn downloads() -> PathBuf {
+    let user = UserDirs::new();
+    let downloads = user.as_ref().and_then(UserDirs::download_dir);
+    downloads.unwrap_or(Path::new(".")).to_owned()
+}

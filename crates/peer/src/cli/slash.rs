@@ -1,0 +1,295 @@
+//! Slash commands: one table, and the parser that help, completion and advice share with it.
+
+use portolan_protocol::{Name, Recipient};
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Slash {
+    Help,
+    List,
+    Chat(Name),
+    Accept(Option<Name>),
+    Deny(Option<Name>, Option<String>),
+    End(Option<Name>),
+    Message(Recipient, String),
+    Echo(String),
+    Share(Option<String>),
+    Files(Name),
+    Send(Name, String),
+    Get(Name, String),
+    AcceptFile(u64),
+    DenyFile(u64),
+    Status,
+    Path(Name),
+    Quit,
+    /// Bare text, for the conversation that runs.
+    Say(String),
+    /// Nothing at all.
+    Nothing,
+}
+
+/// A command as help shows it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) word: &'static str,
+    pub(crate) arguments: &'static str,
+    pub(crate) help: &'static str,
+    parse: fn(&Row, &str) -> Result<Slash, String>,
+}
+
+/// Every command, in the order of `/help`.
+pub(crate) const TABLE: &[Row] = &[
+    row("help", "", "shows this list", |row, rest| none(row, rest, Slash::Help)),
+    row("list", "", "shows who is there", |row, rest| none(row, rest, Slash::List)),
+    row("chat", "WHO", "asks WHO for a conversation", |row, rest| name(row, rest, Slash::Chat)),
+    row("accept", "[WHO]", "accepts a request, the latest by default", |row, rest| {
+        optional_name(row, rest).map(Slash::Accept)
+    }),
+    row("deny", "[WHO [WORDS]]", "denies a request, the latest by default", |row, rest| {
+        let (who, words) = split(rest);
+        let words = Some(words.to_owned()).filter(|words| !words.is_empty());
+        optional_name(row, who).map(|who| Slash::Deny(who, words))
+    }),
+    row("end", "[WHO]", "ends the conversation, or takes a request back", |row, rest| {
+        optional_name(row, rest).map(Slash::End)
+    }),
+    row("msg", "WHO TEXT", "sends a message; WHO need not be there", |row, rest| {
+        let (who, text) = name_and(row, rest)?;
+        Ok(Slash::Message(Recipient::User(who), text))
+    }),
+    row("all", "TEXT", "tells everyone who is there, yourself included", |row, rest| {
+        text(row, rest, |text| Slash::Message(Recipient::All, text))
+    }),
+    row("others", "TEXT", "tells everyone else who is there", |row, rest| {
+        text(row, rest, |text| Slash::Message(Recipient::Others, text))
+    }),
+    row("echo", "TEXT", "lets the server send TEXT back", |row, rest| text(row, rest, Slash::Echo)),
+    row("share", "[DIR]", "shares the files of DIR; nothing without DIR", |_, rest| {
+        Ok(Slash::Share(Some(unquoted(rest)).filter(|rest| !rest.is_empty())))
+    }),
+    row("files", "WHO", "shows what WHO shares", |row, rest| name(row, rest, Slash::Files)),
+    row("send", "WHO FILE", "offers WHO a file", |row, rest| {
+        let (who, file) = name_and(row, rest)?;
+        Ok(Slash::Send(who, unquoted(&file)))
+    }),
+    row("get", "WHO FILE", "fetches a file that WHO shares", |row, rest| {
+        let (who, file) = name_and(row, rest)?;
+        Ok(Slash::Get(who, unquoted(&file)))
+    }),
+    row("accept-file", "ID", "takes an offered file", |row, rest| {
+        number(row, rest).map(Slash::AcceptFile)
+    }),
+    row("deny-file", "ID", "refuses an offered file", |row, rest| {
+        number(row, rest).map(Slash::DenyFile)
+    }),
+    row("status", "", "shows the session and the server", |row, rest| {
+        none(row, rest, Slash::Status)
+    }),
+    row("path", "WHO", "shows how WHO is reached, and why so", |row, rest| {
+        name(row, rest, Slash::Path)
+    }),
+    row("quit", "", "logs out and leaves", |row, rest| none(row, rest, Slash::Quit)),
+];
+
+const fn row(
+    word: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    parse: fn(&Row, &str) -> Result<Slash, String>,
+) -> Row {
+    Row { word, arguments, help, parse }
+}
+
+/// Reads a line: `/command` or `::command` with its arguments, or bare text.
+///
+/// # Errors
+/// Advice for people.
+pub(crate) fn parse(line: &str) -> Result<Slash, String> {
+    let line = line.trim();
+    let Some(order) = line.strip_prefix('/').or_else(|| line.strip_prefix("::")) else {
+        return Ok(if line.is_empty() { Slash::Nothing } else { Slash::Say(line.to_owned()) });
+    };
+    let (word, rest) = split(order);
+    match TABLE.iter().find(|row| row.word.eq_ignore_ascii_case(word)) {
+        Some(row) => (row.parse)(row, rest),
+        None => Err(unknown(word)),
+    }
+}
+
+impl Row {
+    fn usage(&self) -> String {
+        format!("usage: /{} {}", self.word, self.arguments).trim_end().to_owned()
+    }
+}
+
+fn unknown(word: &str) -> String {
+    let shown: String = word.chars().take(40).collect();
+    match nearest(word) {
+        Some(row) => format!("there is no /{shown}; did you mean /{}?", row.word),
+        None => format!("there is no /{shown}; /help shows what there is"),
+    }
+}
+
+/// The command that a typing error most likely meant.
+fn nearest(word: &str) -> Option<&'static Row> {
+    if word.is_empty() || word.chars().count() > 20 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    let scored = TABLE.iter().map(|row| {
+        let prefix = row.word.starts_with(&word) && word.len() > 1;
+        (if prefix { 0 } else { distance(&word, row.word) }, row)
+    });
+    let (score, row) = scored.min_by_key(|(score, _)| *score)?;
+    (score <= 1 + word.chars().count() / 4).then_some(row)
+}
+
+/// Steps that turn one word into the other: insert, delete, replace a letter (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut previous: Vec<usize> = (0..=other.len()).collect();
+    for (row, a) in one.chars().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, b) in other.iter().enumerate() {
+            let replaced = previous[column] + usize::from(a != *b);
+            current.push(replaced.min(previous[column + 1] + 1).min(current[column] + 1));
+        }
+        previous = current;
+    }
+    previous[other.len()]
+}
+
+fn split(text: &str) -> (&str, &str) {
+    match text.split_once(char::is_whitespace) {
+        Some((first, rest)) => (first, rest.trim_start()),
+        None => (text, ""),
+    }
+}
+
+fn none(row: &Row, rest: &str, slash: Slash) -> Result<Slash, String> {
+    if rest.is_empty() { Ok(slash) } else { Err(row.usage()) }
+}
+
+fn text(row: &Row, rest: &str, slash: fn(String) -> Slash) -> Result<Slash, String> {
+    if rest.is_empty() { Err(row.usage()) } else { Ok(slash(rest.to_owned())) }
+}
+
+fn name(row: &Row, rest: &str, slash: fn(Name) -> Slash) -> Result<Slash, String> {
+    if rest.is_empty() {
+        return Err(row.usage());
+    }
+    Name::new(rest).map(slash).map_err(|error| error.to_string())
+}
+
+fn optional_name(_row: &Row, rest: &str) -> Result<Option<Name>, String> {
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    Name::new(rest).map(Some).map_err(|error| error.to_string())
+}
+
+fn name_and(row: &Row, rest: &str) -> Result<(Name, String), String> {
+    let (who, rest) = split(rest);
+    if who.is_empty() || rest.is_empty() {
+        return Err(row.usage());
+    }
+    let who = Name::new(who).map_err(|error| error.to_string())?;
+    Ok((who, rest.to_owned()))
+}
+
+fn number(row: &Row, rest: &str) -> Result<u64, String> {
+    rest.parse().map_err(|_| row.usage())
+}
+
+/// A path in quotes means what is between them.
+fn unquoted(text: &str) -> String {
+    let text = text.trim();
+    let inside = ['"', '\'']
+        .iter()
+        .find_map(|quote| text.strip_prefix(*quote).and_then(|rest| rest.strip_suffix(*quote)));
+    inside.unwrap_or(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_protocol::{Name, Recipient};
+
+    use super::{Slash, TABLE, parse};
+
+    #[test]
+    fn every_command_is_understood_with_slash_and_with_colons() {
+        let bob = || Name::new("bob").unwrap();
+        let rows = [
+            ("help", Slash::Help),
+            ("list", Slash::List),
+            ("LIST ", Slash::List),
+            ("chat bob", Slash::Chat(bob())),
+            ("accept", Slash::Accept(None)),
+            ("accept bob", Slash::Accept(Some(bob()))),
+            ("deny", Slash::Deny(None, None)),
+            ("deny bob not now, please", Slash::Deny(Some(bob()), Some("not now, please".into()))),
+            ("end", Slash::End(None)),
+            ("end bob", Slash::End(Some(bob()))),
+            ("msg bob  two  words", Slash::Message(Recipient::User(bob()), "two  words".into())),
+            ("all hello", Slash::Message(Recipient::All, "hello".into())),
+            ("others hello", Slash::Message(Recipient::Others, "hello".into())),
+            ("echo /list", Slash::Echo("/list".into())),
+            ("share", Slash::Share(None)),
+            ("share /tmp/a b", Slash::Share(Some("/tmp/a b".into()))),
+            ("share \"/tmp/a b\"", Slash::Share(Some("/tmp/a b".into()))),
+            ("files bob", Slash::Files(bob())),
+            ("send bob a file.txt", Slash::Send(bob(), "a file.txt".into())),
+            ("get bob deep/file.txt", Slash::Get(bob(), "deep/file.txt".into())),
+            ("accept-file 7", Slash::AcceptFile(7)),
+            ("deny-file 7", Slash::DenyFile(7)),
+            ("status", Slash::Status),
+            ("path bob", Slash::Path(bob())),
+            ("quit", Slash::Quit),
+        ];
+        for (text, wanted) in rows {
+            for start in ["/", "::", "  /"] {
+                assert_eq!(parse(&format!("{start}{text}")), Ok(wanted.clone()), "{start}{text}");
+            }
+        }
+        for row in TABLE {
+            let used = rows_words().any(|word| word == row.word);
+            assert!(used, "/{} has no row in this test", row.word);
+        }
+    }
+
+    fn rows_words() -> impl Iterator<Item = &'static str> {
+        "help list chat accept deny end msg all others echo share files send get accept-file \
+         deny-file status path quit"
+            .split_whitespace()
+    }
+
+    #[test]
+    fn bare_text_is_for_the_conversation() {
+        assert_eq!(parse("  hello /list "), Ok(Slash::Say("hello /list".into())));
+        assert_eq!(parse(""), Ok(Slash::Nothing));
+        assert_eq!(parse(": one colon"), Ok(Slash::Say(": one colon".into())));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_advice() {
+        let rows = [
+            ("/lst", "/list"),
+            ("/mgs bob hi", "/msg"),
+            ("/fil", "/files"),
+            ("/acept", "/accept"),
+            ("/frobnicate", "/help"),
+            ("/", "/help"),
+            ("/msg", "usage: /msg WHO TEXT"),
+            ("/msg bob", "usage: /msg WHO TEXT"),
+            ("/list everything", "usage: /list"),
+            ("/chat", "usage: /chat WHO"),
+            ("/chat two people", "letters"),
+            ("/msg all hi", "reserved"),
+            ("/accept-file seven", "usage: /accept-file ID"),
+        ];
+        for (line, advice) in rows {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(advice), "{line}: {error}");
+        }
+    }
+}
