@@ -1,5 +1,6 @@
 //! The chat server: registries, conversations, mailboxes and relay.
 
+pub mod cli;
 pub mod close_code;
 mod config;
 pub mod core;

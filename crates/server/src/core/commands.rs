@@ -93,7 +93,7 @@ impl Core {
             features: Vec::new(),
             software: SOFTWARE.to_owned(),
             limits: MessageLimits::V1,
-            heartbeat_ms: idle.map_or(0, |idle| millis(idle)),
+            heartbeat_ms: idle.map_or(0, millis),
             seen_as: state.remote.address.to_string(),
         };
         self.answer(session, id, welcome);

@@ -185,8 +185,8 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn on_name_saved(&mut self, now: Now, login: PendingLogin, outcome: &Outcome) {
-        let PendingLogin { session, id, user } = login;
+    pub(super) fn on_name_saved(&mut self, now: Now, login: &PendingLogin, outcome: &Outcome) {
+        let &PendingLogin { session, id, user } = login;
         if matches!(outcome, Outcome::Failed(_)) {
             self.directory.forget(user);
             if let Some(state) = self.sessions.get_mut(&session) {
@@ -273,8 +273,8 @@ impl Core {
         }
     }
 
-    pub(super) fn on_gone(&mut self, now: Now, session: SessionId, reason: String) {
-        self.leave(now, session, Departure::Vanished, &reason);
+    pub(super) fn on_gone(&mut self, now: Now, session: SessionId, reason: &str) {
+        self.leave(now, session, Departure::Vanished, reason);
     }
 
     pub(super) fn on_login_overdue(&mut self, now: Now, session: SessionId) {

@@ -127,7 +127,7 @@ impl Core {
             Input::Connected { session, remote } => self.on_connected(now, session, remote),
             Input::Command { session, id, command } => self.on_command(now, session, id, command),
             Input::Garbage { session } => self.on_garbage(now, session),
-            Input::Gone { session, reason } => self.on_gone(now, session, reason),
+            Input::Gone { session, reason } => self.on_gone(now, session, &reason),
             Input::TooSlow { session } => self.on_too_slow(now, session),
             Input::Stored { token, outcome } => self.on_stored(now, token, outcome),
             Input::Stop { reason } => self.on_stop(now, &reason),
@@ -166,7 +166,7 @@ impl Core {
             self.log(LogEntry::StoreFailed { detail: detail.to_string() });
         }
         match pending {
-            Pending::Login(login) => self.on_name_saved(now, login, &outcome),
+            Pending::Login(login) => self.on_name_saved(now, &login, &outcome),
             Pending::Send(send) => self.on_message_stored(send, &outcome),
             Pending::Page { session } => self.on_page_loaded(session, outcome),
             Pending::Mailbox { session, id } => self.on_mailbox_read(session, id, outcome),

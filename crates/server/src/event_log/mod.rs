@@ -5,4 +5,5 @@ mod rfc3339;
 mod sink;
 
 pub use entry::LogEntry;
+pub(crate) use rfc3339::Rfc3339;
 pub(crate) use sink::EventSink;

@@ -7,7 +7,7 @@ use portolan_protocol::Timestamp;
 const DAY_MS: u64 = 86_400_000;
 
 /// Prints a time stamp as `2026-03-01T12:00:00.000Z`.
-pub(super) struct Rfc3339(pub(super) Timestamp);
+pub(crate) struct Rfc3339(pub(crate) Timestamp);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -200,10 +200,10 @@ impl Hub {
     fn carry_out_one(&self, state: &State, now: Now, effect: Effect, slow: &mut Vec<SessionId>) {
         match effect {
             Effect::Answer { session, id, reply } => {
-                state.answer(session, id, Message::Answer(id, reply));
+                state.answer(session, id, &Message::Answer(id, reply));
             }
             Effect::Refuse { session, id, error } => {
-                state.answer(session, id, Message::Error(id, error));
+                state.answer(session, id, &Message::Error(id, error));
             }
             Effect::Tell { to, event } => state.tell(&to, event, slow),
             Effect::Close { session, code, reason } => {
@@ -231,9 +231,9 @@ impl Hub {
 }
 
 impl State {
-    fn answer(&self, session: SessionId, id: RequestId, message: ControlMessage) {
+    fn answer(&self, session: SessionId, id: RequestId, message: &ControlMessage) {
         if let Some(client) = self.clients.get(&session) {
-            client.outbox.push_answer(encode_answer(id, &message));
+            client.outbox.push_answer(encode_answer(id, message));
         }
     }
 

@@ -9,4 +9,5 @@ mod server;
 mod session;
 
 pub use bind::BindAllError;
+pub(crate) use server::make_directory;
 pub use server::{Server, StartError};

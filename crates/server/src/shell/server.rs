@@ -230,7 +230,7 @@ fn open_store(storage: &Storage) -> Result<Box<dyn Store>, StoreError> {
 }
 
 /// Makes a directory that only its owner can read.
-fn make_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

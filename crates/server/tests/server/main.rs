@@ -1,5 +1,7 @@
 //! The server over a transport in memory: what clients see on the wire.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod admin;
 mod client;
 mod conversations;

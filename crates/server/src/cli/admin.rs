@@ -1,0 +1,245 @@
+//! The subcommands that ask a running server.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
+
+use portolan_identity::{Expect, Identity, PeerId};
+use portolan_protocol::{
+    Announce, AskServerInfo, Empty, Kick, List, RegistryInfo, Reply, ServerInfo, Shutdown, UserInfo,
+};
+use portolan_transport::Transport;
+use serde::Serialize;
+
+use super::{
+    ask::Asker,
+    exit::{ERROR, Failure, UNREACHABLE},
+    options::{Question, Target},
+    output::{Format, print},
+    run::{KEY_FILE, load_key},
+    runtime_file::Runtime,
+    settings::data_directory,
+};
+use crate::event_log::Rfc3339;
+
+pub(super) async fn ask(
+    question: Question,
+    transports: &'static [&'static dyn Transport],
+) -> Result<(), Failure> {
+    let format = Format::new(question.target().json);
+    let mut asker = connect(question.target(), transports).await?;
+    let result = put(&mut asker, question, format).await;
+    asker.close().await;
+    result
+}
+
+async fn put(asker: &mut Asker, question: Question, format: Format) -> Result<(), Failure> {
+    match question {
+        Question::Status { .. } => status(asker, format).await,
+        Question::Users { registry, .. } => users(asker, registry, format).await,
+        Question::Kick { name, reason, .. } => {
+            let text = format!("{name} was kicked");
+            asker.ask(Kick { name, reason }).await?;
+            done(format, "kicked", &text)
+        }
+        Question::Announce { text, .. } => {
+            asker.ask(Announce { text }).await?;
+            done(format, "announced", "announced")
+        }
+        Question::Shutdown { reason, .. } => {
+            asker.ask(Shutdown { reason }).await?;
+            done(format, "shutdown", "the server is going down")
+        }
+    }
+}
+
+fn done(format: Format, event: &'static str, text: &str) -> Result<(), Failure> {
+    print(format, event, &Empty {}, text);
+    Ok(())
+}
+
+async fn status(asker: &mut Asker, format: Format) -> Result<(), Failure> {
+    match asker.ask(AskServerInfo {}).await? {
+        Reply::ServerInfo(info) => {
+            print(format, "status", &info, &status_text(&info));
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn status_text(info: &ServerInfo) -> String {
+    let mut text = format!("{} since {}\n", info.software, Rfc3339(info.since));
+    let _fits = writeln!(text, "key {}", info.id);
+    let _fits = writeln!(
+        text,
+        "{} conversations, {} messages waiting, {} relays\n",
+        info.conversations, info.waiting, info.relays
+    );
+    let _fits = writeln!(
+        text,
+        "{:<9} {:<24} {:>6} {:>6} {:>8} {:>7}  users",
+        "transport", "address", "online", "logins", "vanished", "refused"
+    );
+    for registry in &info.registries {
+        let _fits = writeln!(
+            text,
+            "{:<9} {:<24} {:>6} {:>6} {:>8} {:>7}  {}",
+            registry.transport,
+            registry.address,
+            registry.online,
+            registry.logins,
+            registry.vanished,
+            registry.refused,
+            names(registry)
+        );
+    }
+    text
+}
+
+fn names(registry: &RegistryInfo) -> String {
+    let mut names: Vec<&str> = registry.users.iter().map(|name| name.as_str()).collect();
+    if registry.online > names.len() as u64 {
+        names.push("…");
+    }
+    names.join(", ")
+}
+
+#[derive(Serialize)]
+struct Users<'a> {
+    users: &'a [UserInfo],
+}
+
+async fn users(asker: &mut Asker, registry: Option<String>, format: Format) -> Result<(), Failure> {
+    let mut users: Vec<UserInfo> = Vec::new();
+    loop {
+        let after = users.last().map(|user| user.name.clone());
+        let list = List { transport: registry.clone(), after, limit: None };
+        match asker.ask(list).await? {
+            Reply::Users(page) => {
+                let is_last = !page.more || page.users.is_empty();
+                users.extend(page.users);
+                if is_last {
+                    break;
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+    print(format, "users", &Users { users: &users }, &users_text(&users));
+    Ok(())
+}
+
+fn users_text(users: &[UserInfo]) -> String {
+    if users.is_empty() {
+        return "nobody is logged in".to_owned();
+    }
+    let mut text = String::new();
+    for user in users {
+        let state = match user.state {
+            portolan_protocol::Availability::Free => "free",
+            portolan_protocol::Availability::Busy => "busy",
+        };
+        let since = Rfc3339(user.since);
+        let _fits = writeln!(
+            text,
+            "{:<32} {:<5} {state} since {since}  {}",
+            user.name.as_str(),
+            user.transport,
+            user.id
+        );
+    }
+    text
+}
+
+fn unexpected(reply: &Reply) -> Failure {
+    let kind = portolan_protocol::Table::kind(reply);
+    Failure::new(ERROR, format!("the server answered {kind:?}, which was not asked"))
+}
+
+async fn connect(
+    target: &Target,
+    transports: &'static [&'static dyn Transport],
+) -> Result<Asker, Failure> {
+    let transport = choose_transport(target, transports)?;
+    let data = data_directory(target.data.clone())?;
+    let runtime = Runtime::read(&data).ok();
+    let identity = load_admin_key(target, &data)?;
+    let address = choose_address(target, runtime.as_ref(), transport.scheme(), &data)?;
+    let expected = choose_id(target, runtime.as_ref(), &identity)?;
+    Asker::connect(transport, address, identity, Expect::Id(expected)).await
+}
+
+fn choose_transport(
+    target: &Target,
+    transports: &'static [&'static dyn Transport],
+) -> Result<&'static dyn Transport, Failure> {
+    let mut all = transports.iter().copied();
+    let found = match &target.transport {
+        None => all.next(),
+        Some(name) => all.find(|transport| transport.scheme() == name),
+    };
+    found.ok_or_else(|| {
+        let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
+        Failure::usage(format!("--transport: expected one of {}", known.join(", ")))
+    })
+}
+
+/// The admin's key, or the server's own: never a new one.
+fn load_admin_key(target: &Target, data: &Path) -> Result<Identity, Failure> {
+    let path = target.key.clone().unwrap_or_else(|| data.join(KEY_FILE));
+    if !path.exists() {
+        return Err(Failure::usage(format!(
+            "there is no key file {}; name the server's --data directory, or an admin's --key file",
+            path.display()
+        )));
+    }
+    load_key(&path)
+}
+
+fn choose_address(
+    target: &Target,
+    runtime: Option<&Runtime>,
+    scheme: &str,
+    data: &Path,
+) -> Result<SocketAddr, Failure> {
+    let written_down = || {
+        let addresses = runtime.iter().flat_map(|runtime| &runtime.addresses);
+        addresses.filter(|entry| entry.transport == scheme).map(|entry| entry.address).next()
+    };
+    target.server.or_else(written_down).map(reachable).ok_or_else(|| {
+        let message = format!(
+            "no server runs on {}; start one, or say where it is with --server ADDR",
+            data.display()
+        );
+        Failure::new(UNREACHABLE, message)
+    })
+}
+
+/// Where a server that listens everywhere is found from this machine.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// The key that the server must prove: named, written down, or its own that we use.
+fn choose_id(
+    target: &Target,
+    runtime: Option<&Runtime>,
+    identity: &Identity,
+) -> Result<PeerId, Failure> {
+    let own = || target.key.is_none().then(|| identity.id());
+    let written_down = || runtime.filter(|_| target.server.is_none()).map(|runtime| runtime.id);
+    target
+        .server_id
+        .or_else(written_down)
+        .or_else(own)
+        .ok_or_else(|| Failure::usage("say which key the server must prove, with --server-id KEY"))
+}

@@ -1,0 +1,174 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use portolan_identity::PeerId;
+use portolan_protocol::Name;
+
+const EXAMPLES: &str = "\
+Examples:
+  server                                  listen on port 7275, keep data in the user's data directory
+  server --data /var/lib/portolan         keep names, messages and the key there
+  server --ephemeral --listen 127.0.0.1:0 keep nothing, take any free port
+  server --admin KEY                      let the holder of KEY kick, announce and shut down
+  server status                           how the server on this machine fares
+  server users --registry udp --json      who is logged in over UDP, for programs
+  server kick bob --reason \"spam\"         end bob's session
+  server shutdown \"back at noon\"          tell everyone, and end
+
+Every option can also be set by PORTOLAN_… in the environment (--event-log: PORTOLAN_EVENT_LOG) and
+in a configuration file (event_log = \"…\"). Flags come before the environment, the environment
+before the file.
+
+Exit codes: 0 ended in good order, 1 error, 2 usage, 3 unreachable, 4 refused, 7 no answer in time,
+130 interrupted twice.";
+
+/// A chat server: names, conversations, messages and relays over every transport at one port.
+#[derive(Debug, Parser)]
+#[command(
+    name = "server",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) run: RunOptions,
+    #[command(subcommand)]
+    pub(super) task: Option<Task>,
+}
+
+/// How to run a server.
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    /// Address and port for every transport; port 0 for any free one [default: [::]:7275]
+    #[arg(long, value_name = "ADDR", env = "PORTOLAN_LISTEN", value_parser = parse_listen)]
+    pub(super) listen: Option<SocketAddr>,
+    /// Where the key, names and waiting messages are kept [default: the user's data directory]
+    #[arg(long, value_name = "DIR", env = "PORTOLAN_DATA", conflicts_with = "ephemeral")]
+    pub(super) data: Option<PathBuf>,
+    /// Keep nothing: names and messages are gone with the process
+    #[arg(long, env = "PORTOLAN_EPHEMERAL")]
+    pub(super) ephemeral: bool,
+    /// The server's key file [default: server.key in the data directory; a new key if ephemeral]
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_KEY")]
+    pub(super) key: Option<PathBuf>,
+    /// A key that may kick, announce and shut down; may be given several times
+    #[arg(long, value_name = "KEY", env = "PORTOLAN_ADMIN", value_delimiter = ',')]
+    pub(super) admin: Vec<PeerId>,
+    /// Where to log who did what, as JSON lines; - for stderr [default: events.jsonl in the data
+    /// directory; nowhere if ephemeral]
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_EVENT_LOG")]
+    pub(super) event_log: Option<PathBuf>,
+    /// Seconds of silence after which a client has vanished [default: 20]
+    #[arg(long, value_name = "SECS", env = "PORTOLAN_HEARTBEAT",
+          value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub(super) heartbeat: Option<u32>,
+    /// A configuration file (TOML) [default: portolan/server.toml in the user's configuration
+    /// directory, if it is there]
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Print events as JSON, one object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What else the program can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Task {
+    #[command(flatten)]
+    Ask(Question),
+}
+
+/// What a running server can be asked.
+#[derive(Debug, Subcommand)]
+pub(super) enum Question {
+    /// How the server fares: registries, conversations, waiting messages, relays
+    Status {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Who is logged in
+    Users {
+        /// Only those of one transport
+        #[arg(long, value_name = "NAME")]
+        registry: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// End a user's session
+    Kick {
+        /// Whose
+        name: Name,
+        /// Told to the user and to whom they talk with
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Tell everyone who is logged in
+    Announce {
+        /// What
+        text: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Tell everyone, and end the server
+    Shutdown {
+        /// Told to everyone
+        #[arg(default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+impl Question {
+    pub(super) fn target(&self) -> &Target {
+        match self {
+            Self::Status { target }
+            | Self::Users { target, .. }
+            | Self::Kick { target, .. }
+            | Self::Announce { target, .. }
+            | Self::Shutdown { target, .. } => target,
+        }
+    }
+}
+
+/// Which server, and by what right.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// The server's address [default: as the server that runs on the data directory wrote it down]
+    #[arg(long, value_name = "ADDR", env = "PORTOLAN_SERVER", value_parser = parse_listen)]
+    pub(super) server: Option<SocketAddr>,
+    /// The server's key, which it must prove [default: as written down in the data directory]
+    #[arg(long, value_name = "KEY", env = "PORTOLAN_SERVER_ID")]
+    pub(super) server_id: Option<PeerId>,
+    /// By which transport to ask [default: the first]
+    #[arg(long, value_name = "NAME", env = "PORTOLAN_TRANSPORT")]
+    pub(super) transport: Option<String>,
+    /// The server's data directory, which has its key [default: the user's data directory]
+    #[arg(long, value_name = "DIR", env = "PORTOLAN_DATA")]
+    pub(super) data: Option<PathBuf>,
+    /// The key file of an admin [default: server.key in the data directory]
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_KEY")]
+    pub(super) key: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The port of servers that say nothing else.
+pub(super) const DEFAULT_PORT: u16 = 7275;
+
+/// `ADDR:PORT`, or an address alone.
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse::<SocketAddr>()
+        .or_else(|_| bare.parse().map(|address| SocketAddr::new(address, DEFAULT_PORT)))
+        .map_err(|_| {
+            "expected an IP address with or without a port, like 0.0.0.0:7275 or [::1]".to_owned()
+        })
+}

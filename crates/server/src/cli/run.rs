@@ -1,0 +1,190 @@
+//! Runs a server until it is told to end.
+
+use std::{
+    fmt::Write,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use portolan_identity::Identity;
+use portolan_transport::{BindError, Transport};
+use serde::Serialize;
+
+use super::{
+    exit::{Failure, INTERRUPTED},
+    options::RunOptions,
+    output::{Format, complain, note, print},
+    runtime_file::{Address, Runtime, RuntimeFile},
+    settings::Settings,
+};
+use crate::{BindAllError, Config, EventLog, Server, StartError, Storage};
+
+/// The key in the data directory.
+pub(super) const KEY_FILE: &str = "server.key";
+
+/// The event log in the data directory.
+const EVENT_LOG: &str = "events.jsonl";
+
+pub(super) async fn run(
+    options: RunOptions,
+    transports: &'static [&'static dyn Transport],
+) -> Result<(), Failure> {
+    let settings = Settings::gather(options)?;
+    let format = Format::new(settings.json);
+    let signals = Signals::new().map_err(|error| Failure::error(&error))?;
+    let server = start(&settings, transports).await?;
+    let _runtime_file = announce(&server, &settings, format);
+    let reason = tokio::select! {
+        reason = server.finished() => reason,
+        signal = signals.first() => {
+            note(&format!("server: {signal}; telling everyone (once more to end at once)"));
+            "the server was stopped".to_owned()
+        }
+    };
+    tokio::select! {
+        () = server.shutdown(&reason) => {}
+        signal = signals.first() => {
+            return Err(Failure::new(INTERRUPTED, format!("{signal} again: ended at once")));
+        }
+    }
+    let closed = Closed { reason: &reason };
+    print(format, "closed", &closed, &format!("ended: {reason}"));
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Closed<'a> {
+    reason: &'a str,
+}
+
+async fn start(
+    settings: &Settings,
+    transports: &'static [&'static dyn Transport],
+) -> Result<Server, Failure> {
+    let mut config = config(settings, transports)?;
+    match Server::start(config.clone()).await {
+        Err(error) if settings.is_default_listen && has_no_ipv6(&error) => {
+            config.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.port()));
+            Server::start(config).await
+        }
+        result => result,
+    }
+    .map_err(|error| Failure::error(&error))
+}
+
+/// Whether the machine refused the address for another reason than that somebody has it.
+fn has_no_ipv6(error: &StartError) -> bool {
+    match error {
+        StartError::Bind(BindAllError::Bind { source, .. }) => match source {
+            BindError::InUse(_) | BindError::Denied(_) => false,
+            BindError::NotLocal(_) | BindError::Io { .. } => true,
+        },
+        StartError::Bind(BindAllError::NoTransport)
+        | StartError::Store(_)
+        | StartError::EventLog { .. }
+        | StartError::Thread(_) => false,
+    }
+}
+
+fn config(
+    settings: &Settings,
+    transports: &'static [&'static dyn Transport],
+) -> Result<Config, Failure> {
+    let in_data = |name: &str| settings.data.as_ref().map(|data| data.join(name));
+    if let Some(data) = &settings.data {
+        crate::shell::make_directory(data).map_err(|error| {
+            Failure::error(&error).during(&format!("data directory {}", data.display()))
+        })?;
+    }
+    let identity = match settings.key.clone().or_else(|| in_data(KEY_FILE)) {
+        None => Identity::generate(),
+        Some(path) => load_key(&path)?,
+    };
+    let mut config = Config::new(settings.listen, transports, identity);
+    config.storage = settings.data.clone().map_or(Storage::Ephemeral, Storage::Directory);
+    config.admins.clone_from(&settings.admins);
+    config.event_log = settings.event_log.clone().or_else(|| in_data(EVENT_LOG)).map(event_log);
+    if let Some(seconds) = settings.heartbeat {
+        let idle = Duration::from_secs(seconds.into());
+        config.timing.transport.idle = idle;
+        config.timing.transport.keep_alive = idle / 4;
+    }
+    Ok(config)
+}
+
+pub(super) fn load_key(path: &Path) -> Result<Identity, Failure> {
+    Identity::load_or_create(path).map_err(|error| Failure::error(&error))
+}
+
+fn event_log(path: PathBuf) -> EventLog {
+    if path == Path::new("-") { EventLog::Stderr } else { EventLog::File(path) }
+}
+
+/// Says where the server is, and writes it down for those who ask later.
+fn announce(server: &Server, settings: &Settings, format: Format) -> Option<RuntimeFile> {
+    let runtime = Runtime {
+        id: server.id(),
+        pid: std::process::id(),
+        addresses: server
+            .addresses()
+            .into_iter()
+            .map(|(transport, address)| Address { transport: transport.to_owned(), address })
+            .collect(),
+    };
+    print(format, "ready", &runtime, &ready_text(&runtime, settings));
+    let data = settings.data.as_ref()?;
+    match RuntimeFile::write(data, &runtime) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            complain(&Failure::error(&error).during("cannot write down the address"));
+            None
+        }
+    }
+}
+
+fn ready_text(runtime: &Runtime, settings: &Settings) -> String {
+    let mut text = format!("key   {}\n", runtime.id);
+    for address in &runtime.addresses {
+        let _fits = writeln!(text, "{:<5} {}", address.transport, address.address);
+    }
+    let _fits = match &settings.data {
+        Some(data) => writeln!(text, "data  {}", data.display()),
+        None => writeln!(text, "data  none: everything is forgotten at the end"),
+    };
+    text
+}
+
+/// What the system tells a program to end with.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::sync::Mutex<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::sync::Mutex::new(tokio::signal::unix::signal(
+                tokio::signal::unix::SignalKind::terminate(),
+            )?),
+        })
+    }
+
+    /// Waits for the next one and says its name. Cancel safe.
+    async fn first(&self) -> &'static str {
+        #[cfg(unix)]
+        {
+            let mut terminate = self.terminate.lock().await;
+            tokio::select! {
+                _ = terminate.recv() => "asked to end",
+                _ = tokio::signal::ctrl_c() => "interrupted",
+            }
+        }
+        #[cfg(not(unix))]
+        {
+            let _pressed = tokio::signal::ctrl_c().await;
+            "interrupted"
+        }
+    }
+}

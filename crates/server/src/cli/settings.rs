@@ -1,0 +1,151 @@
+//! Flags, environment and configuration file, made one.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use directories::ProjectDirs;
+use portolan_identity::PeerId;
+use serde::Deserialize;
+
+use super::{
+    exit::Failure,
+    options::{DEFAULT_PORT, RunOptions, parse_listen},
+};
+
+/// Larger files are no configuration.
+const FILE_MAX: u64 = 1 << 20;
+
+/// What a server is run with.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) listen: SocketAddr,
+    /// Whether the address was left to us: then IPv4 will do where there is no IPv6.
+    pub(super) is_default_listen: bool,
+    /// `None`: ephemeral.
+    pub(super) data: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) admins: Vec<PeerId>,
+    pub(super) event_log: Option<PathBuf>,
+    pub(super) heartbeat: Option<u32>,
+    pub(super) json: bool,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    #[serde(default)]
+    ephemeral: bool,
+    key: Option<PathBuf>,
+    #[serde(default)]
+    admin: Vec<PeerId>,
+    event_log: Option<PathBuf>,
+    heartbeat: Option<u32>,
+}
+
+impl Settings {
+    /// Flags and environment come before the file.
+    pub(super) fn gather(options: RunOptions) -> Result<Self, Failure> {
+        let file = read_file(options.config.as_deref())?;
+        let from_file = file.listen.as_deref().map(parse_listen).transpose();
+        let from_file = from_file.map_err(|why| Failure::usage(format!("listen: {why}")))?;
+        let given = options.listen.or(from_file);
+        let ephemeral = options.ephemeral || (file.ephemeral && options.data.is_none());
+        let data = match ephemeral {
+            true => None,
+            false => Some(data_directory(options.data.or(file.data))?),
+        };
+        let heartbeat = options.heartbeat.or(file.heartbeat);
+        if heartbeat.is_some_and(|seconds| !(2..=3600).contains(&seconds)) {
+            return Err(Failure::usage("heartbeat: expected 2 to 3600 seconds"));
+        }
+        Ok(Self {
+            listen: given
+                .unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))),
+            is_default_listen: given.is_none(),
+            data,
+            key: options.key.or(file.key),
+            admins: if options.admin.is_empty() { file.admin } else { options.admin },
+            event_log: options.event_log.or(file.event_log),
+            heartbeat,
+            json: options.json,
+        })
+    }
+}
+
+/// The directory that was named, or the user's.
+pub(super) fn data_directory(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    given.or_else(|| Some(project()?.data_dir().join("server"))).ok_or_else(|| {
+        Failure::usage("this user has no home directory: name one with --data, or use --ephemeral")
+    })
+}
+
+fn project() -> Option<ProjectDirs> {
+    ProjectDirs::from("", "", "portolan")
+}
+
+fn read_file(given: Option<&Path>) -> Result<File, Failure> {
+    let usual = || project().map(|project| project.config_dir().join("server.toml"));
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => match usual().filter(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(File::default()),
+        },
+    };
+    let about = format!("configuration file {}", path.display());
+    let usage = |error: &dyn std::error::Error| Failure::error(error).with_code(super::exit::USAGE);
+    let size = std::fs::metadata(&path).map_err(|error| usage(&error).during(&about))?.len();
+    if size > FILE_MAX {
+        return Err(Failure::usage(format!("{about}: {size} bytes are too many")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| usage(&error).during(&about))?;
+    toml::from_str(&text).map_err(|error| usage(&error).during(&about))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Settings;
+    use crate::cli::options::Cli;
+
+    fn gather(file: &str, arguments: &[&str]) -> Result<Settings, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.toml");
+        std::fs::write(&path, file).unwrap();
+        let fixed = ["server", "--config", path.to_str().unwrap()];
+        let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
+        Settings::gather(cli.run).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn flags_come_before_the_file() {
+        let file = "listen = '127.0.0.1:1'\nheartbeat = 9\nephemeral = true";
+        let settings = gather(file, &["--heartbeat", "5"]).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
+        assert_eq!(settings.heartbeat, Some(5));
+        assert_eq!(settings.data, None);
+        let settings = gather(file, &["--data", "/tmp/x", "--listen", "[::1]"]).unwrap();
+        assert_eq!(settings.listen.to_string(), "[::1]:7275");
+        assert_eq!(settings.data.unwrap().to_str(), Some("/tmp/x"));
+    }
+
+    #[test]
+    fn a_wrong_file_is_explained() {
+        let rows = [
+            ("listne = 'x'", "unknown field"),
+            ("listen = 'here'", "expected an IP address"),
+            ("heartbeat = 1", "2 to 3600"),
+            ("admin = ['abc']", "admin"),
+        ];
+        for (file, expected) in rows {
+            let message = gather(file, &[]).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}
