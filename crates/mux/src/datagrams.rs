@@ -115,9 +115,23 @@ impl DatagramSender {
         Some(sequence)
     }
 
-    pub(crate) fn on_acked(&mut self, sequence: u64) {
-        if let Some(kept) = self.kept.remove(&sequence) {
-            self.held -= kept.payload.len() + ENTRY;
+    pub(crate) fn on_acked(&mut self, sequence: u64, stats: &mut MuxStats) {
+        match self.kept.remove(&sequence) {
+            Some(kept) => self.held -= kept.payload.len() + ENTRY,
+            None => self.take_back(sequence, stats),
+        }
+    }
+
+    /// Takes a repetition back that waits: the datagram was not lost after all.
+    fn take_back(&mut self, sequence: u64, stats: &mut MuxStats) {
+        let mut repeated = self.waiting.iter().map_while(|waiting| {
+            waiting.repair.filter(|repair| repair.repeated).map(|repair| repair.sequence)
+        });
+        if let Some(place) = repeated.position(|other| other == sequence)
+            && let Some(waiting) = self.waiting.remove(place)
+        {
+            self.held -= waiting.payload.len() + ENTRY;
+            stats.datagram_bytes_queued -= waiting.payload.len() as u64;
         }
     }
 

@@ -231,3 +231,20 @@ fn a_datagram_that_no_longer_fits_the_path_is_dropped() {
     assert_eq!(pair.bob.mux.recv_datagram().map(|payload| payload.len()), Some(1_100));
     assert_eq!(pair.alice.mux.stats().datagrams_dropped, 1);
 }
+
+#[test]
+fn a_datagram_that_was_not_lost_after_all_is_not_repeated() {
+    let mut pair = Pair::new(CONFIG);
+    let late = pair.now + Duration::from_secs(5);
+    for _ in 0..3 {
+        let payload = Bytes::from_static(b"tick");
+        pair.alice.mux.send_datagram(pair.now, payload, Some(late)).expect("short");
+    }
+    let mut sent = Vec::new();
+    pair.alice.mux.poll_frames(pair.now, &mut Vec::new(), 1_200, &mut sent);
+    sent.iter().for_each(|frame| pair.alice.mux.on_lost(pair.now, frame));
+    pair.alice.mux.on_acked(&sent[1]);
+    pair.settle();
+    assert_eq!(pair.bob.mux.stats().datagrams_received, 2);
+    assert_eq!(pair.alice.mux.stats().datagram_bytes_queued, 0);
+}

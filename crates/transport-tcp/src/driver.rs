@@ -23,15 +23,13 @@ use tokio_rustls::TlsStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::{
+    batch::Batch,
     counted::Counted,
     error::carrier_failed,
     greeting::words,
     heartbeat::Heartbeat,
     host::{Host, State},
 };
-
-/// Bytes of frames taken from the machine at once: what an urgent frame waits for at most.
-const BATCH: usize = 64 << 10;
 
 /// Bytes that a quiet connection may keep for its next frames.
 const KEEP: usize = 2 << 10;
@@ -53,6 +51,7 @@ pub(crate) struct Driver<S> {
     outgoing: Vec<u8>,
     /// How much of `outgoing` the carrier has taken.
     written: usize,
+    batch: Batch,
     must_flush: bool,
     sent: Vec<SentFrame>,
     heartbeat: Heartbeat,
@@ -95,6 +94,7 @@ impl<S: ByteStream> Driver<S> {
             incoming,
             outgoing: Vec::new(),
             written: 0,
+            batch: Batch::new(Instant::now()),
             must_flush: false,
             sent: Vec::new(),
             heartbeat,
@@ -222,6 +222,7 @@ impl<S: ByteStream> Driver<S> {
 
     /// Takes the next frames; answers whether there are any.
     fn next_batch(&mut self, now: Instant) -> bool {
+        self.batch.on_taken(now, self.written);
         self.outgoing.clear();
         self.written = 0;
         let session = self.heartbeat.poll_frames(now, &mut self.outgoing);
@@ -229,7 +230,7 @@ impl<S: ByteStream> Driver<S> {
         let mut state = self.host.lock();
         let State { mux, waiters, .. } = &mut *state;
         if mux.wants_to_send() {
-            mux.poll_frames(now.into_std(), &mut self.outgoing, BATCH, &mut self.sent);
+            mux.poll_frames(now.into_std(), &mut self.outgoing, self.batch.max(), &mut self.sent);
             // A byte stream loses nothing: what it was given has arrived, or the connection ends.
             self.sent.drain(..).for_each(|frame| mux.on_acked(&frame));
         }

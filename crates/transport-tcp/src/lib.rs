@@ -14,9 +14,10 @@
 //! After the TLS handshake each side sends one greeting with its version and limits; a connection
 //! is handed out once the remote's has come, which is also when a client knows that its key was
 //! not turned away. Then the driver moves frames: everything that has arrived is handled before
-//! anything is sent, and what is sent is taken from the machine in batches, so that an urgent
-//! frame waits for one batch at most. Where the system allows it the socket holds little unsent
-//! data, so that the batch is what an urgent frame waits for, and not the kernel's buffer.
+//! anything is sent, and what is sent is taken from the machine in batches of what the carrier
+//! takes in a few milliseconds, so that an urgent frame waits for one batch at most. Where the
+//! system allows it the socket holds little unsent data, so that the batch is what an urgent frame
+//! waits for, and not the kernel's buffer.
 //!
 //! What it does not do: no retransmission, no congestion control (TCP's), no certificates.
 //!
@@ -29,6 +30,7 @@
 //! - The promises of `portolan-transport`: `tests/conformance.rs`.
 
 mod accept_queue;
+mod batch;
 mod connection;
 mod counted;
 mod driver;

@@ -11,7 +11,7 @@ const KERNEL_BACKLOG: u32 = 1024;
 /// Unsent bytes in the kernel above which the socket takes no more: what is urgent must not wait
 /// behind a kernel's buffer of megabytes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_MAX: u32 = 256 << 10;
+const UNSENT_MAX: u32 = 128 << 10;
 
 /// A listener; `[::]` takes IPv4 too.
 pub(crate) fn listen(local: SocketAddr) -> io::Result<TcpListener> {

@@ -76,7 +76,9 @@ impl Mux {
         match *frame {
             SentFrame::Stream { id, start, len, fin } => self.on_chunk_acked(id, start, len, fin),
             SentFrame::Reset { id } => self.on_reset_acked(id),
-            SentFrame::RepairableDatagram { sequence } => self.datagrams_out.on_acked(sequence),
+            SentFrame::RepairableDatagram { sequence } => {
+                self.datagrams_out.on_acked(sequence, &mut self.stats);
+            }
             SentFrame::Stop { .. }
             | SentFrame::MaxStreamData { .. }
             | SentFrame::MaxData { .. }
