@@ -1,0 +1,201 @@
+//! How much may be in flight.
+
+mod cubic;
+mod new_reno;
+
+use std::{fmt, time::Instant};
+
+use crate::{Congestion, rtt::Rtt};
+
+/// Decides how much may be in flight; one a path.
+pub(crate) trait Controller: fmt::Debug + Send {
+    /// Bytes that may be in flight.
+    fn window(&self) -> u64;
+
+    /// A packet was acknowledged.
+    fn on_acked(&mut self, acked: &Acked<'_>);
+
+    /// Packets were lost, or a router said that it is congested: once for all that is noticed
+    /// together.
+    fn on_congestion(&mut self, now: Instant, event: &CongestionEvent);
+}
+
+/// One packet that was acknowledged.
+#[derive(Debug)]
+pub(crate) struct Acked<'a> {
+    pub(crate) now: Instant,
+    /// When the packet was sent.
+    pub(crate) sent: Instant,
+    pub(crate) bytes: u64,
+    /// The window was not used up: what arrived says nothing about a larger one (RFC 9002 §7.8).
+    pub(crate) is_app_limited: bool,
+    pub(crate) rtt: &'a Rtt,
+}
+
+/// Loss or a mark.
+#[derive(Debug)]
+pub(crate) struct CongestionEvent {
+    /// When the newest of the lost packets was sent.
+    pub(crate) sent: Instant,
+    /// Nothing arrived for so long that all that was learnt is void (RFC 9002 §7.6).
+    pub(crate) is_persistent: bool,
+}
+
+/// A controller for packets of `packet_size` bytes.
+pub(crate) fn controller(which: Congestion, packet_size: u64) -> Box<dyn Controller> {
+    match which {
+        Congestion::Cubic => Box::new(cubic::Cubic::new(packet_size)),
+        Congestion::NewReno => Box::new(new_reno::NewReno::new(packet_size)),
+    }
+}
+
+/// RFC 9002 §7.2.
+fn window_initial(packet_size: u64) -> u64 {
+    (10 * packet_size).min((2 * packet_size).max(14_720))
+}
+
+/// RFC 9002 §7.2.
+fn window_min(packet_size: u64) -> u64 {
+    2 * packet_size
+}
+
+/// The part that all loss based algorithms share: one reaction a round trip (RFC 9002 §7.3.2).
+#[derive(Debug, Default)]
+struct Recovery {
+    started: Option<Instant>,
+}
+
+impl Recovery {
+    /// Whether a packet of that time belongs to a loss that has been answered.
+    fn covers(&self, sent: Instant) -> bool {
+        self.started.is_some_and(|started| sent <= started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tests::epoch;
+
+    const PACKET: u64 = 1200;
+    const ROUND: Duration = Duration::from_millis(50);
+
+    /// A path on which a full window is acknowledged every round trip.
+    struct Model {
+        controller: Box<dyn Controller>,
+        now: Instant,
+        rtt: Rtt,
+    }
+
+    impl Model {
+        fn new(which: Congestion) -> Self {
+            let mut rtt = Rtt::new(ROUND);
+            rtt.on_sample(epoch(), ROUND, Duration::ZERO);
+            Self { controller: controller(which, PACKET), now: epoch() + ROUND, rtt }
+        }
+
+        fn round(&mut self, is_app_limited: bool) {
+            let sent = self.now;
+            self.now += ROUND;
+            for _ in 0..self.controller.window() / PACKET {
+                let now = self.now;
+                let rtt = &self.rtt;
+                let acked = Acked { now, sent, bytes: PACKET, is_app_limited, rtt };
+                self.controller.on_acked(&acked);
+            }
+        }
+
+        fn lose(&mut self, is_persistent: bool) {
+            let event = CongestionEvent { sent: self.now, is_persistent };
+            self.now += ROUND;
+            self.controller.on_congestion(self.now, &event);
+        }
+    }
+
+    #[test]
+    fn slow_start_doubles_the_window_every_round() {
+        for which in Congestion::ALL {
+            let mut model = Model::new(which);
+            let before = model.controller.window();
+            model.round(false);
+            assert_eq!(model.controller.window(), 2 * before, "{which:?}");
+        }
+    }
+
+    #[test]
+    fn an_idle_application_does_not_grow_the_window() {
+        for which in Congestion::ALL {
+            let mut model = Model::new(which);
+            let before = model.controller.window();
+            (0..10).for_each(|_| model.round(true));
+            assert_eq!(model.controller.window(), before, "{which:?}");
+        }
+    }
+
+    #[test]
+    fn losses_of_one_round_count_once() {
+        for which in Congestion::ALL {
+            let mut model = Model::new(which);
+            (0..5).for_each(|_| model.round(false));
+            let event = CongestionEvent { sent: model.now, is_persistent: false };
+            model.controller.on_congestion(model.now, &event);
+            let once = model.controller.window();
+            model.controller.on_congestion(model.now + ROUND / 2, &event);
+            assert_eq!(model.controller.window(), once, "{which:?}");
+        }
+    }
+
+    #[test]
+    fn persistent_congestion_leaves_the_smallest_window() {
+        for which in Congestion::ALL {
+            let mut model = Model::new(which);
+            (0..5).for_each(|_| model.round(false));
+            model.lose(true);
+            assert_eq!(model.controller.window(), 2 * PACKET, "{which:?}");
+        }
+    }
+
+    #[test]
+    fn no_series_of_losses_brings_the_window_below_two_packets() {
+        for which in Congestion::ALL {
+            let mut model = Model::new(which);
+            (0..40).for_each(|_| model.lose(false));
+            assert_eq!(model.controller.window(), 2 * PACKET, "{which:?}");
+        }
+    }
+
+    #[test]
+    fn cubic_returns_to_the_window_of_the_loss_and_rests_there() {
+        let mut model = Model::new(Congestion::Cubic);
+        (0..8).for_each(|_| model.round(false));
+        let at_loss = model.controller.window();
+        model.lose(false);
+        assert_eq!(model.controller.window(), at_loss * 7 / 10);
+        // K = cbrt(W_max * 0.3 / 0.4) (RFC 9438 §4.2).
+        let k = (at_loss as f64 / PACKET as f64 * 0.75).cbrt();
+        let rounds = (k / ROUND.as_secs_f64()) as usize;
+        let windows: Vec<u64> = (0..2 * rounds)
+            .map(|_| {
+                model.round(false);
+                model.controller.window()
+            })
+            .collect();
+        let near = |window: u64| window.abs_diff(at_loss) < at_loss / 20;
+        assert!(near(windows[rounds]), "{} of {at_loss} after K", windows[rounds]);
+        assert!(windows[2 * rounds - 1] > at_loss * 11 / 10, "it goes on to probe for more");
+    }
+
+    #[test]
+    fn new_reno_grows_by_a_packet_a_round_after_a_loss() {
+        let mut model = Model::new(Congestion::NewReno);
+        (0..4).for_each(|_| model.round(false));
+        model.lose(false);
+        model.now += ROUND;
+        let before = model.controller.window();
+        model.round(false);
+        let grown = model.controller.window() - before;
+        assert!((PACKET - 20..=PACKET).contains(&grown), "{grown}");
+    }
+}

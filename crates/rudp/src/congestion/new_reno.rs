@@ -1,0 +1,62 @@
+//! The algorithm that RFC 9002 §7 describes.
+
+use std::time::Instant;
+
+use super::{Acked, CongestionEvent, Controller, Recovery, window_initial, window_min};
+
+#[derive(Debug)]
+pub(super) struct NewReno {
+    packet_size: u64,
+    window: u64,
+    threshold: u64,
+    recovery: Recovery,
+    /// Bytes that arrived since the window last grew by a packet.
+    arrived: u64,
+}
+
+impl NewReno {
+    pub(super) fn new(packet_size: u64) -> Self {
+        Self {
+            packet_size,
+            window: window_initial(packet_size),
+            threshold: u64::MAX,
+            recovery: Recovery::default(),
+            arrived: 0,
+        }
+    }
+}
+
+impl Controller for NewReno {
+    fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn on_acked(&mut self, acked: &Acked<'_>) {
+        if acked.is_app_limited || self.recovery.covers(acked.sent) {
+            return;
+        }
+        if self.window < self.threshold {
+            self.window += acked.bytes;
+            return;
+        }
+        self.arrived += acked.bytes;
+        if self.arrived >= self.window {
+            self.arrived -= self.window;
+            self.window += self.packet_size;
+        }
+    }
+
+    fn on_congestion(&mut self, now: Instant, event: &CongestionEvent) {
+        let min = window_min(self.packet_size);
+        if !self.recovery.covers(event.sent) {
+            self.recovery.started = Some(now);
+            self.window = (self.window / 2).max(min);
+            self.threshold = self.window;
+            self.arrived = 0;
+        }
+        if event.is_persistent {
+            self.window = min;
+            self.recovery.started = None;
+        }
+    }
+}

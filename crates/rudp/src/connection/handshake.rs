@@ -1,0 +1,182 @@
+//! The TLS handshake: its bytes between rustls and the packets, its keys, and its end.
+
+use std::{sync::Arc, time::Instant};
+
+use portolan_mux::{Side, Violation, ViolationCode};
+use rustls::quic::KeyChange;
+
+use super::{Connection, State};
+use crate::{
+    CloseReason, ConnectionConfig, Event, Timer,
+    close::Farewell,
+    event::Notice,
+    keys::{DataKeys, HandshakeKeys},
+    packet::{DATA_OVERHEAD_MAX, Level, VERSION},
+    params::Params,
+};
+
+/// Bytes before a datagram in its frame, at most.
+const DATAGRAM_OVERHEAD_MAX: usize = 1 + 8 + 4;
+
+/// What a side says of itself before it knows the other.
+pub(crate) fn params(config: &Arc<ConnectionConfig>, source: crate::ConnectionId) -> Params {
+    let mux = portolan_mux::Mux::new(Side::Client, config.mux).params();
+    Params {
+        versions: vec![VERSION],
+        source,
+        original: None,
+        is_retried: false,
+        idle: config.idle,
+        mux,
+        packet_max: config.packet_max.max(crate::packet::DATAGRAM_MIN),
+        ack_delay: config.ack_delay,
+        reset_token: None,
+    }
+}
+
+impl Connection {
+    /// Gives rustls what has arrived in order, level after level.
+    pub(super) fn read_handshake(&mut self, now: Instant) {
+        loop {
+            let level = self.read_level();
+            let Some(bytes) = self.spaces[level].crypto_in.read() else { break };
+            if let Err(error) = self.tls.read_hs(&bytes) {
+                let farewell = Farewell::alert(self.tls.alert());
+                self.start_closing(now, farewell, CloseReason::Handshake(error));
+                return;
+            }
+            // After every read: else the bytes of two levels would come out glued together.
+            self.write_handshake();
+        }
+        let is_complete = !self.tls.is_handshaking() && self.data_keys.is_some();
+        if is_complete && matches!(self.state, State::Handshaking) {
+            self.on_handshake_complete(now);
+        }
+    }
+
+    /// The level whose bytes rustls expects.
+    fn read_level(&self) -> Level {
+        match (&self.handshake_keys, self.tls.is_handshaking()) {
+            (None, true) => Level::Init,
+            (Some(_), true) => Level::Handshake,
+            (_, false) => Level::Data,
+        }
+    }
+
+    /// Takes what rustls wants to send, and the keys that it has made.
+    pub(super) fn write_handshake(&mut self) {
+        loop {
+            let level = match (&self.handshake_keys, &self.data_keys) {
+                (None, _) => Level::Init,
+                (Some(_), None) => Level::Handshake,
+                (Some(_), Some(_)) => Level::Data,
+            };
+            let mut bytes = Vec::new();
+            let change = self.tls.write_hs(&mut bytes);
+            self.spaces[level].crypto_out.push(&bytes);
+            match change {
+                // From here on: what comes next is of the next level.
+                Some(KeyChange::Handshake { keys }) => {
+                    self.handshake_keys = Some(HandshakeKeys(keys));
+                }
+                Some(KeyChange::OneRtt { keys, next }) => {
+                    self.data_keys = Some(DataKeys::new(keys, next));
+                }
+                None if bytes.is_empty() => return,
+                None => {}
+            }
+        }
+    }
+
+    fn on_handshake_complete(&mut self, now: Instant) {
+        if let Err(violation) = self.take_params() {
+            self.fail(now, violation);
+            return;
+        }
+        self.state = State::Established;
+        self.timers.stop(Timer::Handshake);
+        self.events.push_back(Event::Connected);
+        self.notify(Notice::Established);
+        match self.side {
+            Side::Client => {
+                if let Some(token) = self.names.reset_token {
+                    self.notify(Notice::ResetToken(token));
+                }
+            }
+            Side::Server => {
+                self.path.is_validated = true;
+                self.is_confirmed = true;
+                self.pending.done = true;
+                self.end_space(now, Level::Init);
+                self.end_space(now, Level::Handshake);
+            }
+        }
+        self.rest_idle(now);
+        self.rest_heartbeat(now);
+    }
+
+    /// Believes the remote's parameters, now that the handshake has authenticated them.
+    fn take_params(&mut self) -> Result<(), Violation> {
+        const ABSENT: Violation =
+            Violation::new(ViolationCode::TransportParameter, "no parameters");
+        let remote = Params::decode(self.tls.quic_transport_parameters().ok_or(ABSENT)?)?;
+        self.check_names(&remote)?;
+        self.mux.on_params(remote.mux)?;
+        self.remote.ack_delay = remote.ack_delay;
+        if !remote.idle.is_zero() {
+            self.remote.idle = remote.idle;
+        }
+        self.path.packet_size = self.path.packet_size.min(remote.packet_max.into());
+        let room = self.path.packet_size - DATA_OVERHEAD_MAX - DATAGRAM_OVERHEAD_MAX;
+        self.mux.set_path_datagram_max(room);
+        if self.side == Side::Client {
+            self.names.reset_token = remote.reset_token;
+        }
+        Ok(())
+    }
+
+    /// What was said in clear must be what both sides meant (RFC 9000 §7.3).
+    fn check_names(&self, remote: &Params) -> Result<(), Violation> {
+        let is_right = remote.source == self.names.remote
+            && match self.side {
+                Side::Client => {
+                    remote.original == Some(self.names.original)
+                        && remote.is_retried == self.names.is_retried
+                }
+                Side::Server => {
+                    remote.original.is_none() && !remote.is_retried && remote.reset_token.is_none()
+                }
+            };
+        if is_right {
+            return Ok(());
+        }
+        Err(Violation::new(
+            ViolationCode::TransportParameter,
+            "someone on the way has changed connection ids or forged a Retry",
+        ))
+    }
+
+    /// The client learns that the server has its last handshake message.
+    pub(super) fn on_done(&mut self, now: Instant) -> Result<(), Violation> {
+        if self.side == Side::Server {
+            return Err(Violation::new(ViolationCode::ProtocolViolation, "DONE from a client"));
+        }
+        if !self.is_confirmed {
+            self.is_confirmed = true;
+            self.recovery.is_validated_by_remote = true;
+            self.end_space(now, Level::Init);
+            self.end_space(now, Level::Handshake);
+        }
+        Ok(())
+    }
+
+    /// Forgets a level's keys and packets (RFC 9001 §4.9, RFC 9002 §6.4).
+    pub(super) fn end_space(&mut self, now: Instant, level: Level) {
+        if self.spaces[level].is_over {
+            return;
+        }
+        self.path.in_flight -= self.spaces[level].end();
+        self.recovery.probe_count = 0;
+        self.update_loss_timer(now);
+    }
+}

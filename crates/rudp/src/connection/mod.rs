@@ -1,0 +1,317 @@
+//! One connection: the machine, put together.
+
+mod closing;
+mod handshake;
+mod memory;
+mod receive;
+mod recovery;
+mod timers;
+mod transmit;
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub(crate) use handshake::params;
+
+use portolan_mux::{Mux, Side, Violation, ViolationCode};
+use rustls::pki_types::CertificateDer;
+
+use crate::{
+    CloseReason, ConnectionConfig, ConnectionId, ConnectionStats, Deadline, Event,
+    close::Farewell,
+    event::{EndpointEvent, Notice, ResetToken},
+    integrity::Integrity,
+    keys::{DataKeys, HandshakeKeys},
+    packet::Level,
+    path::Path,
+    space::Spaces,
+    timer_set::TimerSet,
+};
+
+/// One connection to one remote; see the crate's page for who drives it.
+///
+/// After every call the host drains [`Self::poll_event`] and the machine's events
+/// ([`Self::mux`]), then [`Self::poll_transmit`], then reads [`Self::poll_timeout`].
+#[derive(Debug)]
+pub struct Connection {
+    side: Side,
+    config: Arc<ConnectionConfig>,
+    integrity: Integrity,
+    names: Names,
+    tls: rustls::quic::Connection,
+    state: State,
+    /// The remote is known to have the whole handshake (RFC 9001 §4.1.2).
+    is_confirmed: bool,
+    handshake_keys: Option<HandshakeKeys>,
+    data_keys: Option<DataKeys>,
+    spaces: Spaces,
+    path: Path,
+    recovery: Recovery,
+    mux: Mux,
+    remote: Remote,
+    pending: Pending,
+    /// Packets that came before the end of the handshake.
+    early: Vec<Vec<u8>>,
+    timers: TimerSet,
+    events: VecDeque<Event>,
+    stats: ConnectionStats,
+    created: Instant,
+}
+
+/// What both sides call the connection.
+#[derive(Debug)]
+struct Names {
+    local: ConnectionId,
+    /// Until the server has named itself: what the client called it.
+    remote: ConnectionId,
+    is_remote_known: bool,
+    /// What the client first called the server.
+    original: ConnectionId,
+    /// From a Retry; repeated in every Init packet.
+    token: Vec<u8>,
+    is_retried: bool,
+    /// What this side proves a reset by (server), or expects as proof (client).
+    reset_token: Option<ResetToken>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Packets are exchanged, but nothing of the application's.
+    Handshaking,
+    /// The remote has proved its key.
+    Established,
+    /// We have said farewell, and say it again to what still comes (RFC 9000 §10.2.1).
+    Closing(Closing),
+    /// The remote has said farewell (RFC 9000 §10.2.2).
+    Draining,
+    /// Nothing is left to do.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Closing {
+    farewell: Farewell,
+    is_due: bool,
+    /// Datagrams that came since.
+    received: u32,
+}
+
+/// What loss recovery remembers besides the packets.
+#[derive(Debug, Default)]
+struct Recovery {
+    /// Probes without an answer.
+    probe_count: u32,
+    /// The remote is known to have validated our address (clients; RFC 9002 §6.2.2.1).
+    is_validated_by_remote: bool,
+    /// The window was not used up when we last looked.
+    is_app_limited: bool,
+    /// Marks that the remote has counted.
+    ecn_ce: u64,
+}
+
+/// What the remote's parameters say.
+#[derive(Debug)]
+struct Remote {
+    ack_delay: Duration,
+    idle: Duration,
+}
+
+/// Small things to be sent at the Data level.
+#[derive(Debug, Default)]
+struct Pending {
+    done: bool,
+    ping: bool,
+    pong: Option<u64>,
+    path_response: Option<[u8; 8]>,
+    /// Something to be acknowledged was sent since the remote was last heard.
+    has_sent_since_heard: bool,
+    key_update: bool,
+}
+
+/// What a new connection is made from.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) side: Side,
+    pub(crate) config: Arc<ConnectionConfig>,
+    pub(crate) integrity: Integrity,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local_id: ConnectionId,
+    pub(crate) remote_id: ConnectionId,
+    pub(crate) original: ConnectionId,
+    /// The client has brought a valid token (server).
+    pub(crate) is_retried: bool,
+    pub(crate) reset_token: Option<ResetToken>,
+    pub(crate) tls: rustls::quic::Connection,
+}
+
+const SPENT: Violation = Violation::new(
+    ViolationCode::AeadLimitReached,
+    "the keys have sealed as much as they may, and the remote does not follow to new ones",
+);
+
+impl Connection {
+    pub(crate) fn new(now: Instant, setup: Setup) -> Self {
+        let Setup { side, config, integrity, local_id, remote_id, original, .. } = setup;
+        let mut path = Path::new(setup.remote, &config);
+        path.is_validated = side == Side::Client || setup.is_retried;
+        let mut connection = Self {
+            side,
+            integrity,
+            names: Names {
+                local: local_id,
+                remote: remote_id,
+                is_remote_known: side == Side::Server,
+                original,
+                token: Vec::new(),
+                is_retried: setup.is_retried,
+                reset_token: setup.reset_token,
+            },
+            tls: setup.tls,
+            state: State::Handshaking,
+            is_confirmed: false,
+            handshake_keys: None,
+            data_keys: None,
+            spaces: Spaces::new(),
+            path,
+            recovery: Recovery {
+                is_validated_by_remote: side == Side::Server,
+                ..Recovery::default()
+            },
+            mux: Mux::new(side, config.mux),
+            remote: Remote { ack_delay: config.ack_delay, idle: config.idle },
+            pending: Pending::default(),
+            early: Vec::new(),
+            timers: TimerSet::new(),
+            events: VecDeque::new(),
+            stats: ConnectionStats::default(),
+            created: now,
+            config,
+        };
+        connection.timers.set(crate::Timer::Handshake, now + connection.config.handshake);
+        connection.write_handshake();
+        connection.update_loss_timer(now);
+        connection
+    }
+
+    /// The streams and datagrams. After calling it, poll for transmits.
+    pub fn mux(&mut self) -> &mut Mux {
+        &mut self.mux
+    }
+
+    /// What the host should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.timers.next()
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Where the remote is.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.path.remote
+    }
+
+    /// Whether the remote has proved its key and the connection has not ended.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Established)
+    }
+
+    /// Whether the remote is known to have the whole handshake; the last step of it.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.is_confirmed
+    }
+
+    /// Whether the connection has ended, for whatever reason; farewells may still be sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match self.state {
+            State::Handshaking | State::Established => false,
+            State::Closing(_) | State::Draining | State::Gone => true,
+        }
+    }
+
+    /// Whether nothing is left to do: the host drops it now.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
+    /// What the remote has shown as its certificate: with raw public keys (RFC 7250), one key.
+    #[must_use]
+    pub fn remote_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
+    }
+
+    /// Counters and estimates of this moment.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        let mut stats = self.stats;
+        stats.rtt = self.path.rtt.first_sample().map(|_| self.path.rtt.smoothed());
+        stats.rtt_min = self.path.rtt.first_sample().map(|_| self.path.rtt.min());
+        stats.congestion_window = self.path.congestion.window();
+        stats.in_flight = self.path.in_flight;
+        stats.packet_size = self.path.packet_size;
+        stats.key_updates = self.data_keys.as_ref().map_or(0, |keys| keys.updates);
+        stats.packets_forged += self.data_keys.as_ref().map_or(0, DataKeys::forged);
+        stats
+    }
+
+    /// Asks the remote to show that it is there, besides the regular heartbeat.
+    pub fn ping(&mut self) {
+        self.pending.ping = true;
+    }
+
+    /// Changes the keys with the next packet (RFC 9001 §6); answers whether that can be done
+    /// now: the last change must have been noticed by the remote and be a while ago.
+    pub fn update_keys(&mut self) -> bool {
+        let can = self.is_confirmed && self.data_keys.as_ref().is_some_and(DataKeys::can_update);
+        self.pending.key_update |= can;
+        can
+    }
+
+    /// Takes keyed material out of the handshake, equal on both sides (RFC 8446 §7.5).
+    ///
+    /// # Errors
+    /// When the handshake is not complete.
+    pub fn export_keying_material(
+        &self,
+        label: &[u8],
+        context: Option<&[u8]>,
+    ) -> Result<[u8; 32], rustls::Error> {
+        self.tls.export_keying_material([0; 32], label, context)
+    }
+
+    /// How long without an answer before a probe is sent.
+    fn probe_delay(&self, level: Level) -> Duration {
+        let held_back = match level {
+            Level::Init | Level::Handshake => Duration::ZERO,
+            Level::Data => self.remote.ack_delay,
+        };
+        self.path.rtt.probe_delay() + held_back
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        self.events.push_back(Event::Endpoint(EndpointEvent(notice)));
+    }
+
+    fn fail(&mut self, now: Instant, violation: Violation) {
+        let farewell = Farewell::violation(violation);
+        self.start_closing(now, farewell, CloseReason::Violation(violation));
+    }
+}

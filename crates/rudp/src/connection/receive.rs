@@ -1,0 +1,331 @@
+//! Datagrams from the remote: packets, then frames.
+
+use std::{net::SocketAddr, time::Instant};
+
+use portolan_mux::{
+    Reader, Side, Violation, ViolationCode,
+    frame::{Close, CloseCause, Session},
+};
+
+use super::{Connection, State};
+use crate::{
+    CloseReason, Ecn,
+    ack::Arrival,
+    event::ResetToken,
+    frame::Frame,
+    integrity::equal_secrets,
+    keys::{KeyChange, Opened, Unopened},
+    packet::{Header, InitHeader, Level, TAG_LEN, VERSION, expand_number, number_len_of},
+};
+
+/// When and how a datagram came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    now: Instant,
+    ecn: Option<Ecn>,
+}
+
+impl Connection {
+    /// Takes a datagram that the endpoint has routed here; it is decrypted in place.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        ecn: Option<Ecn>,
+        datagram: &mut [u8],
+    ) {
+        match self.state {
+            State::Handshaking | State::Established => {}
+            State::Closing(_) => return self.on_datagram_while_closing(),
+            State::Draining | State::Gone => return,
+        }
+        self.stats.bytes_received += datagram.len() as u64;
+        // Another address is believed once paths can be validated; until then we answer here.
+        if from == self.path.remote {
+            let was_blocked = self.path.amplification_budget() == 0;
+            self.path.on_received(datagram.len());
+            if was_blocked {
+                self.update_loss_timer(now);
+            }
+        }
+        self.on_packets(Circumstances { now, ecn }, datagram);
+        self.replay_early(Circumstances { now, ecn: None });
+        self.schedule_acknowledgement();
+    }
+
+    fn on_packets(&mut self, when: Circumstances, datagram: &mut [u8]) {
+        let mut rest = datagram;
+        while let Some(header) = Header::parse(rest)
+            && !self.is_closed()
+        {
+            let Some((packet, after)) = rest.split_at_mut_checked(header.end(rest.len())) else {
+                return;
+            };
+            self.on_packet(when, &header, packet);
+            rest = after;
+        }
+    }
+
+    fn on_packet(&mut self, when: Circumstances, header: &Header, packet: &mut [u8]) {
+        match header {
+            Header::Init(init) => self.on_init(when, init, packet),
+            Header::Handshake { number_at, .. } => self.on_handshake(when, *number_at, packet),
+            Header::Data { number_at, .. } => self.on_data(when, *number_at, packet),
+            Header::Retry { token, .. } => self.on_retry(when, header, packet, token.clone()),
+            Header::Versions { offered, .. } => self.on_versions(header, packet, offered.clone()),
+        }
+    }
+
+    fn on_init(&mut self, when: Circumstances, header: &InitHeader, packet: &[u8]) {
+        let is_ours = header.version == VERSION && self.is_named(header);
+        if self.spaces[Level::Init].is_over || !is_ours || !self.integrity.check(packet) {
+            return;
+        }
+        let Some(len) = packet.first().map(|&first| number_len_of(first)) else { return };
+        let payload_at = header.number_at + len;
+        let Some(number) = packet.get(header.number_at..payload_at) else { return };
+        let Some(payload) = packet.get(payload_at..packet.len() - TAG_LEN) else { return };
+        let number = expand_number(number, self.spaces[Level::Init].acks.largest());
+        self.names.remote = header.source;
+        self.names.is_remote_known = true;
+        // Nothing here is proved: what makes no sense is not the remote's doing.
+        let _ = self.on_payload(when, Level::Init, number, payload);
+    }
+
+    fn is_named(&self, header: &InitHeader) -> bool {
+        let is_destination = header.destination == self.names.local
+            || self.side == Side::Server && header.destination == self.names.original;
+        let is_source = !self.names.is_remote_known || header.source == self.names.remote;
+        is_destination && is_source
+    }
+
+    fn on_handshake(&mut self, when: Circumstances, number_at: usize, packet: &mut [u8]) {
+        if self.spaces[Level::Handshake].is_over {
+            // A client that still asks has not heard that we are done.
+            let is_unheard = self.side == Side::Server && !self.pending.done;
+            self.pending.done |= is_unheard && self.spaces[Level::Data].sent.is_empty();
+            return;
+        }
+        let largest = self.spaces[Level::Handshake].acks.largest();
+        let Some(keys) = &self.handshake_keys else { return };
+        match keys.open(packet, number_at, largest) {
+            Ok(opened) => self.on_opened(when, Level::Handshake, &opened, packet),
+            Err(Unopened::Unreadable) => {}
+            Err(Unopened::Forged) => self.stats.packets_forged += 1,
+        }
+    }
+
+    fn on_data(&mut self, when: Circumstances, number_at: usize, packet: &mut [u8]) {
+        if self.is_reset(packet) {
+            self.vanish(CloseReason::Reset);
+            return;
+        }
+        // The keys may exist before the client has proved its own: nothing is done with them
+        // until then.
+        if !matches!(self.state, State::Established) {
+            if self.early.len() < self.config.early_packets {
+                self.early.push(packet.to_vec());
+            }
+            return;
+        }
+        let space = &self.spaces[Level::Data];
+        let (largest, next_number) = (space.acks.largest(), space.next_number);
+        let Some(keys) = &mut self.data_keys else { return };
+        match keys.open(packet, number_at, largest, next_number) {
+            Ok((opened, change)) => {
+                if change == KeyChange::Switched {
+                    self.schedule_key_discard(when.now);
+                }
+                self.on_opened(when, Level::Data, &opened, packet);
+            }
+            Err(Unopened::Unreadable) => {}
+            Err(Unopened::Forged) if keys.are_attacked() => self.fail(when.now, ATTACKED),
+            Err(Unopened::Forged) => {}
+        }
+    }
+
+    fn on_opened(&mut self, when: Circumstances, level: Level, opened: &Opened, packet: &[u8]) {
+        if level == Level::Handshake && self.side == Side::Server {
+            // It could only be made by who received our answer (RFC 9000 §8.1).
+            self.path.is_validated = true;
+            self.end_space(when.now, Level::Init);
+        }
+        let Some(payload) = packet.get(opened.payload.clone()) else { return };
+        if let Err(violation) = self.on_payload(when, level, opened.number, payload) {
+            self.fail(when.now, violation);
+        }
+    }
+
+    fn on_payload(
+        &mut self,
+        when: Circumstances,
+        level: Level,
+        number: u64,
+        payload: &[u8],
+    ) -> Result<(), Violation> {
+        if !self.spaces[level].acks.is_new(number) {
+            self.stats.packets_repeated += 1;
+            return Ok(());
+        }
+        self.stats.packets_received += 1;
+        let mut is_eliciting = false;
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() && !self.is_closed() {
+            let frame = Frame::decode(&mut reader)?;
+            is_eliciting |= frame.is_ack_eliciting();
+            match level {
+                Level::Init | Level::Handshake => self.on_early_frame(when.now, level, &frame)?,
+                Level::Data => self.on_frame(when.now, frame, &mut reader)?,
+            }
+        }
+        let Circumstances { now: at, ecn } = when;
+        let arrival = Arrival { level, number, at, is_eliciting, ecn };
+        let (ranges, delay) = (self.config.ack_ranges, self.config.ack_delay);
+        self.spaces[level].acks.on_received(arrival, ranges, delay);
+        self.read_handshake(when.now);
+        self.pending.has_sent_since_heard = false;
+        self.rest_idle(when.now);
+        self.rest_heartbeat(when.now);
+        Ok(())
+    }
+
+    fn on_early_frame(
+        &mut self,
+        now: Instant,
+        level: Level,
+        frame: &Frame<'_>,
+    ) -> Result<(), Violation> {
+        match frame {
+            Frame::Padding | Frame::Probe => Ok(()),
+            Frame::Ack(ack) => self.on_ack(now, level, ack),
+            Frame::Crypto { offset, data } => self.on_crypto(level, *offset, data),
+            Frame::Session(Session::Close(close)) => self.on_close(now, level, close),
+            Frame::PathChallenge(_)
+            | Frame::PathResponse
+            | Frame::Done
+            | Frame::Session(Session::Ping(_) | Session::Pong(_) | Session::Greeting(_))
+            | Frame::Mux(_) => Err(MISPLACED),
+        }
+    }
+
+    fn on_frame(
+        &mut self,
+        now: Instant,
+        frame: Frame<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), Violation> {
+        match frame {
+            Frame::Padding | Frame::Probe | Frame::PathResponse => Ok(()),
+            Frame::Ack(ack) => self.on_ack(now, Level::Data, &ack),
+            Frame::Crypto { offset, data } => self.on_crypto(Level::Data, offset, data),
+            Frame::PathChallenge(data) => self.on_path_challenge(data),
+            Frame::Done => self.on_done(now),
+            Frame::Session(Session::Ping(number)) => self.on_ping(number),
+            Frame::Session(Session::Pong(number)) => self.on_pong(now, number),
+            Frame::Session(Session::Close(close)) => self.on_close(now, Level::Data, &close),
+            Frame::Session(Session::Greeting(_)) => Err(MISPLACED),
+            Frame::Mux(kind) => self.mux.handle_frame(now, kind, reader),
+        }
+    }
+
+    fn on_crypto(&mut self, level: Level, offset: u64, data: &[u8]) -> Result<(), Violation> {
+        self.spaces[level].crypto_in.on_data(offset, data, self.config.crypto_buffer)
+    }
+
+    fn on_path_challenge(&mut self, data: [u8; 8]) -> Result<(), Violation> {
+        self.pending.path_response = Some(data);
+        Ok(())
+    }
+
+    fn on_ping(&mut self, number: u64) -> Result<(), Violation> {
+        self.pending.pong = Some(number);
+        Ok(())
+    }
+
+    /// The number is the time at which we asked.
+    fn on_pong(&mut self, now: Instant, number: u64) -> Result<(), Violation> {
+        let asked = std::time::Duration::from_micros(number);
+        self.stats.heartbeat_rtt = now.saturating_duration_since(self.created).checked_sub(asked);
+        Ok(())
+    }
+
+    fn on_close(&mut self, now: Instant, level: Level, close: &Close<'_>) -> Result<(), Violation> {
+        if level != Level::Data && matches!(close.cause, CloseCause::Application(_)) {
+            return Err(MISPLACED);
+        }
+        self.start_draining(now, CloseReason::from_remote(close));
+        Ok(())
+    }
+
+    fn on_retry(
+        &mut self,
+        when: Circumstances,
+        header: &Header,
+        packet: &[u8],
+        token: std::ops::Range<usize>,
+    ) {
+        let token = packet.get(token).unwrap_or_default();
+        if !self.is_first_answer(header, packet) || self.names.is_retried || token.is_empty() {
+            return;
+        }
+        self.names.token = token.to_vec();
+        self.names.is_retried = true;
+        let space = &mut self.spaces[Level::Init];
+        self.path.in_flight -= space.sent.clear();
+        space.crypto_out.start_over();
+        self.recovery.probe_count = 0;
+        self.update_loss_timer(when.now);
+    }
+
+    fn on_versions(&mut self, header: &Header, packet: &[u8], offered: std::ops::Range<usize>) {
+        let offered = packet.get(offered).unwrap_or_default();
+        if self.is_first_answer(header, packet) && !offered.contains(&VERSION) {
+            self.vanish(CloseReason::Version { offered: offered.to_vec() });
+        }
+    }
+
+    /// Whether this can be the first answer to our Init packets, from one who has read them.
+    fn is_first_answer(&self, header: &Header, packet: &[u8]) -> bool {
+        let source = match header {
+            Header::Retry { source, .. } | Header::Versions { source, .. } => *source,
+            Header::Init(_) | Header::Handshake { .. } | Header::Data { .. } => return false,
+        };
+        self.side == Side::Client
+            && !self.names.is_remote_known
+            && header.destination() == self.names.local
+            && source == self.names.original
+            && self.integrity.check(packet)
+    }
+
+    /// Whether the remote says that it has forgotten us (RFC 9000 §10.3.1).
+    fn is_reset(&self, packet: &[u8]) -> bool {
+        let expected = match (self.side, self.names.reset_token) {
+            (Side::Client, Some(ResetToken(token))) => token,
+            (Side::Client, None) | (Side::Server, _) => return false,
+        };
+        packet.last_chunk().is_some_and(|token| equal_secrets(token, &expected))
+    }
+
+    /// Takes what came too early, once it is its time.
+    fn replay_early(&mut self, when: Circumstances) {
+        if !matches!(self.state, State::Established) || self.early.is_empty() {
+            return;
+        }
+        for mut packet in std::mem::take(&mut self.early) {
+            self.on_packets(when, &mut packet);
+        }
+    }
+
+    fn schedule_acknowledgement(&mut self) {
+        let due = self.spaces[Level::Data].acks.due();
+        self.timers.set_or_stop(crate::Timer::Acknowledge, due.filter(|_| !self.is_closed()));
+    }
+}
+
+const MISPLACED: Violation =
+    Violation::new(ViolationCode::ProtocolViolation, "a frame that has no place at this level");
+
+const ATTACKED: Violation = Violation::new(
+    ViolationCode::AeadLimitReached,
+    "so many packets were forged that one might succeed",
+);

@@ -1,0 +1,167 @@
+//! Acknowledgements, losses and probes (RFC 9002).
+
+use std::time::{Duration, Instant};
+
+use portolan_mux::{Side, Violation, ViolationCode};
+
+use super::Connection;
+use crate::{
+    congestion::{Acked, CongestionEvent},
+    frame::Ack,
+    packet::Level,
+    sent::{Content, SentPacket},
+};
+
+/// Round trips of silence that make all that was learnt of the path void (RFC 9002 §7.6.1).
+const PERSISTENT_ROUNDS: u32 = 3;
+
+impl Connection {
+    pub(super) fn on_ack(
+        &mut self,
+        now: Instant,
+        level: Level,
+        ack: &Ack<'_>,
+    ) -> Result<(), Violation> {
+        let space = &mut self.spaces[level];
+        if ack.largest >= space.next_number {
+            return Err(Violation::new(
+                ViolationCode::ProtocolViolation,
+                "an acknowledgement of a packet that was never sent",
+            ));
+        }
+        space.largest_acked = space.largest_acked.max(Some(ack.largest));
+        let newest = self.take_acked(now, level, ack);
+        let Some((number, sent)) = newest else { return Ok(()) };
+        if number == ack.largest {
+            self.sample_rtt(now, level, sent, ack.delay_us);
+        }
+        if level == Level::Handshake {
+            self.recovery.is_validated_by_remote = true;
+        }
+        if self.recovery.is_validated_by_remote || self.side == Side::Server {
+            self.recovery.probe_count = 0;
+        }
+        self.on_ecn_count(now, sent, ack.ecn_ce);
+        self.detect_losses(now, level);
+        self.update_loss_timer(now);
+        Ok(())
+    }
+
+    /// Takes everything out that the frame acknowledges; answers number and time of the newest.
+    fn take_acked(&mut self, now: Instant, level: Level, ack: &Ack<'_>) -> Option<(u64, Instant)> {
+        let mut newest: Option<(u64, Instant)> = None;
+        for mut range in ack.ranges() {
+            while let Some((number, packet)) = self.spaces[level].sent.take_in(&range) {
+                if newest.is_none_or(|(newest, _)| newest < number) {
+                    newest = Some((number, packet.time));
+                }
+                self.on_packet_acked(now, level, number, packet);
+                range = number + 1..=*range.end();
+            }
+        }
+        self.spaces[level].sent.trim();
+        newest
+    }
+
+    fn on_packet_acked(&mut self, now: Instant, level: Level, number: u64, packet: SentPacket) {
+        self.path.in_flight -= packet.size;
+        self.path.congestion.on_acked(&Acked {
+            now,
+            sent: packet.time,
+            bytes: packet.size,
+            is_app_limited: self.recovery.is_app_limited,
+            rtt: &self.path.rtt,
+        });
+        if let (Level::Data, Some(keys)) = (level, &mut self.data_keys) {
+            keys.on_acked(number);
+        }
+        let space = &mut self.spaces[level];
+        let content = packet.content;
+        if let Some(largest) = content.acked {
+            space.acks.on_confirmed(largest);
+        }
+        if let Some(piece) = content.crypto {
+            space.crypto_out.on_acked(piece);
+        }
+        for frame in &content.mux {
+            self.mux.on_acked(frame);
+        }
+        space.sent.recycle(content.mux);
+    }
+
+    fn sample_rtt(&mut self, now: Instant, level: Level, sent: Instant, delay_us: u64) {
+        let delay = match level {
+            // Handshake packets are not held back (RFC 9002 §5.3).
+            Level::Init | Level::Handshake => Duration::ZERO,
+            Level::Data => Duration::from_micros(delay_us).min(self.remote.ack_delay),
+        };
+        self.path.rtt.on_sample(now, now.saturating_duration_since(sent), delay);
+    }
+
+    /// A router has marked packets instead of dropping them (RFC 9002 §7.1).
+    fn on_ecn_count(&mut self, now: Instant, sent: Instant, count: Option<u64>) {
+        if let Some(count) = count
+            && count > self.recovery.ecn_ce
+        {
+            self.recovery.ecn_ce = count;
+            let event = CongestionEvent { sent, is_persistent: false };
+            self.path.congestion.on_congestion(now, &event);
+        }
+    }
+
+    pub(super) fn detect_losses(&mut self, now: Instant, level: Level) {
+        let delay = self.path.rtt.loss_delay();
+        let space = &mut self.spaces[level];
+        let Some(acked) = space.largest_acked else { return };
+        let losses = space.sent.take_lost(now, acked, delay);
+        space.loss_time = losses.next;
+        let Some(newest) = losses.packets.last().map(|(_, packet)| packet.time) else { return };
+        let is_persistent = self.is_persistent(&losses.packets);
+        self.path.congestion.on_congestion(now, &CongestionEvent { sent: newest, is_persistent });
+        self.stats.packets_lost += losses.packets.len() as u64;
+        for (_, packet) in losses.packets {
+            self.path.in_flight -= packet.size;
+            if !packet.is_probed {
+                self.repeat(now, level, &packet.content);
+            }
+            self.spaces[level].sent.recycle(packet.content.mux);
+        }
+    }
+
+    /// Whether packets in a row were lost over so long a time that the path must have changed
+    /// (RFC 9002 §7.6.2). Numbers that were skipped in between may have been acknowledged: they
+    /// end a row.
+    fn is_persistent(&self, lost: &[(u64, SentPacket)]) -> bool {
+        let Some(first_sample) = self.path.rtt.first_sample() else { return false };
+        let limit = PERSISTENT_ROUNDS * self.probe_delay(Level::Data);
+        let mut row: Option<(u64, Instant)> = None;
+        lost.iter().any(|(number, packet)| {
+            let start = match row {
+                Some((last, start)) if last + 1 == *number && start > first_sample => start,
+                _ => packet.time,
+            };
+            row = Some((*number, start));
+            packet.time.saturating_duration_since(start) > limit
+        })
+    }
+
+    /// Sends again what a packet carried, as far as it is still of use.
+    fn repeat(&mut self, now: Instant, level: Level, content: &Content) {
+        if let Some(piece) = content.crypto {
+            self.spaces[level].crypto_out.on_lost(piece);
+        }
+        self.pending.done |= content.has_done;
+        for frame in &content.mux {
+            self.mux.on_lost(now, frame);
+        }
+    }
+
+    /// Puts what the oldest packets carry into the probes: they are not given up, but if they are
+    /// lost nothing more needs to be done.
+    pub(super) fn repeat_oldest(&mut self, now: Instant, level: Level) {
+        for _ in 0..2 {
+            let Some(content) = self.spaces[level].sent.probe_oldest() else { return };
+            self.repeat(now, level, &content);
+        }
+    }
+}

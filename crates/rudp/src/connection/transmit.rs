@@ -1,0 +1,312 @@
+//! Packets for the remote: which, how many, and what goes into them.
+
+use std::time::Instant;
+
+use portolan_mux::{SentFrame, Side, frame::Session};
+
+use super::{Connection, State};
+use crate::{
+    Timer, Transmit,
+    frame::{PATH_RESPONSE_LEN, put_done, put_path_response, put_probe},
+    packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN},
+    sent::{Content, SentPacket},
+};
+
+/// Longest train in bytes: what one UDP datagram can carry over IPv4, which is what the kernel
+/// takes at once.
+const TRAIN_BYTES_MAX: usize = 65_507;
+
+/// A packet of a train that lacks no more than this is padded to the length of the others.
+const PADDING_MAX: usize = 64;
+
+/// Bytes that are too few for another packet in a datagram.
+const COALESCE_MIN: usize = 128;
+
+/// Bytes of a PING or PONG.
+const HEARTBEAT_LEN: usize = 9;
+
+/// What may be sent now at the Data level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Permit {
+    Anything,
+    /// The window is full or the pacer waits.
+    Acknowledgement,
+}
+
+impl Connection {
+    /// Puts the next datagrams into `buf`, which is cleared first: one, or a train of equal ones.
+    pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        buf.clear();
+        match self.state {
+            State::Closing(_) => self.transmit_farewell(buf),
+            State::Draining | State::Gone => None,
+            State::Handshaking | State::Established => {
+                self.transmit_handshake(now, buf).or_else(|| self.transmit_train(now, buf))
+            }
+        }
+    }
+
+    pub(super) fn transmit_of(&mut self, buf: &[u8], segment_size: Option<usize>) -> Transmit {
+        self.path.on_sent(buf.len());
+        self.stats.bytes_sent += buf.len() as u64;
+        Transmit { destination: self.path.remote, size: buf.len(), segment_size, ecn: None }
+    }
+
+    /// One datagram with packets of the handshake's levels, and what fits behind them.
+    fn transmit_handshake(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if !self.wants_handshake(Level::Init) && !self.wants_handshake(Level::Handshake) {
+            return None;
+        }
+        let end = self.path.packet_size.min(self.path.amplification_budget());
+        if end < COALESCE_MIN {
+            return None;
+        }
+        self.put_handshake(now, Level::Init, buf, end);
+        let has_init = !buf.is_empty();
+        self.put_handshake(now, Level::Handshake, buf, end);
+        let has_handshake = !self.spaces[Level::Handshake].is_over && !buf.is_empty();
+        if has_handshake && self.side == Side::Client {
+            // Nothing that the server still says at the Init level can matter (RFC 9001 §4.9.1).
+            if self.spaces[Level::Handshake].next_number > 0 {
+                self.end_space(now, Level::Init);
+            }
+        }
+        if has_init && self.side == Side::Client {
+            buf.resize(buf.len().max(DATAGRAM_MIN.into()), 0);
+        } else if !buf.is_empty() && end - buf.len() >= COALESCE_MIN && self.can_send_data() {
+            let permit = self.permit(now);
+            self.put_data(now, buf, end, permit);
+        }
+        if buf.is_empty() {
+            return None;
+        }
+        self.update_loss_timer(now);
+        Some(self.transmit_of(buf, None))
+    }
+
+    fn wants_handshake(&self, level: Level) -> bool {
+        let space = &self.spaces[level];
+        let has_crypto = space.crypto_out.wants_to_send() && !self.path.is_congested();
+        self.can_seal(level) && (space.acks.is_urgent() || has_crypto || space.probes > 0)
+    }
+
+    /// Appends one packet of the level if there is something to say.
+    fn put_handshake(&mut self, now: Instant, level: Level, buf: &mut Vec<u8>, end: usize) {
+        if !self.wants_handshake(level) || end.saturating_sub(buf.len()) < COALESCE_MIN {
+            return;
+        }
+        let draft = self.draft(level, buf);
+        let end = end - TAG_LEN;
+        let space = &mut self.spaces[level];
+        let mut content = Content { acked: space.acks.put(now, buf, end), ..Content::default() };
+        if space.probes > 0 || !self.path.is_congested() {
+            content.crypto = self.spaces[level].crypto_out.put(buf, end);
+        }
+        let space = &mut self.spaces[level];
+        let is_probe = space.probes > 0 && content.crypto.is_none();
+        if is_probe {
+            put_probe(buf);
+        }
+        if draft.is_empty(buf) {
+            buf.truncate(draft.start);
+            return;
+        }
+        self.seal(&draft, buf);
+        if content.crypto.is_some() || is_probe {
+            self.on_sent(now, &draft, buf.len() - draft.start, content);
+        }
+    }
+
+    /// Packets of the Data level: as many as fit into a train and may be sent now.
+    fn transmit_train(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if !self.can_send_data() {
+            return None;
+        }
+        let mut segment = None;
+        for _ in 0..self.config.train_max.max(1) {
+            let limit = segment.unwrap_or(self.path.packet_size);
+            if buf.len() + limit > TRAIN_BYTES_MAX.max(limit) {
+                break;
+            }
+            let start = buf.len();
+            let permit = self.permit(now);
+            if !self.put_data(now, buf, start + limit, permit) {
+                break;
+            }
+            if buf.len() - start < limit {
+                break;
+            }
+            segment = Some(limit);
+        }
+        if buf.is_empty() {
+            return None;
+        }
+        self.update_loss_timer(now);
+        let is_train = segment.is_some_and(|segment| segment < buf.len());
+        Some(self.transmit_of(buf, segment.filter(|_| is_train)))
+    }
+
+    fn can_send_data(&self) -> bool {
+        matches!(self.state, State::Established) && self.can_seal(Level::Data)
+    }
+
+    /// Whether there is something that the remote must acknowledge.
+    fn has_data(&self) -> bool {
+        let pending = &self.pending;
+        pending.done
+            || pending.ping
+            || pending.pong.is_some()
+            || pending.path_response.is_some()
+            || self.spaces[Level::Data].crypto_out.wants_to_send()
+            || self.mux.wants_to_send()
+    }
+
+    fn permit(&mut self, now: Instant) -> Permit {
+        self.timers.stop(Timer::Pacing);
+        if self.spaces[Level::Data].probes > 0 {
+            return Permit::Anything;
+        }
+        if !self.has_data() {
+            self.recovery.is_app_limited = true;
+            return Permit::Anything;
+        }
+        self.recovery.is_app_limited = false;
+        if self.path.is_congested() {
+            return Permit::Acknowledgement;
+        }
+        match self.path.pacing_delay(now) {
+            None => Permit::Anything,
+            Some(until) => {
+                self.timers.set(Timer::Pacing, until);
+                Permit::Acknowledgement
+            }
+        }
+    }
+
+    /// Appends one packet that ends before `end`; answers whether there was something to say.
+    fn put_data(&mut self, now: Instant, buf: &mut Vec<u8>, end: usize, permit: Permit) -> bool {
+        let may_elicit =
+            permit == Permit::Anything && (self.has_data() || self.spaces[Level::Data].probes > 0);
+        if !may_elicit && !self.spaces[Level::Data].acks.is_urgent() {
+            return false;
+        }
+        if !self.renew_keys(now) {
+            return false;
+        }
+        let draft = self.draft(Level::Data, buf);
+        let content_end = end - TAG_LEN;
+        let space = &mut self.spaces[Level::Data];
+        let mut content = Content {
+            mux: space.sent.frames(),
+            acked: space.acks.put(now, buf, content_end),
+            ..Content::default()
+        };
+        let acks_end = buf.len();
+        if may_elicit {
+            self.put_content(now, buf, content_end, &mut content);
+        } else if self.spaces[Level::Data].acks.wants_confirmation() && buf.len() < content_end {
+            put_probe(buf);
+        }
+        if draft.is_empty(buf) {
+            buf.truncate(draft.start);
+            self.spaces[Level::Data].sent.recycle(content.mux);
+            return false;
+        }
+        let is_eliciting = buf.len() > acks_end;
+        if content_end - buf.len() <= PADDING_MAX && is_eliciting && self.mux.wants_to_send() {
+            buf.resize(content_end, 0);
+        }
+        self.seal(&draft, buf);
+        self.timers.stop(Timer::Acknowledge);
+        if is_eliciting {
+            self.on_sent(now, &draft, buf.len() - draft.start, content);
+        } else {
+            self.spaces[Level::Data].sent.recycle(content.mux);
+        }
+        true
+    }
+
+    /// Everything that is to be acknowledged, the most urgent first.
+    fn put_content(&mut self, now: Instant, buf: &mut Vec<u8>, end: usize, content: &mut Content) {
+        let start = buf.len();
+        let room = |buf: &Vec<u8>| end - buf.len();
+        if self.pending.done && room(buf) > 0 {
+            self.pending.done = false;
+            content.has_done = true;
+            put_done(buf);
+        }
+        if let Some(data) = self.pending.path_response.filter(|_| room(buf) >= PATH_RESPONSE_LEN) {
+            self.pending.path_response = None;
+            put_path_response(buf, data);
+        }
+        if let Some(number) = self.pending.pong.filter(|_| room(buf) >= HEARTBEAT_LEN) {
+            self.pending.pong = None;
+            Session::Pong(number).encode(buf);
+        }
+        if self.pending.ping && room(buf) >= HEARTBEAT_LEN {
+            self.pending.ping = false;
+            let asked = now.saturating_duration_since(self.created).as_micros();
+            Session::Ping(u64::try_from(asked).unwrap_or(0)).encode(buf);
+        }
+        content.crypto = self.spaces[Level::Data].crypto_out.put(buf, end);
+        let max = end - buf.len();
+        let frames: &mut Vec<SentFrame> = &mut content.mux;
+        self.mux.poll_frames(now, buf, max, frames);
+        if buf.len() == start && self.spaces[Level::Data].probes > 0 && room(buf) > 0 {
+            put_probe(buf);
+        }
+    }
+
+    /// Changes the keys when they are worn or when it was asked for; answers whether there are
+    /// keys that may seal.
+    fn renew_keys(&mut self, now: Instant) -> bool {
+        let next_number = self.spaces[Level::Data].next_number;
+        let after = self.config.key_update_after;
+        let Some(keys) = &mut self.data_keys else { return false };
+        let wants = std::mem::take(&mut self.pending.key_update) || keys.are_worn(after);
+        if wants && self.is_confirmed && keys.can_update() {
+            keys.update(next_number);
+        }
+        if keys.are_spent() {
+            self.fail(now, super::SPENT);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn draft(&mut self, level: Level, buf: &mut Vec<u8>) -> Draft {
+        let space = &self.spaces[level];
+        let (number, acked) = (space.next_number, space.largest_acked);
+        let destination = self.names.remote;
+        match level {
+            Level::Init => {
+                let (source, token) = (self.names.local, &self.names.token[..]);
+                Draft::init(buf, InitNames { destination, source, token }, number, acked)
+            }
+            Level::Handshake => Draft::handshake(buf, destination, number, acked),
+            Level::Data => {
+                let phase = self
+                    .data_keys
+                    .as_ref()
+                    .map_or(crate::packet::KeyPhase::Even, crate::keys::DataKeys::phase);
+                Draft::data(buf, destination, phase, number, acked)
+            }
+        }
+    }
+
+    /// Remembers a packet that is to be acknowledged.
+    fn on_sent(&mut self, now: Instant, draft: &Draft, size: usize, content: Content) {
+        let size = size as u64;
+        let packet = SentPacket { time: now, size, content, is_probed: false };
+        let space = &mut self.spaces[draft.level];
+        space.sent.insert(draft.number, packet);
+        space.last_eliciting = Some(now);
+        space.probes = space.probes.saturating_sub(1);
+        self.path.in_flight += size;
+        self.path.pacer.on_sent(size);
+        if !std::mem::replace(&mut self.pending.has_sent_since_heard, true) {
+            self.rest_idle(now);
+        }
+        self.rest_heartbeat(now);
+    }
+}

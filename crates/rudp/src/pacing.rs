@@ -1,0 +1,138 @@
+//! Spreads a window over a round trip (RFC 9002 §7.7): a token bucket.
+
+use std::time::{Duration, Instant};
+
+/// Packets that may always go at once.
+const BURST_MIN: u64 = 10;
+
+/// Time whose share of the window may be saved up: timers of this coarseness lose no throughput.
+const BURST_TIME: Duration = Duration::from_millis(4);
+
+/// A hundred and twenty-five hundredths of the window a round trip, so that pacing is not what
+/// limits the rate.
+const GAIN: (u64, u64) = (5, 4);
+
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    /// Bytes that may be sent now.
+    tokens: u64,
+    /// When they were last counted.
+    counted: Option<Instant>,
+}
+
+/// What the pacer goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) window: u64,
+    pub(crate) rtt: Duration,
+    pub(crate) packet_size: u64,
+}
+
+impl Pace {
+    /// Bytes in `time`.
+    fn bytes(&self, time: Duration) -> u64 {
+        let (times, by) = GAIN;
+        let rtt = self.rtt.as_nanos().max(1);
+        let bytes = u128::from(self.window * times / by) * time.as_nanos() / rtt;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    /// Time for `bytes`, not less.
+    fn time(&self, bytes: u64) -> Duration {
+        let (times, by) = GAIN;
+        let rate = u128::from((self.window * times / by).max(1));
+        let nanos = (u128::from(bytes) * self.rtt.as_nanos()).div_ceil(rate);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    fn capacity(&self) -> u64 {
+        (BURST_MIN * self.packet_size).max(self.bytes(BURST_TIME))
+    }
+}
+
+impl Pacer {
+    pub(crate) fn new() -> Self {
+        Self { tokens: 0, counted: None }
+    }
+
+    /// When a packet may go; `None`: now.
+    pub(crate) fn delay(&mut self, now: Instant, pace: Pace) -> Option<Instant> {
+        self.count(now, pace);
+        if self.tokens >= pace.packet_size {
+            return None;
+        }
+        // Waits for half of the bucket: small steps would cost a timer each.
+        let wanted = (pace.capacity() / 2).max(pace.packet_size);
+        Some(now + pace.time(wanted - self.tokens))
+    }
+
+    pub(crate) fn on_sent(&mut self, bytes: u64) {
+        self.tokens = self.tokens.saturating_sub(bytes);
+    }
+
+    fn count(&mut self, now: Instant, pace: Pace) {
+        let capacity = pace.capacity();
+        let Some(counted) = self.counted else {
+            self.counted = Some(now);
+            self.tokens = capacity;
+            return;
+        };
+        let earned = pace.bytes(now.saturating_duration_since(counted));
+        // Less than a byte is not lost: the time is counted again with what follows.
+        if earned > 0 || self.tokens >= capacity {
+            self.tokens = self.tokens.saturating_add(earned).min(capacity);
+            self.counted = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::epoch;
+
+    const PACE: Pace =
+        Pace { window: 120_000, rtt: Duration::from_millis(100), packet_size: 1_200 };
+
+    /// Packets until the pacer says wait, and until when.
+    fn burst(pacer: &mut Pacer, now: Instant) -> (u32, Instant) {
+        for packets in 0.. {
+            if let Some(until) = pacer.delay(now, PACE) {
+                return (packets, until);
+            }
+            pacer.on_sent(PACE.packet_size);
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    #[test]
+    fn a_window_is_spread_over_four_fifths_of_a_round() {
+        let mut pacer = Pacer::new();
+        let (mut packets, mut now) = burst(&mut pacer, epoch());
+        assert_eq!(packets, 10);
+        while now < epoch() + PACE.rtt {
+            let (more, until) = burst(&mut pacer, now);
+            assert!(more > 0, "the time it named is enough");
+            packets += more;
+            now = until;
+        }
+        assert!((125..=140).contains(&packets), "{packets} packets");
+    }
+
+    #[test]
+    fn a_pause_does_not_save_up_more_than_a_burst() {
+        let mut pacer = Pacer::new();
+        let (_, now) = burst(&mut pacer, epoch());
+        assert_eq!(burst(&mut pacer, now + Duration::from_secs(60)).0, 10);
+    }
+
+    #[test]
+    fn a_fast_path_is_not_held_up_by_coarse_timers() {
+        let pace = Pace { window: 10_000_000, rtt: Duration::from_millis(1), ..PACE };
+        let mut pacer = Pacer::new();
+        pacer.delay(epoch(), pace);
+        pacer.on_sent(u64::MAX);
+        assert_eq!(pacer.delay(epoch() + BURST_TIME, pace), None);
+        assert!(pacer.tokens >= 40_000_000);
+    }
+}

@@ -1,0 +1,82 @@
+//! The way to the remote: its address, what may be sent there, and what is known of it.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    ConnectionConfig,
+    congestion::{Controller, controller},
+    pacing::{Pace, Pacer},
+    rtt::Rtt,
+};
+
+/// An address that has not proved itself is sent at most this many times what came from it
+/// (RFC 9000 §8.1).
+const AMPLIFICATION_MAX: u64 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) remote: SocketAddr,
+    /// The remote has shown that it receives at this address.
+    pub(crate) is_validated: bool,
+    received: u64,
+    sent: u64,
+    /// Bytes of the longest datagram that we send.
+    pub(crate) packet_size: usize,
+    pub(crate) rtt: Rtt,
+    pub(crate) congestion: Box<dyn Controller>,
+    pub(crate) pacer: Pacer,
+    /// Bytes under way.
+    pub(crate) in_flight: u64,
+}
+
+impl Path {
+    pub(crate) fn new(remote: SocketAddr, config: &ConnectionConfig) -> Self {
+        let packet_size = config.packet_size.max(crate::packet::DATAGRAM_MIN);
+        Self {
+            remote,
+            is_validated: false,
+            received: 0,
+            sent: 0,
+            packet_size: packet_size.into(),
+            rtt: Rtt::new(config.initial_rtt),
+            congestion: controller(config.congestion, packet_size.into()),
+            pacer: Pacer::new(),
+            in_flight: 0,
+        }
+    }
+
+    pub(crate) fn on_received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    pub(crate) fn on_sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    /// Bytes that may be sent before more has come from there.
+    pub(crate) fn amplification_budget(&self) -> usize {
+        if self.is_validated {
+            return usize::MAX;
+        }
+        let budget = (self.received * AMPLIFICATION_MAX).saturating_sub(self.sent);
+        usize::try_from(budget).unwrap_or(usize::MAX)
+    }
+
+    /// Whether another packet would exceed the window.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.in_flight + self.packet_size as u64 > self.congestion.window()
+    }
+
+    /// When the next packet may go; `None`: now.
+    pub(crate) fn pacing_delay(&mut self, now: Instant) -> Option<Instant> {
+        let pace = Pace {
+            window: self.congestion.window(),
+            rtt: self.rtt.smoothed().max(Duration::from_nanos(1)),
+            packet_size: self.packet_size as u64,
+        };
+        self.pacer.delay(now, pace)
+    }
+}

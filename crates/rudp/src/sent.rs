@@ -1,0 +1,221 @@
+//! Packets that are under way: a ring of slots in the order of packet numbers.
+
+use std::{
+    collections::VecDeque,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use portolan_mux::SentFrame;
+
+/// Packets after which an unacknowledged one is lost (RFC 9002 §6.1.1).
+const REORDER_MAX: u64 = 3;
+
+/// Slots that a connection keeps when nothing is under way.
+const SLOTS_KEPT: usize = 256;
+
+/// Lists of frames that are kept for the next packets.
+const SPARE_MAX: usize = 64;
+
+/// A packet under way that is to be acknowledged.
+#[derive(Debug)]
+pub(crate) struct SentPacket {
+    pub(crate) time: Instant,
+    /// Bytes, which count as in flight.
+    pub(crate) size: u64,
+    pub(crate) content: Content,
+    /// Its content has been sent again by a probe: nothing is to be done if it is lost.
+    pub(crate) is_probed: bool,
+}
+
+/// What a packet carried that matters when it is acknowledged or lost.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Content {
+    pub(crate) mux: Vec<SentFrame>,
+    pub(crate) crypto: Option<CryptoPiece>,
+    pub(crate) has_done: bool,
+    /// Largest number that its ACK frame acknowledged.
+    pub(crate) acked: Option<u64>,
+}
+
+/// A piece of a level's handshake stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CryptoPiece {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// The packets under way of one level, in the order of their numbers.
+///
+/// A slot is taken by packets that are to be acknowledged only, so that a remote which never
+/// acknowledges cannot make it grow by what it makes us acknowledge.
+#[derive(Debug, Default)]
+pub(crate) struct SentPackets {
+    slots: VecDeque<Slot>,
+    count: usize,
+    spare: Vec<Vec<SentFrame>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    /// `None`: acknowledged before older ones.
+    packet: Option<SentPacket>,
+}
+
+/// Packets that are lost now, and when the next will be.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    pub(crate) packets: Vec<(u64, SentPacket)>,
+    pub(crate) next: Option<Instant>,
+}
+
+impl SentPackets {
+    /// Remembers packet `number`, which is above all before.
+    pub(crate) fn insert(&mut self, number: u64, packet: SentPacket) {
+        self.slots.push_back(Slot { number, packet: Some(packet) });
+        self.count += 1;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes one packet of `range` out, the smallest.
+    ///
+    /// The caller goes through a range by moving its start behind what it got.
+    pub(crate) fn take_in(&mut self, range: &RangeInclusive<u64>) -> Option<(u64, SentPacket)> {
+        let start = self.slots.partition_point(|slot| slot.number < *range.start());
+        let rest = self.slots.range_mut(start..);
+        for slot in rest.take_while(|slot| slot.number <= *range.end()) {
+            if let Some(packet) = slot.packet.take() {
+                self.count -= 1;
+                return Some((slot.number, packet));
+            }
+        }
+        None
+    }
+
+    /// Takes out what is lost once `acked` is acknowledged: sent three packets before it, or
+    /// longer than `delay` ago (RFC 9002 §6.1).
+    pub(crate) fn take_lost(&mut self, now: Instant, acked: u64, delay: Duration) -> Losses {
+        let mut losses = Losses::default();
+        for slot in self.slots.iter_mut().take_while(|slot| slot.number < acked) {
+            let Some(packet) = &slot.packet else { continue };
+            let due = packet.time + delay;
+            if due > now && slot.number + REORDER_MAX > acked {
+                // Those after it were sent later still.
+                losses.next = Some(due);
+                break;
+            }
+            losses.packets.extend(slot.packet.take().map(|packet| (slot.number, packet)));
+            self.count -= 1;
+        }
+        self.trim();
+        losses
+    }
+
+    /// When the oldest was sent.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.slots.iter().find_map(|slot| slot.packet.as_ref()).map(|packet| packet.time)
+    }
+
+    /// What the oldest carries whose content was not sent again yet: now it will be.
+    pub(crate) fn probe_oldest(&mut self) -> Option<Content> {
+        let mut packets = self.slots.iter_mut().filter_map(|slot| slot.packet.as_mut());
+        let packet = packets.find(|packet| !packet.is_probed)?;
+        packet.is_probed = true;
+        Some(Content { acked: None, ..packet.content.clone() })
+    }
+
+    /// Gives up all packets; answers their bytes.
+    pub(crate) fn clear(&mut self) -> u64 {
+        let packets = self.slots.iter().filter_map(|slot| slot.packet.as_ref());
+        let bytes = packets.map(|packet| packet.size).sum();
+        *self = Self::default();
+        bytes
+    }
+
+    /// Forgets empty slots at the front; after packets were taken out.
+    pub(crate) fn trim(&mut self) {
+        while self.slots.front().is_some_and(|slot| slot.packet.is_none()) {
+            self.slots.pop_front();
+        }
+        if self.slots.is_empty() && self.slots.capacity() > SLOTS_KEPT {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    /// An empty list of frames.
+    pub(crate) fn frames(&mut self) -> Vec<SentFrame> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a list of frames back that is not needed any more.
+    pub(crate) fn recycle(&mut self, mut frames: Vec<SentFrame>) {
+        if self.spare.len() < SPARE_MAX && frames.capacity() > 0 {
+            frames.clear();
+            self.spare.push(frames);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::epoch;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn sent(numbers: impl IntoIterator<Item = u64>) -> SentPackets {
+        let mut packets = SentPackets::default();
+        for number in numbers {
+            let time = epoch() + MS * u32::try_from(number).unwrap();
+            let content = Content::default();
+            packets.insert(number, SentPacket { time, size: 10, content, is_probed: false });
+        }
+        packets
+    }
+
+    fn numbers(losses: &Losses) -> Vec<u64> {
+        losses.packets.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn a_packet_is_lost_when_the_third_after_it_is_acknowledged() {
+        let mut packets = sent(0..10);
+        packets.take_in(&(5..=5)).unwrap();
+        let losses = packets.take_lost(epoch() + 10 * MS, 5, 100 * MS);
+        assert_eq!(numbers(&losses), [0, 1, 2]);
+        assert_eq!(losses.next, Some(epoch() + 103 * MS));
+    }
+
+    #[test]
+    fn a_packet_is_lost_when_its_time_is_over() {
+        let mut packets = sent(0..3);
+        packets.take_in(&(2..=2)).unwrap();
+        assert_eq!(numbers(&packets.take_lost(epoch() + 50 * MS, 2, 50 * MS)), [0]);
+        assert_eq!(numbers(&packets.take_lost(epoch() + 51 * MS, 2, 50 * MS)), [1]);
+        assert!(packets.is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_after_the_acknowledged_is_not_lost() {
+        let mut packets = sent(0..10);
+        packets.take_in(&(0..=0)).unwrap();
+        assert_eq!(numbers(&packets.take_lost(epoch() + 1000 * MS, 0, MS)), []);
+    }
+
+    #[test]
+    fn numbers_that_were_skipped_or_are_unknown_take_nothing_out() {
+        let mut packets = sent([3, 7]);
+        assert!(packets.take_in(&(0..=2)).is_none());
+        assert!(packets.take_in(&(4..=6)).is_none());
+        assert!(packets.take_in(&(8..=u64::MAX)).is_none());
+        assert_eq!(packets.take_in(&(0..=u64::MAX)).map(|(number, _)| number), Some(3));
+        packets.trim();
+        assert_eq!(packets.take_in(&(0..=u64::MAX)).map(|(number, _)| number), Some(7));
+        packets.trim();
+        assert!(packets.take_in(&(0..=u64::MAX)).is_none());
+    }
+}

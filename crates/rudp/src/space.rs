@@ -1,0 +1,106 @@
+//! What is counted separately at each level: numbers, acknowledgements, handshake bytes.
+
+use std::{
+    ops::{Index, IndexMut},
+    time::Instant,
+};
+
+use crate::{
+    ack::Acknowledger,
+    crypto_stream::{CryptoReceiver, CryptoSender},
+    packet::Level,
+    sent::SentPackets,
+};
+
+/// One space of packet numbers (RFC 9000 §12.3).
+#[derive(Debug)]
+pub(crate) struct Space {
+    /// Never used twice.
+    pub(crate) next_number: u64,
+    pub(crate) acks: Acknowledger,
+    pub(crate) sent: SentPackets,
+    pub(crate) largest_acked: Option<u64>,
+    pub(crate) crypto_out: CryptoSender,
+    pub(crate) crypto_in: CryptoReceiver,
+    /// Packets to be sent whatever the window says, so that the remote answers.
+    pub(crate) probes: u8,
+    /// When the oldest packet will count as lost, if it was overtaken.
+    pub(crate) loss_time: Option<Instant>,
+    /// When the last packet that is to be acknowledged was sent.
+    pub(crate) last_eliciting: Option<Instant>,
+    /// Its keys are gone: nothing is sent or taken any more.
+    pub(crate) is_over: bool,
+}
+
+impl Space {
+    fn new() -> Self {
+        Self {
+            next_number: 0,
+            acks: Acknowledger::new(),
+            sent: SentPackets::default(),
+            largest_acked: None,
+            crypto_out: CryptoSender::default(),
+            crypto_in: CryptoReceiver::default(),
+            probes: 0,
+            loss_time: None,
+            last_eliciting: None,
+            is_over: false,
+        }
+    }
+
+    /// Ends the space; answers the bytes that were under way.
+    pub(crate) fn end(&mut self) -> u64 {
+        let bytes = self.sent.clear();
+        *self = Self { next_number: self.next_number, is_over: true, ..Self::new() };
+        bytes
+    }
+
+    /// What the remote makes us hold; packets under way are our own doing.
+    fn memory(&self) -> usize {
+        self.acks.memory() + self.crypto_out.memory() + self.crypto_in.memory()
+    }
+}
+
+/// The spaces of all levels.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    init: Space,
+    handshake: Space,
+    data: Space,
+}
+
+impl Spaces {
+    pub(crate) fn new() -> Self {
+        Self { init: Space::new(), handshake: Space::new(), data: Space::new() }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Space> {
+        [&self.init, &self.handshake, &self.data].into_iter()
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.iter().map(Space::memory).sum()
+    }
+}
+
+impl Index<Level> for Spaces {
+    type Output = Space;
+
+    fn index(&self, level: Level) -> &Space {
+        match level {
+            Level::Init => &self.init,
+            Level::Handshake => &self.handshake,
+            Level::Data => &self.data,
+        }
+    }
+}
+
+impl IndexMut<Level> for Spaces {
+    fn index_mut(&mut self, level: Level) -> &mut Space {
+        match level {
+            Level::Init => &mut self.init,
+            Level::Handshake => &mut self.handshake,
+            Level::Data => &mut self.data,
+        }
+    }
+}

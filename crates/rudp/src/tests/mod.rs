@@ -1,0 +1,19 @@
+//! Two endpoints in virtual time, and what they must do for one another.
+
+mod handshake;
+mod pair;
+
+use std::{sync::OnceLock, time::Instant};
+
+use crate::integrity::Integrity;
+
+/// The moment at which virtual time begins.
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+pub(crate) fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+pub(crate) fn integrity() -> Integrity {
+    Integrity::new(&portolan_identity::provider()).expect("it has AES-256-GCM")
+}

@@ -1,0 +1,287 @@
+//! A client and a server on a wire with a delay, in virtual time.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portolan_identity::{Alpn, Expect, Identity};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::epoch;
+use crate::{CloseReason, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, Routed};
+
+/// Steps after which a test that does not end is stuck.
+const STEPS_MAX: u32 = 200_000;
+
+/// A datagram on the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    pub(crate) at: Instant,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What happens to a datagram that is sent: nothing, or it is lost.
+pub(crate) type Filter = Box<dyn FnMut(&Flight) -> bool>;
+
+/// A client and a server.
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
+    pub(crate) client: End,
+    pub(crate) server: End,
+    pub(crate) delay: Duration,
+    pub(crate) wire: VecDeque<Flight>,
+    /// Everything that was sent, lost or not.
+    pub(crate) log: Vec<Flight>,
+    /// Answers which datagrams arrive.
+    pub(crate) passes: Filter,
+}
+
+/// One endpoint and its connections.
+pub(crate) struct End {
+    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) connections: Vec<Session>,
+}
+
+/// A connection and what it has told.
+pub(crate) struct Session {
+    pub(crate) handle: ConnectionHandle,
+    pub(crate) machine: Connection,
+    pub(crate) is_connected: bool,
+    pub(crate) closed: Option<CloseReason>,
+}
+
+pub(crate) fn client_address() -> SocketAddr {
+    ([10, 0, 0, 1], 1000).into()
+}
+
+pub(crate) fn server_address() -> SocketAddr {
+    ([10, 0, 0, 2], 7275).into()
+}
+
+pub(crate) fn alice() -> Identity {
+    Identity::from_seed([1; 32])
+}
+
+pub(crate) fn bob() -> Identity {
+    Identity::from_seed([2; 32])
+}
+
+impl Pair {
+    /// Both with the default configuration, bob serving; alice has not begun.
+    pub(crate) fn new() -> Self {
+        Self::with(EndpointConfig::default(), EndpointConfig::default())
+    }
+
+    pub(crate) fn with(client: EndpointConfig, server: EndpointConfig) -> Self {
+        let tls = bob().server_config(Alpn::Udp);
+        Self {
+            now: epoch(),
+            client: End::new(client_address(), Endpoint::new(Arc::new(client), None, [3; 32])),
+            server: End::new(server_address(), Endpoint::new(Arc::new(server), Some(tls), [4; 32])),
+            delay: Duration::from_millis(20),
+            wire: VecDeque::new(),
+            log: Vec::new(),
+            passes: Box::new(|_| true),
+        }
+    }
+
+    /// Both connected.
+    pub(crate) fn connected() -> Self {
+        let mut pair = Self::new();
+        pair.connect();
+        pair.run_until(|pair| pair.is_connected());
+        pair
+    }
+
+    pub(crate) fn connect(&mut self) {
+        self.connect_expecting(&Expect::Id(bob().id()));
+    }
+
+    pub(crate) fn connect_expecting(&mut self, expect: &Expect) {
+        let tls = alice().client_config(Alpn::Udp);
+        let name = expect.server_name();
+        let (handle, machine) = self
+            .client
+            .endpoint
+            .connect(self.now, server_address(), tls, name)
+            .expect("nothing is in the way");
+        self.client.connections.push(Session::new(handle, machine));
+        self.drain();
+    }
+
+    pub(crate) fn alice(&mut self) -> &mut Connection {
+        &mut self.client.connections.last_mut().expect("connect was called").machine
+    }
+
+    pub(crate) fn bob(&mut self) -> &mut Connection {
+        &mut self.server.connections.last_mut().expect("a client was accepted").machine
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        [&self.client, &self.server]
+            .iter()
+            .all(|end| end.connections.last().is_some_and(|session| session.is_connected))
+    }
+
+    /// Why the newest connection of each side ended.
+    pub(crate) fn closed(&self) -> [Option<CloseReason>; 2] {
+        [&self.client, &self.server].map(|end| end.connections.last()?.closed.clone())
+    }
+
+    /// Loses each datagram with this chance (in percent), by a seed.
+    pub(crate) fn lose(&mut self, percent: u64, seed: u64) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        self.passes = Box::new(move |_| random.next_u64() % 100 >= percent);
+    }
+
+    /// Lets time pass to the next thing that happens; answers whether there is one.
+    pub(crate) fn step(&mut self) -> bool {
+        let wire = self.wire.front().map(|flight| flight.at);
+        let ends = [&self.client, &self.server].into_iter();
+        let timers = ends.flat_map(|end| &end.connections);
+        let timers = timers.filter_map(|session| session.machine.poll_timeout());
+        let Some(next) = timers.map(|deadline| deadline.at).chain(wire).min() else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        while self.wire.front().is_some_and(|flight| flight.at <= self.now)
+            && let Some(flight) = self.wire.pop_front()
+        {
+            self.end_at(flight.to).deliver(flight);
+        }
+        for end in [&mut self.client, &mut self.server] {
+            for session in &mut end.connections {
+                session.machine.handle_timeout(self.now);
+            }
+        }
+        self.drain();
+        true
+    }
+
+    /// Runs until `done`, which must come.
+    pub(crate) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..STEPS_MAX {
+            if done(self) {
+                return;
+            }
+            assert!(self.step(), "everything is still, but it is not done: {:?}", self.closed());
+        }
+        panic!("it never comes: {:?}", self.closed());
+    }
+
+    /// Runs for `time`.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        let next = |pair: &Self| {
+            let ends = [&pair.client, &pair.server].into_iter();
+            let timers = ends.flat_map(|end| &end.connections);
+            let timers = timers.filter_map(|session| session.machine.poll_timeout());
+            let wire = pair.wire.front().map(|flight| flight.at);
+            timers.map(|deadline| deadline.at).chain(wire).min()
+        };
+        while next(self).is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    /// Puts on the wire what everyone has to say.
+    pub(crate) fn drain(&mut self) {
+        let Self { now, client, server, delay, wire, log, passes } = self;
+        for end in [client, server] {
+            for bytes in end.drain(*now) {
+                let (to, bytes) = bytes;
+                let flight = Flight { at: *now + *delay, from: end.address, to, bytes };
+                log.push(flight.clone());
+                if passes(&flight) {
+                    let place = wire.partition_point(|other| other.at <= flight.at);
+                    wire.insert(place, flight);
+                }
+            }
+        }
+    }
+
+    fn end_at(&mut self, address: SocketAddr) -> &mut End {
+        if address == self.server.address { &mut self.server } else { &mut self.client }
+    }
+
+    /// Gives an end a datagram, as if it came from the wire now.
+    pub(crate) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let flight = Flight { at: self.now, from, to, bytes: bytes.to_vec() };
+        self.end_at(to).deliver(flight);
+        self.drain();
+    }
+
+    /// Bytes that were sent from one address to the other.
+    pub(crate) fn bytes_sent(&self, from: SocketAddr, to: SocketAddr) -> usize {
+        let flights = self.log.iter().filter(|flight| (flight.from, flight.to) == (from, to));
+        flights.map(|flight| flight.bytes.len()).sum()
+    }
+}
+
+impl End {
+    fn new(address: SocketAddr, endpoint: Endpoint) -> Self {
+        Self { address, endpoint, connections: Vec::new() }
+    }
+
+    fn deliver(&mut self, mut flight: Flight) {
+        let Flight { at, from, .. } = flight;
+        let handle = match self.endpoint.handle_datagram(at, from, None, &mut flight.bytes) {
+            Routed::Dropped | Routed::Replied => return,
+            Routed::To(handle) => handle,
+            Routed::New(handle, machine) => {
+                self.connections.push(Session::new(handle, *machine));
+                handle
+            }
+        };
+        let session = self.connections.iter_mut().find(|session| session.handle == handle);
+        if let Some(session) = session {
+            session.machine.handle_datagram(at, from, None, &mut flight.bytes);
+        }
+    }
+
+    fn drain(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut out = Vec::new();
+        let mut buf = Vec::new();
+        while let Some(transmit) = self.endpoint.poll_transmit(&mut buf) {
+            out.push((transmit.destination, buf.clone()));
+        }
+        for session in &mut self.connections {
+            session.on_events(&mut self.endpoint);
+            while let Some(transmit) = session.machine.poll_transmit(now, &mut buf) {
+                assert_eq!(transmit.size, buf.len());
+                for datagram in buf.chunks(transmit.segment_size.unwrap_or(buf.len())) {
+                    out.push((transmit.destination, datagram.to_vec()));
+                }
+            }
+            session.on_events(&mut self.endpoint);
+        }
+        out
+    }
+}
+
+impl Session {
+    fn new(handle: ConnectionHandle, machine: Connection) -> Self {
+        Self { handle, machine, is_connected: false, closed: None }
+    }
+
+    fn on_events(&mut self, endpoint: &mut Endpoint) {
+        while let Some(event) = self.machine.poll_event() {
+            match event {
+                Event::Connected => self.is_connected = true,
+                Event::Closed(reason) => {
+                    assert_eq!(self.closed, None, "closed twice, now by {reason}");
+                    self.closed = Some(reason);
+                }
+                Event::Endpoint(event) => endpoint.on_endpoint_event(self.handle, event),
+            }
+        }
+    }
+}
