@@ -1,1 +1,92 @@
 //! The UDP transport: our own reliability over datagrams.
+//!
+//! ```text
+//!   Arc<dyn Endpoint>     Arc<dyn Connection>, SendStream, RecvStream      programs
+//!         │ requests            │ lock one connection (mux-io)
+//!       inbox ◄─────────────── host ◄──┐ events, wakers
+//!         │ one Notify                 │
+//!       driver (one task an endpoint) ─┘   owns socket, endpoint machine, table of connections
+//!         │ rudp: handle_datagram, handle_timeout, poll_transmit, poll_event, poll_timeout
+//!       datagram-io: one UDP port for QUIC and our own UDP, GSO, GRO, ECN
+//! ```
+//!
+//! The protocol itself is the pure crate `portolan-rudp`; this crate moves datagrams, time and
+//! work between it, the socket and programs.
+//!
+//! **Who drives it.** One task an endpoint, started by [`Udp`]'s `bind` inside a tokio runtime. It
+//! sleeps until datagrams, work or a deadline come; handles all that has come; then gives every
+//! connection with something to do a bounded turn (`driver.rs`). Programs lock only the one
+//! connection that they use, and list it in the inbox for the driver. The task ends by itself
+//! within a second of the endpoint's end, and the port is free then, even while handles to
+//! connections live on.
+//!
+//! **What it does not do.** It knows no packet, keeps no key and decides nothing about loss or
+//! congestion. It does not move connections between addresses.
+//!
+//! **Invariants**
+//! - whatever the traits promise, on a perfect network and through a bad one
+//!   (`tests/conformance.rs`);
+//! - a connection that always has something to send delays another by a bounded number of trains
+//!   (`TRAINS_PER_TURN`, `TURNS_PER_ROUND` in `driver.rs`);
+//! - everything that waits is bounded: a connection is listed once in the inbox and once in the
+//!   ready queue, one train at most waits for the socket (`table.rs`, `inbox.rs`, `outbox.rs`);
+//! - garbage on the port disturbs nobody, and QUIC on the same port works on
+//!   (`tests/shared_port.rs`).
+
+mod backlog;
+mod config;
+mod connection;
+mod driver;
+mod endpoint;
+mod host;
+mod inbox;
+mod outbox;
+mod reason;
+mod table;
+
+use std::{io, sync::Arc};
+
+use async_trait::async_trait;
+use portolan_datagram_io::{Lane, SharedSockets};
+use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint, Transport};
+
+use crate::endpoint::UdpEndpoint;
+
+/// Our own protocol over UDP: streams and datagrams that do not wait for one another, and
+/// datagrams that are repaired while they are worth it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Udp;
+
+#[async_trait]
+impl Transport for Udp {
+    fn scheme(&self) -> &'static str {
+        "udp"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            summary: "our own UDP: independent streams, datagrams repaired while worth it",
+            carrier: Carrier::Udp,
+            independent_datagrams: true,
+        }
+    }
+
+    async fn bind(&self, config: BindConfig) -> Result<Arc<dyn Endpoint>, BindError> {
+        let sockets = config.shared.get_or_default::<SharedSockets>();
+        let lane = sockets
+            .open(config.local, Lane::Rudp)
+            .map_err(|source| BindError::from_io(config.local, source))?;
+        let seed = random_seed().map_err(|source| BindError::Io { addr: config.local, source })?;
+        Ok(Arc::new(UdpEndpoint::start(lane, &config.connection, seed)))
+    }
+}
+
+/// Where everything random of one endpoint comes from: the provider's generator.
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    portolan_identity::provider()
+        .secure_random
+        .fill(&mut seed)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(seed)
+}

@@ -1,0 +1,124 @@
+//! One connection's state, shared by its handles and the driver.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use portolan_mux::Mux;
+use portolan_mux_io::{MuxHost, Signals, Waiters, Woken};
+use portolan_rudp::{Connection, ConnectionHandle};
+use portolan_transport::{CloseCode, CloseReason};
+use tokio::time::Instant;
+
+use crate::{inbox::Inbox, reason::cut};
+
+/// One connection's state behind one lock.
+pub(crate) struct Host {
+    state: Mutex<State>,
+    signals: Signals,
+    handle: ConnectionHandle,
+    local: SocketAddr,
+    inbox: Arc<Inbox>,
+    // Listed in the inbox already.
+    listed: AtomicBool,
+}
+
+/// What the lock guards.
+pub(crate) struct State {
+    pub(crate) connection: Connection,
+    pub(crate) waiters: Waiters,
+}
+
+impl Host {
+    pub(crate) fn new(
+        connection: Connection,
+        handle: ConnectionHandle,
+        local: SocketAddr,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        Self {
+            state: Mutex::new(State { connection, waiters: Waiters::new() }),
+            signals: Signals::default(),
+            handle,
+            local,
+            inbox,
+            listed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address that our end is bound to.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The driver is looking at the connection: it may be listed again.
+    pub(crate) fn unlist(&self) {
+        self.listed.store(false, Ordering::Release);
+    }
+
+    /// Closes the connection for this side; the first end counts.
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        let reason = cut(reason);
+        let mut state = self.lock();
+        if state.waiters.reason().is_some() {
+            return;
+        }
+        state.connection.close(Instant::now().into_std(), code.0, reason.as_bytes());
+        let ended = CloseReason::Local { code, reason: reason.to_owned() };
+        let woken = state.waiters.close(ended, &self.signals);
+        drop(state);
+        woken.wake();
+        self.wake_driver();
+    }
+
+    /// The connection has ended without us.
+    pub(crate) fn end(&self, state: &mut State, reason: CloseReason) -> Woken {
+        if state.waiters.reason().is_some() {
+            return Woken::default();
+        }
+        state.waiters.close(reason, &self.signals)
+    }
+
+    /// Finds out whom the machine's events concern.
+    pub(crate) fn dispatch(&self, state: &mut State) -> Woken {
+        let State { connection, waiters } = state;
+        waiters.dispatch(connection.mux(), &self.signals)
+    }
+}
+
+impl MuxHost for Host {
+    fn with<R>(&self, call: impl FnOnce(&mut Mux, &mut Waiters) -> R) -> R {
+        let mut state = self.lock();
+        let State { connection, waiters } = &mut *state;
+        call(connection.mux(), waiters)
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    fn wake_driver(&self) {
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            self.inbox.touch(self.handle);
+        }
+    }
+
+    fn on_abandoned(&self) {
+        self.close(CloseCode::DROPPED, "");
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
