@@ -28,6 +28,7 @@ use crate::{
     connection::{Started, TcpConnection, accept_tls, connect_tls},
     error::unreachable,
     greeting::turn_away,
+    half_open::HalfOpen,
     host::Host,
     socket,
 };
@@ -47,7 +48,7 @@ struct Inner {
     local: SocketAddr,
     config: ConnectionConfig,
     queue: Arc<AcceptQueue>,
-    half_open: Arc<Semaphore>,
+    half_open: Arc<HalfOpen>,
     accepted: Arc<Semaphore>,
     connections: Mutex<Connections>,
     drivers: TaskTracker,
@@ -71,7 +72,7 @@ impl TcpEndpoint {
         let inner = Arc::new(Inner {
             local,
             queue: Arc::new(AcceptQueue::new(limits.accept_backlog)),
-            half_open: semaphore(limits.half_open),
+            half_open: Arc::new(HalfOpen::new(limits.half_open)),
             accepted: semaphore(limits.connections),
             connections: Mutex::default(),
             drivers: TaskTracker::new(),
@@ -225,7 +226,7 @@ async fn listen(listener: TcpListener, inner: Arc<Inner>) {
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&inner.half_open).acquire_owned().await else { return };
+        let Some(place) = inner.half_open.place().await else { return };
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -233,16 +234,20 @@ async fn listen(listener: TcpListener, inner: Arc<Inner>) {
                 continue;
             }
         };
+        let remote = socket::canonical(remote);
+        let Some(admitted) = inner.half_open.admit(remote.ip(), place) else {
+            debug!(%remote, "too many handshakes at once");
+            continue;
+        };
         let inner = Arc::clone(&inner);
         handshakes.spawn(async move {
-            let remote = socket::canonical(remote);
             let work = Box::pin(inner.welcome(stream, remote));
             match timeout(inner.config.timing.handshake, work).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "a handshake failed"),
                 Err(_) => debug!(%remote, "a handshake took too long"),
             }
-            drop(permit);
+            drop(admitted);
         });
     }
 }

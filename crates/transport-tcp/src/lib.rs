@@ -22,11 +22,10 @@
 //! What it does not do: no retransmission, no congestion control (TCP's), no certificates.
 //!
 //! # Invariants
-//! - Handshakes, the accept queue and connections are bounded, and a slow handshake holds up no
-//!   other: `tests/hostile.rs`.
+//! - Handshakes (all together and from one address), the accept queue and connections are
+//!   bounded, and a slow handshake holds up no other: `tests/hostile.rs`.
 //! - What is not a frame ends the connection with a violation, and nothing else:
 //!   `tests/hostile.rs`.
-//! - An idle connection holds no buffer.
 //! - The promises of `portolan-transport`: `tests/conformance.rs`.
 
 mod accept_queue;
@@ -37,6 +36,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod greeting;
+mod half_open;
 mod heartbeat;
 mod host;
 mod socket;

@@ -108,6 +108,27 @@ fn silent_handshakes_are_bounded_and_given_up() {
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn one_address_cannot_keep_all_others_out() {
+    run(async {
+        let alice = listening(|config| {
+            config.connection.limits.half_open = 20;
+            config.connection.timing.handshake = Duration::from_secs(600);
+        });
+        let alice = alice.await;
+        let mut silent = Vec::new();
+        for _ in 0..40 {
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+            socket.bind(([127, 0, 0, 2], 0).into()).expect("loopback is a whole network");
+            silent.push(socket.connect(alice.local_addr()).await.expect("the port is open"));
+        }
+        let mut bob = Raw::connect(alice.local_addr()).await;
+        bob.greet().await;
+        assert_eq!(alice.accept().await.expect("open").remote_id(), common::bob().id());
+    });
+}
+
 #[test]
 fn who_does_not_greet_is_never_handed_out() {
     run(async {
