@@ -129,3 +129,51 @@ fn a_reason_is_cut_to_what_the_remote_accepts() {
     let Ok(Session::Close(close)) = decode_session(&bytes) else { panic!("no close") };
     assert_eq!(close.reason, &long[..REASON_MAX]);
 }
+
+/// The wire form of every kind of frame: what is written here once is read by every later version.
+#[test]
+fn the_wire_form_stays_what_it_is() {
+    let id = StreamId(0x41);
+    let stream = |priority, fin| Frame::Stream { id, priority, offset: 0x4000, data: b"abc", fin };
+    let copy = |repeated| Some(DatagramCopy { sequence: 0x3f, repeated });
+    let rows = [
+        (stream(Priority::Control, false), "20 4041 80004000 03 616263"),
+        (stream(Priority::Live, true), "23 4041 80004000 03 616263"),
+        (stream(Priority::Interactive, false), "24 4041 80004000 03 616263"),
+        (stream(Priority::Bulk, true), "27 4041 80004000 03 616263"),
+        (Frame::Reset { id, code: 7, final_size: 300 }, "28 4041 07 412c"),
+        (Frame::Stop { id, code: u32::MAX }, "29 4041 c0000000ffffffff"),
+        (Frame::MaxStreamData { id, max: 1 << 20 }, "2a 4041 80100000"),
+        (Frame::MaxData { max: VARINT_MAX }, "2b ffffffffffffffff"),
+        (Frame::MaxStreams { max: 256 }, "2c 4100"),
+        (Frame::Datagram { copy: None, data: b"d" }, "30 01 64"),
+        (Frame::Datagram { copy: copy(false), data: b"" }, "31 3f 00"),
+        (Frame::Datagram { copy: copy(true), data: b"d" }, "32 3f 01 64"),
+    ];
+    for (frame, wire) in rows {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        assert_eq!(hex(&bytes), wire.replace(' ', ""), "{frame:?}");
+    }
+    let params = Params { streams: 8, stream_window: 64, connection_window: 1, datagram_max: 0 };
+    let close = |cause| Session::Close(Close { cause, reason: b"no" });
+    let rows = [
+        (Session::Ping(5), "38 05"),
+        (Session::Pong(5), "39 05"),
+        (close(CloseCause::Application(2)), "3a 02 02 6e6f"),
+        (close(CloseCause::Violation(3)), "3b 03 02 6e6f"),
+        (
+            Session::Greeting(Greeting { version: 1, idle_ms: 20_000, params }),
+            "3c 01 11 80004e20 010108 02024040 030101 040100",
+        ),
+    ];
+    for (frame, wire) in rows {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        assert_eq!(hex(&bytes), wire.replace(' ', ""), "{frame:?}");
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
