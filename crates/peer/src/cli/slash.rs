@@ -144,19 +144,24 @@ fn nearest(word: &str) -> Option<&'static Row> {
     (score <= 1 + word.chars().count() / 4).then_some(row)
 }
 
-/// Steps that turn one word into the other: insert, delete, replace a letter (Levenshtein).
+/// Steps that turn one word into the other: insert, delete or replace a letter, or swap two
+/// neighbours (optimal string alignment).
 fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut previous: Vec<usize> = (0..=other.len()).collect();
-    for (row, a) in one.chars().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, b) in other.iter().enumerate() {
-            let replaced = previous[column] + usize::from(a != *b);
-            current.push(replaced.min(previous[column + 1] + 1).min(current[column] + 1));
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let replaced = rows[i][j] + usize::from(a != b);
+            let mut best = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
         }
-        previous = current;
+        rows.push(row);
     }
-    previous[other.len()]
+    rows[one.len()][other.len()]
 }
 
 fn split(text: &str) -> (&str, &str) {
