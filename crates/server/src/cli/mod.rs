@@ -11,7 +11,6 @@ mod settings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use portolan_transport::Transport;
 
 use self::{
@@ -25,7 +24,7 @@ use self::{
 /// to a running server.
 #[must_use]
 pub fn main(transports: &'static [&'static dyn Transport]) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors and go to stdout.

@@ -2,13 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::FalseyValueParser, error::ErrorKind, parser::ValueSource,
+};
 use portolan_identity::PeerId;
 use portolan_protocol::Name;
 
 const EXAMPLES: &str = "\
 Examples:
-  server                                  listen on port 7275, keep data in the user's data directory
+  server                                  listen on port 7275, keep data for this user
   server --data /var/lib/portolan         keep names, messages and the key there
   server --ephemeral --listen 127.0.0.1:0 keep nothing, take any free port
   server --admin KEY                      let the holder of KEY kick, announce and shut down
@@ -40,6 +43,40 @@ pub(super) struct Cli {
     pub(super) task: Option<Task>,
 }
 
+impl Cli {
+    /// Reads arguments and environment.
+    ///
+    /// # Errors
+    /// What is wrong with them; help and version come as errors too.
+    pub(super) fn read(
+        arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.run.choose_storage(&matches)?;
+        Ok(cli)
+    }
+}
+
+impl RunOptions {
+    /// A flag comes before the environment; two of the same rank contradict each other.
+    fn choose_storage(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if self.data.is_none() || !self.ephemeral {
+            return Ok(());
+        }
+        let is_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match (is_flag("data"), is_flag("ephemeral")) {
+            (true, false) => self.ephemeral = false,
+            (false, true) => self.data = None,
+            (true, true) | (false, false) => {
+                let message = "--data keeps and --ephemeral forgets: choose one of them";
+                return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How to run a server.
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
@@ -47,10 +84,10 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "ADDR", env = "PORTOLAN_LISTEN", value_parser = parse_listen)]
     pub(super) listen: Option<SocketAddr>,
     /// Where the key, names and waiting messages are kept [default: the user's data directory]
-    #[arg(long, value_name = "DIR", env = "PORTOLAN_DATA", conflicts_with = "ephemeral")]
+    #[arg(long, value_name = "DIR", env = "PORTOLAN_DATA")]
     pub(super) data: Option<PathBuf>,
     /// Keep nothing: names and messages are gone with the process
-    #[arg(long, env = "PORTOLAN_EPHEMERAL")]
+    #[arg(long, env = "PORTOLAN_EPHEMERAL", value_parser = FalseyValueParser::new())]
     pub(super) ephemeral: bool,
     /// The server's key file [default: server.key in the data directory; a new key if ephemeral]
     #[arg(long, value_name = "FILE", env = "PORTOLAN_KEY")]

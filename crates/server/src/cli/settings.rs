@@ -109,8 +109,6 @@ fn read_file(given: Option<&Path>) -> Result<File, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::Settings;
     use crate::cli::options::Cli;
 
@@ -119,7 +117,8 @@ mod tests {
         let path = directory.path().join("server.toml");
         std::fs::write(&path, file).unwrap();
         let fixed = ["server", "--config", path.to_str().unwrap()];
-        let cli = Cli::try_parse_from(fixed.iter().chain(arguments)).unwrap();
+        let all = fixed.iter().chain(arguments).map(Into::into);
+        let cli = Cli::read(all).map_err(|error| error.to_string())?;
         Settings::gather(cli.run).map_err(|failure| failure.message)
     }
 
@@ -137,6 +136,8 @@ mod tests {
 
     #[test]
     fn a_wrong_file_is_explained() {
+        let both = gather("", &["--ephemeral", "--data", "x"]).unwrap_err();
+        assert!(both.contains("choose one"), "{both}");
         let rows = [
             ("listne = 'x'", "unknown field"),
             ("listen = 'here'", "expected an IP address"),

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -98,7 +98,7 @@ impl Output {
         match target {
             EventLog::Stderr => Ok(Self::Stderr),
             EventLog::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                let file = open_private(path)?;
                 let size = file.metadata()?.len();
                 Ok(Self::File { path: path.clone(), file: BufWriter::new(file), size, size_max })
             }
@@ -121,7 +121,7 @@ impl Output {
             let mut older = path.clone().into_os_string();
             older.push(".1");
             fs::rename(&*path, &older)?;
-            *file = BufWriter::new(OpenOptions::new().create(true).append(true).open(&*path)?);
+            *file = BufWriter::new(open_private(path)?);
             *size = 0;
         }
         file.write_all(line)?;
@@ -135,6 +135,15 @@ impl Output {
             Self::File { file, .. } => file.flush(),
         }
     }
+}
+
+/// Opens a file to append to; a new one is for its owner only.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 #[cfg(test)]

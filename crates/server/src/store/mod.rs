@@ -202,8 +202,8 @@ pub enum StoreError {
         /// The engine's word.
         source: rusqlite::Error,
     },
-    /// The directory cannot be made or read.
-    #[error("cannot use the data directory {}", .path.display())]
+    /// The directory or the file cannot be made or opened.
+    #[error("cannot use {}", .path.display())]
     Directory {
         /// Which.
         path: PathBuf,

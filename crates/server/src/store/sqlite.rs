@@ -1,6 +1,10 @@
 //! The store in a file: SQLite, write-ahead log, one commit for everything that has gathered.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use portolan_identity::PeerId;
 use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Timestamp};
@@ -31,6 +35,7 @@ impl SqliteStore {
     /// [`StoreError`] when another server has it, it is damaged, or it is of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let opener = Opener { path: path.to_owned() };
+        opener.make()?;
         let mut connection =
             Connection::open(path).map_err(|error| opener.sort("open the database", error))?;
         opener.configure(&connection)?;
@@ -65,7 +70,22 @@ struct Opener {
 }
 
 impl Opener {
+    /// Makes a missing file for its owner only; SQLite's other files take after it.
+    fn make(&self) -> Result<(), StoreError> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let failed = |source| StoreError::Directory { path: self.path.clone(), source };
+        options.open(&self.path).map(drop).map_err(failed)
+    }
+
     fn configure(&self, connection: &Connection) -> Result<(), StoreError> {
+        // A server that is just ending lets go soon.
+        let patience = Duration::from_millis(500);
+        connection
+            .busy_timeout(patience)
+            .map_err(|error| self.sort("configure the database", error))?;
         let set = |name: &str, value: &str| {
             connection
                 .pragma_update_and_check(None, name, value, |_| Ok(()))

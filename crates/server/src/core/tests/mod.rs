@@ -1,1 +1,5 @@
+//! The core in virtual time, over the store in memory.
 
+mod behaviour;
+mod model;
+mod world;
