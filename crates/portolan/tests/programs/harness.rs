@@ -203,7 +203,7 @@ fn start_server(directory: &Path, listen: &str) -> (Program, String, String) {
     command.arg(directory.join("server"));
     let mut server = Program::start("server", command);
     let ready = server.wait_event("ready");
-    let address = ready["addresses"]["tcp"].as_str().unwrap().to_owned();
+    let address = ready["addresses"][0]["address"].as_str().unwrap().to_owned();
     (server, address, ready["id"].as_str().unwrap().to_owned())
 }
 

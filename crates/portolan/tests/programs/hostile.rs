@@ -57,12 +57,16 @@ impl Rogue {
 
     async fn logged_in(server: &Server, transport: &dyn Transport, seed: u8, name: &str) -> Self {
         let mut rogue = Self::opened(server, transport, seed).await;
-        let hello =
-            Hello { versions: VERSIONS.to_vec(), features: vec![], software: "rogue".into() };
-        assert!(matches!(rogue.ask(hello.into()).await, Ok(Reply::Welcome(_))));
+        rogue.hello().await;
         let login = Login { name: name.into(), password: None };
         assert!(matches!(rogue.ask(login.into()).await, Ok(Reply::LoggedIn(_))));
         rogue
+    }
+
+    async fn hello(&mut self) {
+        let software = "rogue".to_owned();
+        let hello = Hello { versions: VERSIONS.to_vec(), features: vec![], software };
+        assert!(matches!(self.ask(hello.into()).await, Ok(Reply::Welcome(_))));
     }
 
     /// Asks and waits for the answer; events in between are not its matter.
@@ -131,7 +135,8 @@ async fn garbage_behind_a_valid_handshake_ends_only_its_own_connection() {
     let server = server().await;
     for (index, transport) in ALL_TRANSPORTS.iter().enumerate() {
         let index = u8::try_from(index).unwrap();
-        let mut bystander = Rogue::logged_in(&server, *transport, 10 + index, "bystander").await;
+        let mut bystander =
+            Rogue::logged_in(&server, *transport, 10 + index, &format!("bystander-{index}")).await;
         let mut rogue = Rogue::connect(&server, *transport, 20 + index).await;
         rogue.raw(&[0xff; 64]).await;
         rogue.is_cut_off().await;
@@ -172,6 +177,7 @@ async fn nothing_but_hello_and_login_is_done_for_strangers() {
     for (index, transport) in ALL_TRANSPORTS.iter().enumerate() {
         let seed = 10 + u8::try_from(index).unwrap();
         let mut client = Rogue::opened(&server, *transport, seed).await;
+        client.hello().await;
         let list = portolan::protocol::List::default();
         assert_eq!(client.ask(list.into()).await, Err(ErrorCode::NotLoggedIn));
         let bye = portolan::protocol::Shutdown { reason: "mine now".into() };
