@@ -358,9 +358,16 @@ impl Mux {
             return;
         }
         self.accepting.closed += 1;
+        self.tell_places();
+    }
+
+    /// Tells a new limit of streams, once the remote has few left of those it knows of.
+    fn tell_places(&mut self) {
         let limit = u64::from(self.config.streams);
+        let is_news = self.accepting.closed + limit > self.accepting.told;
         // Half a limit in hand lets one frame speak for many streams.
-        self.accepting.to_tell |= self.accepting.told - self.accepting.opened <= limit / 2;
+        let is_needed = self.accepting.told - self.accepting.opened <= limit / 2;
+        self.accepting.to_tell |= is_news && is_needed;
     }
 }
 

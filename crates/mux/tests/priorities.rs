@@ -171,6 +171,25 @@ fn an_opener_waits_for_a_place_and_is_told() {
 }
 
 #[test]
+fn places_that_came_free_early_are_told_once_they_are_needed() {
+    let config = Config { streams: 3, ..CONFIG };
+    let mut pair = Pair::new(config);
+    let first = pair.stream(Priority::Bulk);
+    pair.alice.mux.reset(first, 0);
+    pair.alice.mux.stop(first, 0);
+    pair.settle();
+    pair.bob.mux.reset(first, 0);
+    pair.bob.mux.stop(first, 0);
+    pair.settle();
+    // Two are left of the limit that alice knows, which was not worth a word yet.
+    for _ in 0..3 {
+        pair.stream(Priority::Bulk);
+        pair.settle();
+    }
+    assert_eq!(pair.alice.mux.open(Priority::Bulk), None, "three are open");
+}
+
+#[test]
 fn nothing_is_sent_before_the_remote_has_spoken() {
     let mut mux = portolan_mux::Mux::new(portolan_mux::Side::Client, CONFIG);
     assert_eq!(mux.open(Priority::Control), None);

@@ -160,6 +160,8 @@ impl Mux {
             self.accepting.to_accept.push_back(next);
             self.events.push_stream_opened();
         }
+        // Places that came free while the remote had plenty are worth a word now.
+        self.tell_places();
         Ok(self.streams.contains_key(&id))
     }
 
