@@ -138,6 +138,8 @@ pub struct Limits {
     pub presence_users: usize,
     /// Operations that wait for the store; with more, requests are not read.
     pub store_queue: usize,
+    /// Bytes of texts that wait for the store; as above.
+    pub store_queue_bytes: usize,
     /// Frames of one client that were not even a request; with more it is sent away.
     pub garbage: u32,
     /// Bytes of the event log before it is rotated.
@@ -194,6 +196,7 @@ impl Default for Limits {
             relay_buffer: 64 << 10,
             presence_users: 1_000,
             store_queue: 4_096,
+            store_queue_bytes: 16 << 20,
             garbage: 16,
             event_log: 64 << 20,
             keys: 100_000,

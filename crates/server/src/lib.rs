@@ -1,4 +1,40 @@
 //! The chat server: registries, conversations, mailboxes and relay.
+//!
+//! ```text
+//!   server (program) ── cli        arguments, configuration, questions to a running server
+//!                         │
+//!                       shell      binds, accepts, moves bytes, runs timers; one task a client
+//!                      /     \
+//!                  core       store     pure decisions            what outlives a session:
+//!          handle(now, input) -> effects                          SQLite, or memory
+//! ```
+//!
+//! A program starts a [`Server`] with a table of transports; the server binds all of them to one
+//! port and names none. [`core::Core`] decides everything: it takes one input at a time and
+//! returns the effects, in order, for the shell to carry out. Whatever must outlive a crash goes
+//! to a [`store::Store`] as an operation, and is answered only when its outcome has come back,
+//! which is after the commit.
+//!
+//! **Places for more.** Storage is behind [`store::Store`]. Who is online is known to
+//! `core::directory` alone, and others learn of it through `core::presence`. News reach clients
+//! only as [`core::Effect::Tell`] with a list of sessions. A server on several machines replaces
+//! these three and nothing else.
+//!
+//! What this crate does not do: it knows no concrete transport, does not understand what a relay
+//! carries, and never looks into a message's text. Groups, passwords, bans and the exchange of
+//! candidates are answered with `unsupported` so far.
+//!
+//! | invariant | shown by |
+//! |---|---|
+//! | what was answered `stored` is delivered, in order, once to the application | `core::tests::model`, `store::tests` |
+//! | receipts are true, and busy is who talks | `core::tests::model` |
+//! | each request gets exactly one answer | `core::tests::world` asserts it throughout |
+//! | both stores behave alike | `store::tests::over_both` |
+//! | a slow receiver stops its sender within a stated bound | `tests/server/relay.rs` |
+//! | a client that does not read costs others nothing | `tests/server/messages.rs`, `hostile.rs` |
+//! | bad input costs its sender at most the connection | `tests/server/hostile.rs` |
+//!
+//! Start with [`core::Core`], then `shell::session`. `docs/server.md` is for those who run it.
 
 pub mod cli;
 pub mod close_code;

@@ -26,7 +26,7 @@ use crate::{
     config::{Config, EventLog, Storage},
     core::{Core, CoreConfig, HeartbeatPolicy, Input, Registry},
     event_log::{EventSink, LogEntry},
-    store::{MemoryStore, SqliteStore, Store, StoreError, StoreWriter},
+    store::{MemoryStore, QueueBounds, SqliteStore, Store, StoreError, StoreWriter},
 };
 
 /// The database inside the data directory.
@@ -90,7 +90,11 @@ impl Server {
         let core = Core::new(clock::now(), core_config, &snapshot);
         let hub = Arc::new(Hub::new(core, events));
         let outcomes: Weak<Hub> = Arc::downgrade(&hub);
-        let writer = StoreWriter::start(store, config.limits.store_queue, move |completed| {
+        let bounds = QueueBounds {
+            operations: config.limits.store_queue,
+            bytes: config.limits.store_queue_bytes,
+        };
+        let writer = StoreWriter::start(store, bounds, move |completed| {
             if let Some(hub) = outcomes.upgrade() {
                 hub.complete(completed);
             }

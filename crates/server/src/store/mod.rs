@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
-pub(crate) use writer::{Completed, StoreWriter};
+pub(crate) use writer::{Completed, QueueBounds, StoreWriter};
 
 /// A user's number: given once, never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,7 +18,7 @@ fn user(id: UserId, name: &str) -> StoredUser {
     StoredUser {
         id,
         name: Name::new(name).unwrap(),
-        key: PeerId::from_bytes([id.0 as u8; 32]),
+        key: PeerId::from_bytes([u8::try_from(id.0).unwrap(); 32]),
         since: Timestamp(5),
     }
 }

@@ -20,8 +20,15 @@ pub(crate) type Completed = Vec<(Token, Outcome)>;
 /// The queue to the thread that owns the store.
 pub(crate) struct StoreWriter {
     shared: Arc<Shared>,
-    queue_max: usize,
+    bounds: QueueBounds,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How much may wait before requests are not read any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueBounds {
+    pub(crate) operations: usize,
+    pub(crate) bytes: usize,
 }
 
 struct Shared {
@@ -33,6 +40,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     operations: VecDeque<(Token, Operation)>,
+    /// Of texts.
+    bytes: usize,
     is_closed: bool,
 }
 
@@ -40,7 +49,7 @@ impl StoreWriter {
     /// Hands `store` to a thread of its own, which gives the outcomes of every commit to `done`.
     pub(crate) fn start(
         store: Box<dyn Store>,
-        queue_max: usize,
+        bounds: QueueBounds,
         done: impl Fn(Completed) + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -52,13 +61,16 @@ impl StoreWriter {
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || write_batches(&queue, store, &done))?;
-        Ok(Self { shared, queue_max, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, bounds, thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues an operation. The bound is kept by those who wait for room before they take a
     /// request: each adds at most one operation of a request and one page of a mailbox.
     pub(crate) fn push(&self, token: Token, operation: Operation) {
-        self.shared.lock().operations.push_back((token, operation));
+        let mut queue = self.shared.lock();
+        queue.bytes += size(&operation);
+        queue.operations.push_back((token, operation));
+        drop(queue);
         self.shared.filled.notify_one();
     }
 
@@ -68,7 +80,7 @@ impl StoreWriter {
             let drained = self.shared.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            if self.shared.lock().operations.len() < self.queue_max {
+            if self.shared.lock().is_below(self.bounds) {
                 return;
             }
             drained.await;
@@ -108,10 +120,29 @@ impl Shared {
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let count = queue.operations.len().min(BATCH);
-        let batch = queue.operations.drain(..count).collect();
+        let batch: Vec<(Token, Operation)> = queue.operations.drain(..count).collect();
+        queue.bytes -= batch.iter().map(|(_, operation)| size(operation)).sum::<usize>();
         drop(queue);
         self.drained.notify_waiters();
         Some(batch)
+    }
+}
+
+impl Queue {
+    fn is_below(&self, bounds: QueueBounds) -> bool {
+        self.operations.len() < bounds.operations && self.bytes < bounds.bytes
+    }
+}
+
+/// What an operation holds besides itself.
+fn size(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put(message) => message.text.len(),
+        Operation::AddUser(_)
+        | Operation::Load { .. }
+        | Operation::Receipts { .. }
+        | Operation::Clear { .. }
+        | Operation::Purge { .. } => 0,
     }
 }
 
@@ -136,4 +167,71 @@ fn describe(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex, mpsc::sync_channel},
+        thread,
+    };
+
+    use portolan_protocol::Timestamp;
+
+    use super::{Completed, QueueBounds, StoreWriter};
+    use crate::{
+        core::Token,
+        store::{MemoryStore, Operation, Outcome, Snapshot, Store, StoreError},
+    };
+
+    /// A store whose disk is as fast as the test lets it be.
+    struct Slow {
+        go: Arc<Mutex<()>>,
+        batches: Vec<usize>,
+        told: std::sync::mpsc::SyncSender<Vec<usize>>,
+    }
+
+    impl Store for Slow {
+        fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+            MemoryStore::default().snapshot()
+        }
+
+        fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, StoreError> {
+            let _go = self.go.lock().unwrap();
+            self.batches.push(operations.len());
+            Ok(vec![Outcome::Done; operations.len()])
+        }
+    }
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.told.send(std::mem::take(&mut self.batches)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_gathers_is_committed_at_once_and_a_full_queue_makes_wait() {
+        let go = Arc::new(Mutex::new(()));
+        let (told, batches) = sync_channel(1);
+        let store = Slow { go: Arc::clone(&go), batches: Vec::new(), told };
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&done);
+        let bounds = QueueBounds { operations: 10, bytes: 1 };
+        let writer = StoreWriter::start(Box::new(store), bounds, move |completed: Completed| {
+            all.lock().unwrap().extend(completed.into_iter().map(|(token, _)| token.0));
+        })
+        .unwrap();
+
+        let held = go.lock().unwrap();
+        for token in 0..300 {
+            writer.push(Token(token), Operation::Purge { before: Timestamp(0) });
+        }
+        assert!(!writer.shared.lock().is_below(bounds));
+        drop(held);
+        writer.wait_for_room().await;
+        thread::scope(|scope| scope.spawn(|| writer.close()).join().unwrap());
+        assert_eq!(*done.lock().unwrap(), (0..300).collect::<Vec<u64>>());
+        let batches = batches.recv().unwrap();
+        assert!(batches.len() <= 3, "{batches:?}");
+    }
 }

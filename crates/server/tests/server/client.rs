@@ -36,6 +36,7 @@ pub(crate) fn key(seed: u8) -> Identity {
 /// A server in memory that lets its clients ask as often as the tests want.
 pub(crate) fn config() -> Config {
     let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), TRANSPORTS, key(0));
+    config.timing.farewell = Duration::from_millis(300);
     config.limits.commands = Rate { per_second: 1e9, burst: 1e9 };
     config
 }

@@ -96,7 +96,7 @@ impl Model {
 
     fn login(&mut self, user: usize) {
         let registry = self.random.random_range(0..2);
-        let session = self.world.connect(1 + user as u8, registry);
+        let session = self.world.connect(u8::try_from(user + 1).unwrap(), registry);
         // What another session of the same user was told is told no more.
         self.world.commit(usize::MAX);
         self.listen();

@@ -112,7 +112,7 @@ impl World {
 
     fn set_now(&mut self, to: Instant) {
         let passed = to.saturating_duration_since(self.now.instant);
-        self.now.wall.0 += passed.as_millis() as u64;
+        self.now.wall.0 += u64::try_from(passed.as_millis()).unwrap();
         self.now.instant = self.now.instant.max(to);
     }
 
