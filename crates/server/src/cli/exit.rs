@@ -22,12 +22,26 @@ pub(super) const INTERRUPTED: u8 = 130;
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) code: u8,
+    /// The same for programs: the exit code's word, or the server's.
+    pub(super) word: &'static str,
     pub(super) message: String,
+}
+
+/// The word of an exit code.
+fn word(code: u8) -> &'static str {
+    match code {
+        USAGE => "usage",
+        UNREACHABLE => "unreachable",
+        REFUSED => "refused",
+        TIMED_OUT => "timed_out",
+        INTERRUPTED => "interrupted",
+        _ => "error",
+    }
 }
 
 impl Failure {
     pub(super) fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, word: word(code), message: message.into() }
     }
 
     /// A plain error with everything that led to it.
@@ -43,7 +57,7 @@ impl Failure {
     }
 
     pub(super) fn with_code(self, code: u8) -> Self {
-        Self { code, ..self }
+        Self { code, word: word(code), ..self }
     }
 
     /// Says what was attempted.
@@ -74,7 +88,7 @@ impl Failure {
             ErrorCode::TimedOut => TIMED_OUT,
             _ => ERROR,
         };
-        Self::new(code, error.to_string())
+        Self { word: error.code.as_str(), ..Self::new(code, error.to_string()) }
     }
 }
 

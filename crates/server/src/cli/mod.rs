@@ -16,6 +16,7 @@ use portolan_transport::Transport;
 use self::{
     exit::Failure,
     options::{Cli, Task},
+    output::Format,
 };
 
 /// Runs the whole `server` program with the arguments of this process.
@@ -33,10 +34,11 @@ pub fn main(transports: &'static [&'static dyn Transport]) -> ExitCode {
         }
     };
     log_diagnostics();
+    let format = Format::new(cli.json());
     match run_task(cli, transports) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure);
+            output::report(format, &failure);
             failure.code.into()
         }
     }

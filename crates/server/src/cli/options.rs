@@ -58,6 +58,16 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Whether results are for programs.
+    pub(super) fn json(&self) -> bool {
+        match &self.task {
+            None => self.run.json,
+            Some(Task::Ask(question)) => question.target().json,
+        }
+    }
+}
+
 impl RunOptions {
     /// A flag comes before the environment; two of the same rank contradict each other.
     fn choose_storage(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

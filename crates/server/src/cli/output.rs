@@ -50,6 +50,21 @@ pub(super) fn note(text: &str) {
     let _gone = writeln!(io::stderr().lock(), "{text}");
 }
 
+#[derive(Serialize)]
+struct ErrorEvent<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+/// Tells people what went wrong, and programs that asked for JSON.
+pub(super) fn report(format: Format, failure: &Failure) {
+    complain(failure);
+    if format == Format::Json {
+        let body = ErrorEvent { code: failure.word, message: &failure.message };
+        print(format, "error", &body, "");
+    }
+}
+
 /// Tells people what went wrong.
 pub(super) fn complain(failure: &Failure) {
     note(&format!("server: {failure}"));

@@ -8,7 +8,7 @@ use portolan_protocol::{
 use super::{
     Core, Effect, Now, SessionId,
     commands::{check_short_text, check_text},
-    login::Departure,
+    departure::Departure,
 };
 use crate::{close_code, event_log::LogEntry};
 

@@ -1,11 +1,6 @@
-//! How sessions begin and end, and who owns which name.
+//! How sessions begin, and who owns which name.
 
-use std::time::Instant;
-
-use portolan_protocol::{
-    Closing, ClosingReason, ErrorBody, ErrorCode, LoggedIn, Login, Name, PresenceChange, RequestId,
-};
-use portolan_transport::CloseCode;
+use portolan_protocol::{ErrorBody, ErrorCode, LoggedIn, Login, Name, PresenceChange, RequestId};
 
 use super::{
     Core, Now, Remote, SessionId,
@@ -30,56 +25,33 @@ pub(super) struct PendingLogin {
     user: UserId,
 }
 
-/// How a user's session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Departure {
-    LoggedOut,
-    Vanished,
-    Kicked,
-    TooSlow,
-    Abuse,
-    Shutdown,
-}
-
-impl Departure {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::LoggedOut => "logged_out",
-            Self::Vanished => "vanished",
-            Self::Kicked => "kicked",
-            Self::TooSlow => "too_slow",
-            Self::Abuse => "abuse",
-            Self::Shutdown => "shutdown",
-        }
-    }
-
-    fn change(self) -> PresenceChange {
-        match self {
-            Self::LoggedOut | Self::Shutdown => PresenceChange::LoggedOut,
-            Self::Vanished | Self::TooSlow => PresenceChange::Vanished,
-            Self::Kicked | Self::Abuse => PresenceChange::Kicked,
-        }
-    }
-}
-
 impl Core {
     pub(super) fn on_connected(&mut self, now: Now, session: SessionId, remote: Remote) {
-        let deadline = now.instant + self.timing.login;
-        self.timers.start(deadline, Timer::Login(session));
         let state = Session {
             remote,
             has_admin_right: self.admins.contains(&remote.id),
             said_hello: false,
             login: LoginState::None,
-            login_deadline: Some(deadline),
+            login_deadline: None,
             commands: TokenBucket::new(now.instant, self.limits.commands),
             garbage: 0,
             inbox: Inbox::default(),
         };
         self.sessions.insert(session, state);
+        self.expect_login(now, session);
         if self.is_stopping {
             self.dismiss(session, close_code::SHUTDOWN, "the server is going down");
         }
+    }
+
+    /// Gives the session its time to log in, from now.
+    fn expect_login(&mut self, now: Now, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let deadline = now.instant + self.timing.login;
+        state.login = LoginState::None;
+        let before = state.login_deadline.replace(deadline);
+        self.stop_login_timer(session, before);
+        self.timers.start(deadline, Timer::Login(session));
     }
 
     pub(super) fn login(&mut self, now: Now, session: SessionId, id: RequestId, login: &Login) {
@@ -189,9 +161,7 @@ impl Core {
         let &PendingLogin { session, id, user } = login;
         if matches!(outcome, Outcome::Failed(_)) {
             self.directory.forget(user);
-            if let Some(state) = self.sessions.get_mut(&session) {
-                state.login = LoginState::None;
-            }
+            self.expect_login(now, session);
             return self.refuse(session, id, super::mailbox::store_failed());
         }
         let Some(known) = self.directory.get_mut(user) else { return };
@@ -215,16 +185,28 @@ impl Core {
         let (remote, admin) = (state.remote, state.has_admin_right);
         let deadline = state.login_deadline.take();
         self.stop_login_timer(session, deadline);
-        let Some(known) = self.directory.get_mut(user) else { return };
-        known.online = Some(Online {
+        let online = Online {
             session,
             registry: remote.registry,
             since: now.wall,
             state_since: before.map_or(now.wall, |online| online.state_since),
-        });
+        };
+        let Some(mut logged_in) = self.go_online(user, online, remote) else { return };
+        logged_in.admin = admin;
+        self.answer(session, id, logged_in);
+        let change = before.map_or(PresenceChange::Online, |_| PresenceChange::Changed);
+        self.tell_presence(user, change);
+        self.resume_conversations(user);
+        self.pump(session);
+    }
+
+    /// Enters the user into directory and registry.
+    fn go_online(&mut self, user: UserId, online: Online, remote: Remote) -> Option<LoggedIn> {
+        let known = self.directory.get_mut(user)?;
+        known.online = Some(online);
         let (name, waiting) = (known.name.clone(), known.waiting.messages);
         self.directory.online.insert(name.key(), user);
-        let Some(registry) = self.registries.get_mut(remote.registry) else { return };
+        let registry = self.registries.get_mut(remote.registry)?;
         registry.users.insert(name.key(), user);
         registry.logins += 1;
         let transport = registry.transport;
@@ -234,164 +216,6 @@ impl Core {
             transport,
             address: remote.address.to_string(),
         });
-        self.answer(
-            session,
-            id,
-            LoggedIn { name, transport: transport.to_owned(), waiting, admin },
-        );
-        let change = before.map_or(PresenceChange::Online, |_| PresenceChange::Changed);
-        self.tell_presence(user, change);
-        self.resume_conversations(user);
-        self.pump(session);
-    }
-
-    /// Ends the older session of a user who logs in anew; the user stays.
-    fn replace(&mut self, older: SessionId) {
-        let Some(state) = self.sessions.remove(&older) else { return };
-        if let LoginState::Done(user) = state.login {
-            self.leave_registry(user, state.remote.registry);
-        }
-        let text = "you logged in elsewhere with the same key";
-        self.farewell(older, ClosingReason::Replaced, text);
-        self.close(older, close_code::REPLACED, text);
-    }
-
-    fn leave_registry(&mut self, user: UserId, registry: usize) {
-        let Some(key) = self.user(user).map(|user| user.name.key()) else { return };
-        if let Some(registry) = self.registries.get_mut(registry) {
-            registry.users.remove(&key);
-        }
-    }
-
-    pub(super) fn logout(&mut self, now: Now, session: SessionId, id: RequestId) {
-        let result = self.logged_in(session).map(drop);
-        let is_done = result.is_ok();
-        self.respond_done(session, id, result);
-        if is_done {
-            self.leave(now, session, Departure::LoggedOut, "logged out");
-            self.close(session, CloseCode::DONE, "logged out");
-        }
-    }
-
-    pub(super) fn on_gone(&mut self, now: Now, session: SessionId, reason: &str) {
-        self.leave(now, session, Departure::Vanished, reason);
-    }
-
-    pub(super) fn on_login_overdue(&mut self, now: Now, session: SessionId) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.login_deadline = None;
-        match state.login {
-            // An admin may ask without a name; a name on its way needs only the store.
-            LoginState::None if state.has_admin_right && state.said_hello => {}
-            LoginState::Saving(_) | LoginState::Done(_) => {}
-            LoginState::None => {
-                let reason = "no login in time; say hello and log in right after connecting";
-                self.leave(now, session, Departure::Abuse, reason);
-                self.close(session, close_code::LOGIN_OVERDUE, reason);
-            }
-        }
-    }
-
-    pub(super) fn on_too_slow(&mut self, now: Now, session: SessionId) {
-        let text = "you did not read what was sent to you; messages wait for your next login";
-        self.farewell(session, ClosingReason::TooSlow, text);
-        self.leave(now, session, Departure::TooSlow, text);
-        self.close(session, close_code::TOO_SLOW, text);
-    }
-
-    pub(super) fn send_away(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        code: CloseCode,
-        reason: &str,
-    ) {
-        self.farewell(session, ClosingReason::Abuse, reason);
-        self.leave(now, session, Departure::Abuse, reason);
-        self.close(session, code, reason);
-    }
-
-    pub(super) fn on_stop(&mut self, now: Now, reason: &str) {
-        self.is_stopping = true;
-        let mut sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
-        sessions.sort_unstable();
-        let text = if reason.is_empty() { "the server is going down" } else { reason };
-        let closing = Closing {
-            why: ClosingReason::Shutdown,
-            text: text.to_owned(),
-            reconnect_after_ms: Some(5_000),
-        };
-        self.effects.push(super::Effect::Tell { to: sessions.clone(), event: closing.into() });
-        for session in sessions {
-            self.leave(now, session, Departure::Shutdown, text);
-            self.close(session, close_code::SHUTDOWN, text);
-        }
-    }
-
-    fn dismiss(&mut self, session: SessionId, code: CloseCode, reason: &str) {
-        let deadline = self.sessions.remove(&session).and_then(|state| state.login_deadline);
-        self.stop_login_timer(session, deadline);
-        self.close(session, code, reason);
-    }
-
-    pub(super) fn farewell(&mut self, session: SessionId, why: ClosingReason, text: &str) {
-        let closing = Closing { why, text: text.to_owned(), reconnect_after_ms: None };
-        self.tell(session, closing);
-    }
-
-    /// Forgets a session; if a user was logged in over it, the user is gone and others are told.
-    pub(super) fn leave(&mut self, now: Now, session: SessionId, how: Departure, reason: &str) {
-        let Some(state) = self.sessions.remove(&session) else { return };
-        self.stop_login_timer(session, state.login_deadline);
-        match state.login {
-            LoginState::Done(user) => self.go_offline(now, user, state.remote, how, reason),
-            LoginState::None | LoginState::Saving(_) => self.on_refused(&state, reason),
-        }
-    }
-
-    fn on_refused(&mut self, state: &Session, reason: &str) {
-        if state.has_admin_right {
-            return;
-        }
-        if let Some(registry) = self.registries.get_mut(state.remote.registry) {
-            registry.refused += 1;
-        }
-        self.log(LogEntry::SentAway {
-            id: state.remote.id,
-            address: state.remote.address.to_string(),
-            reason: reason.to_owned(),
-        });
-    }
-
-    fn go_offline(&mut self, now: Now, user: UserId, remote: Remote, how: Departure, reason: &str) {
-        let last_seen = self.user_info(user);
-        self.leave_registry(user, remote.registry);
-        if how == Departure::Vanished
-            && let Some(registry) = self.registries.get_mut(remote.registry)
-        {
-            registry.vanished += 1;
-        }
-        let Some(known) = self.directory.get_mut(user) else { return };
-        known.online = None;
-        let name = known.name.clone();
-        self.directory.online.remove(&name.key());
-        self.log(LogEntry::Left {
-            name,
-            how: how.as_str(),
-            reason: if how == Departure::LoggedOut { String::new() } else { reason.to_owned() },
-        });
-        if how == Departure::Shutdown {
-            return;
-        }
-        self.abandon_conversations(now, user, reason);
-        if let Some(info) = last_seen {
-            self.broadcast_presence(user, info, how.change());
-        }
-    }
-
-    fn stop_login_timer(&mut self, session: SessionId, deadline: Option<Instant>) {
-        if let Some(deadline) = deadline {
-            self.timers.stop(deadline, Timer::Login(session));
-        }
+        Some(LoggedIn { name, transport: transport.to_owned(), waiting, admin: false })
     }
 }

@@ -47,10 +47,12 @@ pub enum Input {
         /// What.
         command: Command,
     },
-    /// A client sent a frame that was no message at all.
-    Garbage {
+    /// A client sent a frame that is owed no answer.
+    NoRequest {
         /// Who.
         session: SessionId,
+        /// What it was.
+        frame: Frame,
     },
     /// A client's connection is gone or of no more use.
     Gone {
@@ -76,6 +78,15 @@ pub enum Input {
         /// Told to everyone.
         reason: String,
     },
+}
+
+/// What a frame that is no request was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// A message that a client has no reason to send, or one of a newer version.
+    Skipped,
+    /// No message at all.
+    Garbage,
 }
 
 /// The other end of a connection.

@@ -7,6 +7,7 @@ mod admin;
 mod commands;
 mod conversations;
 mod converse;
+mod departure;
 mod directory;
 mod lists;
 mod login;
@@ -38,7 +39,7 @@ use self::{
     timers::Timers,
 };
 pub use self::{
-    message::{Effect, Input, Now, Remote, SessionId, Token},
+    message::{Effect, Frame, Input, Now, Remote, SessionId, Token},
     registry::{HeartbeatPolicy, Registry},
     relays::{RelayGrant, RelayId},
     timers::{Deadline, Timer},
@@ -126,7 +127,7 @@ impl Core {
         match input {
             Input::Connected { session, remote } => self.on_connected(now, session, remote),
             Input::Command { session, id, command } => self.on_command(now, session, id, command),
-            Input::Garbage { session } => self.on_garbage(now, session),
+            Input::NoRequest { session, frame } => self.on_no_request(now, session, frame),
             Input::Gone { session, reason } => self.on_gone(now, session, &reason),
             Input::TooSlow { session } => self.on_too_slow(now, session),
             Input::Stored { token, outcome } => self.on_stored(now, token, outcome),
@@ -234,17 +235,16 @@ impl Core {
         self.directory.get(user)
     }
 
-    fn on_garbage(&mut self, now: Now, session: SessionId) {
+    /// Frames without an answer are paid for like requests; garbage is borne for a while only.
+    fn on_no_request(&mut self, now: Now, session: SessionId, frame: Frame) {
+        let rate = self.limits.commands;
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.garbage += 1;
-        if state.garbage > self.limits.garbage {
-            self.send_away(
-                now,
-                session,
-                close_code::ABUSE,
-                "too many frames that are no messages; speak the protocol that docs/protocol.md \
-                 describes",
-            );
+        let is_paid = state.commands.take(now.instant, rate);
+        state.garbage += u32::from(frame == Frame::Garbage);
+        if state.garbage > self.limits.garbage || !is_paid {
+            let reason = "too many frames that are no requests; speak the protocol that \
+                          docs/protocol.md describes";
+            self.send_away(now, session, close_code::ABUSE, reason);
         }
     }
 }

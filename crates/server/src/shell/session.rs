@@ -19,7 +19,7 @@ use super::{
 use crate::{
     close_code,
     config::{Limits, Timing},
-    core::{Input, SessionId},
+    core::{Frame, Input, SessionId},
 };
 
 /// What every session needs to know.
@@ -182,7 +182,9 @@ impl StreamTask {
                 self.context.hub.handle(Input::Command { session: self.session, id, command });
             }
             // A client has nothing to answer and nothing to tell.
-            Message::Answer(..) | Message::Error(..) | Message::Event(_) => self.on_garbage(),
+            Message::Answer(..) | Message::Error(..) | Message::Event(_) => {
+                self.on_frame_without_answer(Frame::Skipped);
+            }
         }
     }
 
@@ -192,13 +194,16 @@ impl StreamTask {
                 let answer = encode_answer(id, &ControlMessage::Error(id, body));
                 self.outbox.push_answer(answer);
             }
-            None => self.on_garbage(),
+            None if matches!(error, DecodeError::Header(_)) => {
+                self.on_frame_without_answer(Frame::Garbage);
+            }
+            None => self.on_frame_without_answer(Frame::Skipped),
         }
     }
 
-    fn on_garbage(&self) {
+    fn on_frame_without_answer(&self, frame: Frame) {
         self.outbox.forgive_request();
-        self.context.hub.handle(Input::Garbage { session: self.session });
+        self.context.hub.handle(Input::NoRequest { session: self.session, frame });
     }
 
     fn end(&self, code: CloseCode, reason: String) {

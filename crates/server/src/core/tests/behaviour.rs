@@ -10,7 +10,7 @@ use portolan_protocol::{
 use super::world::{World, limits, name};
 use crate::{
     config::{Limits, Rate},
-    core::{Input, Timer},
+    core::{Frame, Input, Timer},
 };
 
 fn login(text: &str) -> Login {
@@ -193,7 +193,7 @@ fn a_late_word_for_a_session_that_is_gone_is_nothing() {
     world.gone(bob);
     world.gone(alice);
     world.gone(alice);
-    world.handle(Input::Garbage { session: alice });
+    world.handle(Input::NoRequest { session: alice, frame: Frame::Garbage });
     world.handle(Input::TooSlow { session: alice });
     world.commit(usize::MAX);
     let carol = world.connect(3, 0);

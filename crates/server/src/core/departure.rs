@@ -1,0 +1,200 @@
+//! How sessions end, and who is told.
+
+use std::time::Instant;
+
+use portolan_protocol::{Closing, ClosingReason, PresenceChange, RequestId};
+use portolan_transport::CloseCode;
+
+use super::{
+    Core, Effect, Now, Remote, SessionId,
+    session::{LoginState, Session},
+    timers::Timer,
+};
+use crate::{close_code, event_log::LogEntry, store::UserId};
+
+/// How a user's session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    LoggedOut,
+    Vanished,
+    Kicked,
+    TooSlow,
+    Abuse,
+    Shutdown,
+}
+
+impl Departure {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::LoggedOut => "logged_out",
+            Self::Vanished => "vanished",
+            Self::Kicked => "kicked",
+            Self::TooSlow => "too_slow",
+            Self::Abuse => "abuse",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    fn change(self) -> PresenceChange {
+        match self {
+            Self::LoggedOut | Self::Shutdown => PresenceChange::LoggedOut,
+            Self::Vanished | Self::TooSlow => PresenceChange::Vanished,
+            Self::Kicked | Self::Abuse => PresenceChange::Kicked,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn logout(&mut self, now: Now, session: SessionId, id: RequestId) {
+        let result = self.logged_in(session).map(drop);
+        let is_done = result.is_ok();
+        self.respond_done(session, id, result);
+        if is_done {
+            self.leave(now, session, Departure::LoggedOut, "logged out");
+            self.close(session, CloseCode::DONE, "logged out");
+        }
+    }
+
+    pub(super) fn on_gone(&mut self, now: Now, session: SessionId, reason: &str) {
+        self.leave(now, session, Departure::Vanished, reason);
+    }
+
+    pub(super) fn on_login_overdue(&mut self, now: Now, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.login_deadline = None;
+        match state.login {
+            // An admin may ask without a name; a name on its way needs only the store.
+            LoginState::None if state.has_admin_right && state.said_hello => {}
+            LoginState::Saving(_) | LoginState::Done(_) => {}
+            LoginState::None => {
+                let reason = "no login in time; say hello and log in right after connecting";
+                self.leave(now, session, Departure::Abuse, reason);
+                self.close(session, close_code::LOGIN_OVERDUE, reason);
+            }
+        }
+    }
+
+    pub(super) fn on_too_slow(&mut self, now: Now, session: SessionId) {
+        let text = "you did not read what was sent to you; messages wait for your next login";
+        self.farewell(session, ClosingReason::TooSlow, text);
+        self.leave(now, session, Departure::TooSlow, text);
+        self.close(session, close_code::TOO_SLOW, text);
+    }
+
+    pub(super) fn send_away(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        code: CloseCode,
+        reason: &str,
+    ) {
+        self.farewell(session, ClosingReason::Abuse, reason);
+        self.leave(now, session, Departure::Abuse, reason);
+        self.close(session, code, reason);
+    }
+
+    pub(super) fn on_stop(&mut self, now: Now, reason: &str) {
+        self.is_stopping = true;
+        let mut sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        sessions.sort_unstable();
+        let text = if reason.is_empty() { "the server is going down" } else { reason };
+        let closing = Closing {
+            why: ClosingReason::Shutdown,
+            text: text.to_owned(),
+            reconnect_after_ms: Some(5_000),
+        };
+        self.effects.push(Effect::Tell { to: sessions.clone(), event: closing.into() });
+        for session in sessions {
+            self.leave(now, session, Departure::Shutdown, text);
+            self.close(session, close_code::SHUTDOWN, text);
+        }
+    }
+
+    pub(super) fn dismiss(&mut self, session: SessionId, code: CloseCode, reason: &str) {
+        let deadline = self.sessions.remove(&session).and_then(|state| state.login_deadline);
+        self.stop_login_timer(session, deadline);
+        self.close(session, code, reason);
+    }
+
+    pub(super) fn farewell(&mut self, session: SessionId, why: ClosingReason, text: &str) {
+        let closing = Closing { why, text: text.to_owned(), reconnect_after_ms: None };
+        self.tell(session, closing);
+    }
+
+    /// Forgets a session; if a user was logged in over it, the user is gone and others are told.
+    pub(super) fn leave(&mut self, now: Now, session: SessionId, how: Departure, reason: &str) {
+        let Some(state) = self.sessions.remove(&session) else { return };
+        self.stop_login_timer(session, state.login_deadline);
+        match state.login {
+            LoginState::Done(user) => self.go_offline(now, user, state.remote, how, reason),
+            LoginState::None | LoginState::Saving(_) => self.on_refused(&state, reason),
+        }
+    }
+
+    fn on_refused(&mut self, state: &Session, reason: &str) {
+        if state.has_admin_right {
+            return;
+        }
+        if let Some(registry) = self.registries.get_mut(state.remote.registry) {
+            registry.refused += 1;
+        }
+        self.log(LogEntry::SentAway {
+            id: state.remote.id,
+            address: state.remote.address.to_string(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn go_offline(&mut self, now: Now, user: UserId, remote: Remote, how: Departure, reason: &str) {
+        let last_seen = self.user_info(user);
+        self.leave_registry(user, remote.registry);
+        if how == Departure::Vanished
+            && let Some(registry) = self.registries.get_mut(remote.registry)
+        {
+            registry.vanished += 1;
+        }
+        let Some(known) = self.directory.get_mut(user) else { return };
+        known.online = None;
+        let key = known.name.key();
+        self.directory.online.remove(&key);
+        self.log_left(user, how.as_str(), if how == Departure::LoggedOut { "" } else { reason });
+        if how == Departure::Shutdown {
+            return;
+        }
+        self.abandon_conversations(now, user, reason);
+        if let Some(info) = last_seen {
+            self.broadcast_presence(user, info, how.change());
+        }
+    }
+
+    fn log_left(&mut self, user: UserId, how: &'static str, reason: &str) {
+        if let Some(name) = self.user(user).map(|known| known.name.clone()) {
+            self.log(LogEntry::Left { name, how, reason: reason.to_owned() });
+        }
+    }
+
+    pub(super) fn stop_login_timer(&mut self, session: SessionId, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            self.timers.stop(deadline, Timer::Login(session));
+        }
+    }
+
+    /// Ends the older session of a user who logs in anew; the user stays.
+    pub(super) fn replace(&mut self, older: SessionId) {
+        let Some(state) = self.sessions.remove(&older) else { return };
+        if let LoginState::Done(user) = state.login {
+            self.leave_registry(user, state.remote.registry);
+            self.log_left(user, "replaced", "");
+        }
+        let text = "you logged in elsewhere with the same key";
+        self.farewell(older, ClosingReason::Replaced, text);
+        self.close(older, close_code::REPLACED, text);
+    }
+
+    fn leave_registry(&mut self, user: UserId, registry: usize) {
+        let Some(key) = self.user(user).map(|user| user.name.key()) else { return };
+        if let Some(registry) = self.registries.get_mut(registry) {
+            registry.users.remove(&key);
+        }
+    }
+}
