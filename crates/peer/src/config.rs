@@ -161,7 +161,8 @@ pub struct Limits {
     pub streams: usize,
     /// Requests that one other peer may make in a second; more wait.
     pub requests_per_second: u32,
-    /// Files on their way at once, in both directions together; more wait (ours) or are refused.
+    /// Files on their way at once, those that we began and those that others began counted apart;
+    /// more wait, and are refused when that takes too long.
     pub transfers: usize,
     /// Offered files that wait for our decision.
     pub offers: usize,

@@ -28,8 +28,10 @@ pub(crate) struct Host {
     pub(crate) existing: Existing,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
-    /// One permit a transfer, in both directions together.
-    pub(crate) transfers: Arc<Semaphore>,
+    /// One permit a transfer that we began.
+    pub(crate) ours: Semaphore,
+    /// One permit a transfer that others began; apart, so that two peers never wait for each other.
+    pub(crate) theirs: Semaphore,
     rule: FileRule,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
@@ -55,7 +57,8 @@ impl Host {
             existing: config.existing,
             limits: config.limits,
             timing: config.timing,
-            transfers: Arc::new(Semaphore::new(config.limits.transfers)),
+            ours: Semaphore::new(config.limits.transfers),
+            theirs: Semaphore::new(config.limits.transfers),
             rule: config.accept_files,
             share: RwLock::new(share),
             offers: Mutex::default(),

@@ -122,9 +122,9 @@ async fn on_get(
     get: Get,
     (reader, mut answers): (FrameReader<RecvStream>, Answers),
 ) {
-    let Ok(_permit) = host.transfers.try_acquire() else {
-        return answers.refuse(busy()).await;
-    };
+    // Half of the time that the asker waits for an answer.
+    let permit = timeout(host.timing.request / 2, host.theirs.acquire()).await;
+    let Ok(Ok(_permit)) = permit else { return answers.refuse(busy()).await };
     let opened = match host.share() {
         Some(share) => open_shared(share, get.path.clone()).await,
         None => Err(unknown_file(&get.path)),
@@ -254,7 +254,8 @@ async fn take_offer(
             return Err(interrupted.into());
         }
     }
-    let _permit = host.transfers.try_acquire().map_err(|_| busy())?;
+    let permit = timeout(host.timing.offer, host.theirs.acquire()).await;
+    let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
     progress.stage(FilePhase::Started).await;
     answers.send(PeerReply::Accepted(Accepted {})).await?;
     Ok(receive_and_check(reader, offer.size, target, progress).await?)

@@ -14,12 +14,15 @@ use portolan_transport::{CloseCode, Connection, Priority, RecvStream, SendStream
 use tokio::{
     sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{Duration, Instant, sleep_until},
+    time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Host, Introducer, rate::Rate, serve::serve};
 use crate::{Event, PathInfo, ReachError};
+
+/// How long reports about a broken session may wait for the application.
+const LAST_REPORTS: Duration = Duration::from_secs(10);
 
 /// All sessions with other peers. Dropping it ends them.
 #[derive(Debug)]
@@ -259,7 +262,7 @@ impl Driver {
             let connection = &self.session.connection;
             tokio::select! {
                 stream = async { sleep_until(resume_at).await; connection.accept_stream().await }, if room => {
-                    let Ok((send, receive)) = stream else { return };
+                    let Ok((send, receive)) = stream else { break };
                     let (who, host) = (self.who.clone(), Arc::clone(&self.host));
                     serving.spawn(async move { serve(&host, &who, send, receive).await });
                     resume_at = rate.take(Instant::now()).err().unwrap_or_else(Instant::now);
@@ -280,6 +283,9 @@ impl Driver {
                 }
             }
         }
+        // The connection is gone: those who served it notice, clean up and tell the application.
+        let ends = async { while serving.join_next().await.is_some() {} };
+        let _ = timeout(LAST_REPORTS, ends).await;
     }
 
     /// Whether a request of ours is under way or was made since the last look.

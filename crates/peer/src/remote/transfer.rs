@@ -72,7 +72,7 @@ pub(crate) async fn get(
     request: GetRequest,
 ) -> Result<(PathBuf, Hash), FileError> {
     let host = sessions.host();
-    let _permit = host.transfers.acquire().await;
+    let _permit = host.ours.acquire().await;
     let (_, mut progress) = host.progress(Direction::Receive, who, &request.path, 0);
     let result = get_reported(sessions, who, request, &mut progress).await;
     report(&mut progress, result).await
@@ -110,7 +110,7 @@ pub(crate) async fn offer(
     path: &Path,
 ) -> Result<(u64, Hash), FileError> {
     let host = sessions.host();
-    let _permit = host.transfers.acquire().await;
+    let _permit = host.ours.acquire().await;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let (_, mut progress) = host.progress(Direction::Send, who, &name, 0);
     let result = async {
