@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// Closes the packet: from here its number is used.
-    pub(super) fn seal(&mut self, draft: &Draft, buf: &mut Vec<u8>) {
+    pub(crate) fn seal(&mut self, draft: &Draft, buf: &mut Vec<u8>) {
         match draft.level {
             Level::Init => {
                 draft.close(buf);

@@ -105,6 +105,7 @@ struct Closing {
 struct Recovery {
     /// Probes without an answer.
     probe_count: u32,
+    last_probe: Option<Instant>,
     /// The remote is known to have validated our address (clients; RFC 9002 §6.2.2.1).
     is_validated_by_remote: bool,
     /// The window was not used up when we last looked.

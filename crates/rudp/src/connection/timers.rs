@@ -82,10 +82,12 @@ impl Connection {
 
     /// When to probe next, and at which level.
     fn next_probe(&self, now: Instant) -> Option<(Instant, Level)> {
+        // The last probe may still wait to be sent.
+        let last_probe = self.recovery.last_probe.unwrap_or(self.created);
         let waiting = Level::ALL.into_iter().filter(|&level| !self.spaces[level].sent.is_empty());
         let next = waiting
             .filter_map(|level| {
-                let since = self.spaces[level].last_eliciting?;
+                let since = self.spaces[level].last_eliciting?.max(last_probe);
                 Some((since + self.probe_interval(level), level))
             })
             .min_by_key(|(time, _)| *time);
@@ -98,7 +100,7 @@ impl Connection {
             Some(_) => Level::Handshake,
             None => Level::Init,
         };
-        let since = self.spaces[level].last_eliciting.unwrap_or(now);
+        let since = self.spaces[level].last_eliciting.unwrap_or(now).max(last_probe);
         Some((since + self.probe_interval(level), level))
     }
 
@@ -125,6 +127,7 @@ impl Connection {
             self.vanish(CloseReason::TimedOut);
             return;
         }
+        self.recovery.last_probe = Some(now);
         self.recovery.probe_count += 1;
         self.stats.probes += 1;
         // Two, so that one loss more does not cost another round (RFC 9002 §6.2.4).

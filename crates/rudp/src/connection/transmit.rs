@@ -274,7 +274,7 @@ impl Connection {
         true
     }
 
-    pub(super) fn draft(&mut self, level: Level, buf: &mut Vec<u8>) -> Draft {
+    pub(crate) fn draft(&mut self, level: Level, buf: &mut Vec<u8>) -> Draft {
         let space = &self.spaces[level];
         let (number, acked) = (space.next_number, space.largest_acked);
         let destination = self.names.remote;

@@ -161,12 +161,11 @@ fn the_same_client_is_accepted_once() {
 fn a_damaged_init_packet_changes_nothing() {
     let mut pair = Pair::new();
     pair.connect();
-    for flight in pair.log.clone() {
-        for at in [20, 30, 100, 600] {
-            let mut damaged = flight.bytes.clone();
-            damaged[at] ^= 1;
-            pair.inject(flight.from, flight.to, &damaged);
-        }
+    let hello = pair.log[0].clone();
+    for at in (1..hello.bytes.len()).step_by(7) {
+        let mut damaged = hello.bytes.clone();
+        damaged[at] ^= 1;
+        pair.inject(hello.from, hello.to, &damaged);
     }
     assert_eq!(pair.server.endpoint.connections(), 0);
     pair.run_until(|pair| pair.is_connected());

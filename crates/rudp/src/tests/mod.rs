@@ -1,7 +1,9 @@
 //! Two endpoints in virtual time, and what they must do for one another.
 
+mod endings;
 mod handshake;
 mod pair;
+mod streams;
 
 use std::{sync::OnceLock, time::Instant};
 
