@@ -15,7 +15,7 @@ pub enum Event {
 }
 
 /// What an endpoint must hear of its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointEvent(pub(crate) Notice);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -175,7 +175,8 @@ mod tests {
         assert_eq!(model.controller.window(), at_loss * 7 / 10);
         // K = cbrt(W_max * 0.3 / 0.4) (RFC 9438 §4.2).
         let k = (at_loss as f64 / PACKET as f64 * 0.75).cbrt();
-        let rounds = (k / ROUND.as_secs_f64()) as usize;
+        let rounds = (1..).find(|&rounds| ROUND.as_secs_f64() * f64::from(rounds) >= k);
+        let rounds = usize::try_from(rounds.expect("it comes")).expect("it is small");
         let windows: Vec<u64> = (0..2 * rounds)
             .map(|_| {
                 model.round(false);
