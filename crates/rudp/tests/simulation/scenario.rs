@@ -1,0 +1,158 @@
+//! One run, drawn from its seed: the network, the bounds, what both applications do, how it ends.
+
+use std::time::Duration;
+
+use portolan_mux::{Config, Priority, Side};
+use portolan_netsim::{Link, Loss, Rate, Reorder};
+
+use portolan_rudp::{Congestion, CookiePolicy};
+
+use crate::{
+    app::{Message, Script},
+    chance::Chance,
+    setup::Setup,
+};
+
+/// Everything about one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    /// From the client to the server, and back.
+    pub(crate) links: [Link; 2],
+    /// When both directions swallow everything, from the start, for five seconds.
+    pub(crate) blackhole: Option<Duration>,
+    /// How client and server are set up.
+    pub(crate) setups: [Setup; 2],
+    /// What client and server do.
+    pub(crate) scripts: [Script; 2],
+    pub(crate) end: End,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// This side closes when everything has arrived.
+    Orderly(Side),
+    /// This side closes after this time, whatever is under way.
+    Abrupt(Side, Duration),
+    /// This side falls silent after this time, as a killed process does.
+    Vanish(Side, Duration),
+}
+
+pub(crate) const BLACKHOLE: Duration = Duration::from_secs(5);
+
+impl Scenario {
+    /// The run of this seed over links that lose this share of the packets.
+    pub(crate) fn new(seed: u64, loss: f64) -> Self {
+        let mut chance = Chance::new(seed, 1);
+        let rtt = Duration::from_millis(10 * (1 << chance.within(0..=5))) + chance.millis(0..=80);
+        let link = link(&mut chance, rtt / 2, loss);
+        // Every other network is alike in both directions.
+        let other = self::link(&mut chance, rtt / 2, loss);
+        let back = if chance.one_in(2) { other } else { link };
+        Self {
+            seed,
+            links: [link, back],
+            blackhole: chance.one_in(4).then(|| chance.millis(0..=8_000)),
+            setups: [setup(&mut chance), setup(&mut chance)],
+            scripts: [script(&mut Chance::new(seed, 2)), script(&mut Chance::new(seed, 3))],
+            end: end(&mut Chance::new(seed, 5)),
+        }
+    }
+
+    /// Streams that both sides open.
+    pub(crate) fn streams(&self, side: Side) -> usize {
+        self.scripts[side as usize].opens.len()
+    }
+}
+
+fn link(chance: &mut Chance, delay: Duration, loss: f64) -> Link {
+    let burst_end = 1.0 / chance.within(2..=4) as f64;
+    let burst =
+        Loss::Burst { begin: loss * burst_end / (1.0 - loss), end: burst_end, good: 0.0, bad: 1.0 };
+    let reorder =
+        Reorder { probability: chance.within(1..=20) as f64 / 100.0, hold: chance.millis(1..=60) };
+    let rate = Rate {
+        bits_per_second: 1_000_000 << chance.within(0..=6),
+        queue: 1_500 * u32::try_from(chance.within(10..=200)).unwrap_or(10),
+    };
+    Link {
+        delay,
+        jitter: if chance.one_in(2) { chance.millis(0..=20) } else { Duration::ZERO },
+        rate: chance.one_in(2).then_some(rate),
+        loss: if chance.one_in(2) { burst } else { Loss::Random(loss) },
+        reorder: chance.one_in(2).then_some(reorder),
+        duplicate: if chance.one_in(2) { chance.within(0..=5) as f64 / 100.0 } else { 0.0 },
+        corrupt: if chance.one_in(2) { chance.within(0..=20) as f64 / 1000.0 } else { 0.0 },
+        mtu: 1_500,
+    }
+}
+
+fn setup(chance: &mut Chance) -> Setup {
+    let usual = Setup::default();
+    let algorithm = usize::try_from(chance.within(0..=1)).unwrap_or_default();
+    Setup {
+        cookies: if chance.one_in(2) { CookiePolicy::Always } else { usual.cookies },
+        congestion: Congestion::ALL[algorithm],
+        key_update_after: match chance.one_in(3) {
+            true => chance.within(10..=300),
+            false => usual.key_update_after,
+        },
+        bounds: bounds(chance),
+    }
+}
+
+/// Mostly the usual ones, sometimes so tight that every limit is reached.
+fn bounds(chance: &mut Chance) -> Config {
+    if chance.one_in(3) {
+        return Config {
+            streams: 2,
+            stream_window: 4_096,
+            connection_window: 8_192,
+            send_buffer: 8_192,
+            datagram_queue: 4_096,
+            ..Config::default()
+        };
+    }
+    Config::default()
+}
+
+fn script(chance: &mut Chance) -> Script {
+    let mut script = Script::default();
+    let mut at = Duration::ZERO;
+    for _ in 0..chance.within(0..=6) {
+        at += pause(chance);
+        let class = usize::try_from(chance.within(0..=3)).unwrap_or_default();
+        script.opens.push_back((at, Priority::ALL[class]));
+    }
+    let mut at = chance.millis(0..=1_000);
+    for _ in 0..chance.size(5) {
+        at += chance.millis(1..=100);
+        let lifetime = chance.one_in(2).then(|| chance.millis(20..=1_000));
+        let size = usize::try_from(chance.within(4..=1_400)).unwrap_or(4);
+        script.datagrams.push_back(Message { after: at, size, lifetime });
+    }
+    script
+}
+
+/// Mostly a moment, sometimes longer than heartbeats and time-outs take.
+fn pause(chance: &mut Chance) -> Duration {
+    match chance.within(1..=20) {
+        1 => chance.millis(5_000..=30_000),
+        2..=5 => chance.millis(100..=3_000),
+        _ => chance.millis(0..=20),
+    }
+}
+
+fn end(chance: &mut Chance) -> End {
+    let side = side(chance);
+    match chance.within(1..=20) {
+        1 => End::Vanish(side, chance.millis(0..=4_000)),
+        2..=4 => End::Abrupt(side, chance.millis(0..=4_000)),
+        _ => End::Orderly(side),
+    }
+}
+
+fn side(chance: &mut Chance) -> Side {
+    if chance.one_in(2) { Side::Client } else { Side::Server }
+}
