@@ -127,8 +127,8 @@ pub struct Limits {
     pub outbox_frames: usize,
     /// Bytes queued for a client; with more it is too slow.
     pub outbox_bytes: usize,
-    /// Answers owed to one client, and bytes queued for it (256 of them in KiB), at which the
-    /// server stops to read its requests.
+    /// Answers owed to one client; with more, or with 256 times as many bytes queued for it, its
+    /// requests are not read.
     pub open_requests: usize,
     /// Relays that one user has open, called and calling counted apart.
     pub relays_per_user: u32,

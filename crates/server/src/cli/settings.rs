@@ -129,9 +129,9 @@ mod tests {
         assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
         assert_eq!(settings.heartbeat, Some(5));
         assert_eq!(settings.data, None);
-        let settings = gather(file, &["--data", "/tmp/x", "--listen", "[::1]"]).unwrap();
+        let settings = gather(file, &["--data", "elsewhere", "--listen", "[::1]"]).unwrap();
         assert_eq!(settings.listen.to_string(), "[::1]:7275");
-        assert_eq!(settings.data.unwrap().to_str(), Some("/tmp/x"));
+        assert_eq!(settings.data.unwrap().to_str(), Some("elsewhere"));
     }
 
     #[test]
