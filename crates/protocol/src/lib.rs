@@ -10,7 +10,8 @@
 //! (`type`, `id`, `kind`) and a body map whose fields `kind` decides. Named fields let old and new
 //! versions understand each other: unknown fields are ignored, a known field may be missing if it
 //! has a default, an unknown kind of request is answered with [`ErrorCode::Unsupported`] and an
-//! unknown kind of event is skipped. Nothing that can be framed ever costs the connection.
+//! unknown kind of event is skipped. No single frame within the bound ever costs the connection; a
+//! client that goes on sending what is no message at all is sent away.
 //!
 //! Every stream begins with one [`Opening`] request. The control stream then carries
 //! [`Command`]s, [`Reply`]s and [`Event`]s between a client and the server; a relay stream, once
