@@ -1,5 +1,63 @@
 //! Our reliable UDP as state machines: packets, handshake, recovery, congestion control, without
 //! I/O.
+//!
+//! ```text
+//!   transport-udp (sockets, tasks, the clock)          tests (virtual time)
+//!        │ handle_datagram                ▲ poll_transmit, Routed
+//!     Endpoint   whose packet is it, who may begin, answers without a connection
+//!        │ handle_datagram, handle_timeout(now)        ▲ poll_transmit, poll_event, poll_timeout
+//!    Connection  ─ handshake ─ spaces ─ path ─ keys
+//!        │ poll_frames, on_acked, on_lost              ▲ handle_frame
+//!       Mux (crates/mux)   streams, flow control, priorities, datagrams
+//! ```
+//!
+//! An [`Endpoint`] stands for a socket: it begins [`Connection`]s, accepts them, and says which
+//! datagram is whose. A connection is driven by its host: one input ([`handle_datagram`],
+//! [`handle_timeout`], or anything done to its [`mux`]), then drain [`poll_event`] (endpoint
+//! events go back to [`Endpoint::on_endpoint_event`]), the mux's events and [`poll_transmit`], then
+//! read [`poll_timeout`]. Time comes as an argument, randomness from a seed; only TLS draws from
+//! its provider. The wire format is written down in `WIRE.md`. The handshake is TLS 1.3 by
+//! `rustls::quic`, recovery is RFC 9002, congestion control RFC 9438 or NewReno.
+//!
+//! What it does not do yet, and where it will stand: other addresses of a known remote are read
+//! but not followed (`path.rs`); the packet size is configured, not discovered (`Path`); marks of
+//! ECN are understood but not asked for (`ack.rs`, `Transmit::ecn`); another algorithm of
+//! congestion control is one file and one arm in `congestion`; another policy of acknowledgements
+//! is `ack.rs` alone. What it will not do: 0-RTT, which can be replayed.
+//!
+//! # Invariants
+//! - What is written to a stream arrives once and in order over every network, or the connection
+//!   ends with a reason: `tests/simulation`, thousands of seeded networks.
+//! - Nothing is remembered of a client that must prove its address and has not:
+//!   `a_cookie_costs_one_round_trip_more_and_no_memory`.
+//! - An address that has not proved itself gets at most three times what came from it:
+//!   `an_answer_is_never_longer_than_three_times_the_question`; and what is answered without a
+//!   connection is always shorter: `two_endpoints_without_memory_fall_silent`.
+//! - No handshake hangs, whatever is lost: `a_handshake_survives_any_loss`,
+//!   `a_client_probes_until_it_is_confirmed`, `a_server_says_again_that_it_is_done`.
+//! - No packet is acted upon twice: `a_number_is_new_once`,
+//!   `garbage_and_replays_do_not_harm_a_connection`.
+//! - No number is used twice under one key, and keys change long before they are worn:
+//!   `keys_change_in_a_transfer_and_late_packets_of_the_old_ones_are_read`.
+//! - Acknowledgements are not acknowledged: `acknowledgements_are_not_acknowledged`.
+//! - No bytes make it panic: `no_bytes_panic` in each decoder's module.
+//!
+//! # Memory
+//! A remote makes one connection hold at most [`ConnectionConfig::memory_max`]: the mux's bound,
+//! handshake bytes out of order (16 KiB a level), a few early packets and the ranges of received
+//! numbers. A half-open connection that was asked for by one datagram holds some 8 KiB of TLS
+//! keys and that; there are at most [`EndpointConfig::half_open`] of them, each for
+//! [`ConnectionConfig::handshake`] at most. The endpoint adds a bounded queue of answers and 128
+//! KiB of token buckets.
+//!
+//! Start with `connection/mod.rs`, then `connection/receive.rs` and `connection/transmit.rs`.
+//!
+//! [`handle_datagram`]: Connection::handle_datagram
+//! [`handle_timeout`]: Connection::handle_timeout
+//! [`mux`]: Connection::mux
+//! [`poll_event`]: Connection::poll_event
+//! [`poll_transmit`]: Connection::poll_transmit
+//! [`poll_timeout`]: Connection::poll_timeout
 
 mod ack;
 mod close;

@@ -2,15 +2,19 @@
 
 use std::time::Instant;
 
-use portolan_mux::frame::Session;
+use portolan_mux::{Reader, Side, Violation, ViolationCode, frame::Session};
 
-use super::{Closing, Connection, State};
+use super::{Closing, Connection, Draining, State};
 use crate::{
     CloseReason, Event, Timer, Transmit,
     close::Farewell,
     event::Notice,
-    packet::{DATAGRAM_MIN, Draft, Level, TAG_LEN},
+    frame::Frame,
+    packet::{DATAGRAM_MIN, Draft, Header, Level, TAG_LEN},
 };
+
+/// Times that a farewell is said to a remote that does not answer it.
+const FAREWELLS: u8 = 3;
 
 impl Connection {
     /// Closes the connection: the remote sees `code` and `reason` (cut to 256 bytes), and what
@@ -24,17 +28,23 @@ impl Connection {
         if self.is_closed() {
             return;
         }
-        self.state = State::Closing(Closing { farewell, is_due: true, received: 0 });
-        self.linger(now, reason);
+        let repeat_after = self.probe_delay(Level::Data);
+        let repeats = FAREWELLS - 1;
+        let closing = Closing { farewell, is_due: true, received: 0, repeats, repeat_after };
+        self.state = State::Closing(closing);
+        self.linger(now + repeat_after, reason);
     }
 
     /// The remote has said farewell: nothing is sent any more, late packets are swallowed.
-    pub(super) fn start_draining(&mut self, now: Instant, reason: CloseReason) {
+    ///
+    /// Who has proved its key is told once that it was heard, so that it need not wait.
+    pub(super) fn start_draining(&mut self, now: Instant, level: Level, reason: CloseReason) {
         if self.is_closed() {
             return;
         }
-        self.state = State::Draining;
-        self.linger(now, reason);
+        let answer_is_due = level == Level::Data;
+        self.state = State::Draining(Draining { answer_is_due });
+        self.linger(now + 3 * self.probe_delay(Level::Data), reason);
     }
 
     /// Nobody is there to say farewell to.
@@ -55,10 +65,9 @@ impl Connection {
         }
     }
 
-    /// The time after which no packet of the connection is under way any more.
-    fn linger(&mut self, now: Instant, reason: CloseReason) {
+    fn linger(&mut self, until: Instant, reason: CloseReason) {
         self.timers.clear();
-        self.timers.set(Timer::Close, now + 3 * self.probe_delay(Level::Data));
+        self.timers.set(Timer::Close, until);
         self.drop_everything();
         self.events.push_back(Event::Closed(reason));
     }
@@ -70,12 +79,51 @@ impl Connection {
         self.early = Vec::new();
     }
 
-    /// Something came although we have said farewell: it is said again, ever more rarely.
-    pub(super) fn on_datagram_while_closing(&mut self) {
+    /// Something came although we have said farewell: it is said again, ever more rarely; if it
+    /// is the remote's own farewell, everything is said.
+    pub(super) fn on_datagram_while_closing(&mut self, datagram: &mut [u8]) {
+        if self.is_farewell(datagram) {
+            self.timers.clear();
+            self.disappear();
+        }
         if let State::Closing(closing) = &mut self.state {
             closing.received += 1;
             closing.is_due |= closing.received.is_power_of_two();
         }
+    }
+
+    fn is_farewell(&mut self, packet: &mut [u8]) -> bool {
+        let Some(Header::Data { number_at, .. }) = Header::parse(packet) else { return false };
+        let space = &self.spaces[Level::Data];
+        let (largest, next_number) = (space.acks.largest(), space.next_number);
+        let Some(keys) = &mut self.data_keys else { return false };
+        let Ok((opened, _)) = keys.open(packet, number_at, largest, next_number) else {
+            return false;
+        };
+        let mut reader = Reader::new(packet.get(opened.payload).unwrap_or_default());
+        matches!(Frame::decode(&mut reader), Ok(Frame::Session(Session::Close(_))))
+    }
+
+    pub(super) fn on_close_timeout(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Closing(closing) if closing.repeats > 0 => {
+                closing.repeats -= 1;
+                closing.is_due = true;
+                self.timers.set(Timer::Close, now + closing.repeat_after);
+            }
+            State::Closing(_) | State::Draining(_) => self.disappear(),
+            State::Handshaking | State::Established | State::Gone => {}
+        }
+    }
+
+    pub(super) fn transmit_answer(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let State::Draining(draining) = &mut self.state else { return None };
+        if !std::mem::take(&mut draining.answer_is_due) {
+            return None;
+        }
+        let heard = Violation::new(ViolationCode::NoError, "");
+        self.put_farewell(Level::Data, &Farewell::violation(heard), buf);
+        (!buf.is_empty()).then(|| self.transmit_of(buf, None))
     }
 
     pub(super) fn transmit_farewell(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
@@ -88,7 +136,7 @@ impl Connection {
             self.put_farewell(level, &farewell, buf);
         }
         let has_init = !self.spaces[Level::Init].is_over;
-        if self.side == portolan_mux::Side::Client && has_init && buf.len() < DATAGRAM_MIN.into() {
+        if self.side == Side::Client && has_init && buf.len() < DATAGRAM_MIN.into() {
             buf.resize(DATAGRAM_MIN.into(), 0);
         }
         if buf.is_empty() || buf.len() > self.path.amplification_budget() {

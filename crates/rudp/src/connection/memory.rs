@@ -2,8 +2,8 @@
 
 use std::mem::size_of;
 
-use super::Connection;
-use crate::{ConnectionConfig, Event, packet::DATAGRAM_MIN};
+use super::{Connection, receive::EARLY_MAX};
+use crate::{ConnectionConfig, Event};
 
 /// Events that wait at once, at most: they are few and told once.
 const EVENTS: usize = 16;
@@ -33,7 +33,7 @@ impl ConnectionConfig {
             + self.mux.memory_max()
             // The buffers may have twice the room that is used.
             + LEVELS * 2 * (self.crypto_buffer + self.ack_ranges * 64)
-            + self.early_packets * usize::from(self.packet_max.max(DATAGRAM_MIN))
+            + self.early_packets * EARLY_MAX
             + EVENTS * size_of::<Event>()
             // Handshake messages of our own.
             + 32 * 1024

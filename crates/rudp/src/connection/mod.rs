@@ -87,7 +87,7 @@ enum State {
     /// We have said farewell, and say it again to what still comes (RFC 9000 §10.2.1).
     Closing(Closing),
     /// The remote has said farewell (RFC 9000 §10.2.2).
-    Draining,
+    Draining(Draining),
     /// Nothing is left to do.
     Gone,
 }
@@ -98,6 +98,15 @@ struct Closing {
     is_due: bool,
     /// Datagrams that came since.
     received: u32,
+    /// Times that the farewell is still said without being asked.
+    repeats: u8,
+    repeat_after: Duration,
+}
+
+#[derive(Debug)]
+struct Draining {
+    /// The remote should know that its farewell was heard.
+    answer_is_due: bool,
 }
 
 /// What loss recovery remembers besides the packets.
@@ -243,7 +252,7 @@ impl Connection {
     pub fn is_closed(&self) -> bool {
         match self.state {
             State::Handshaking | State::Established => false,
-            State::Closing(_) | State::Draining | State::Gone => true,
+            State::Closing(_) | State::Draining(_) | State::Gone => true,
         }
     }
 

@@ -18,6 +18,9 @@ use crate::{
     packet::{Header, InitHeader, Level, TAG_LEN, VERSION, expand_number, number_len_of},
 };
 
+/// Longest packet in bytes that is kept for the end of the handshake.
+pub(super) const EARLY_MAX: usize = 1500;
+
 /// When and how a datagram came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
@@ -36,8 +39,8 @@ impl Connection {
     ) {
         match self.state {
             State::Handshaking | State::Established => {}
-            State::Closing(_) => return self.on_datagram_while_closing(),
-            State::Draining | State::Gone => return,
+            State::Closing(_) => return self.on_datagram_while_closing(datagram),
+            State::Draining(_) | State::Gone => return,
         }
         self.stats.bytes_received += datagram.len() as u64;
         // Another address is believed once paths can be validated; until then we answer here.
@@ -123,7 +126,8 @@ impl Connection {
         // The keys may exist before the client has proved its own: nothing is done with them
         // until then.
         if !matches!(self.state, State::Established) {
-            if self.early.len() < self.config.early_packets {
+            let has_room = self.early.len() < self.config.early_packets;
+            if has_room && packet.len() <= EARLY_MAX && self.data_keys.is_some() {
                 self.early.push(packet.to_vec());
             }
             return;
@@ -253,7 +257,7 @@ impl Connection {
         if level != Level::Data && matches!(close.cause, CloseCause::Application(_)) {
             return Err(MISPLACED);
         }
-        self.start_draining(now, CloseReason::from_remote(close));
+        self.start_draining(now, level, CloseReason::from_remote(close));
         Ok(())
     }
 

@@ -10,6 +10,9 @@ use crate::{CloseReason, Timer, packet::Level};
 /// Probes are not sent more rarely than doubled this often.
 const BACKOFF_MAX: u32 = 16;
 
+/// Longest time between two probes of the handshake, for which there is not much of it.
+const HANDSHAKE_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
 /// A remote that acknowledges nothing for this many idle times is as good as silent, whatever
 /// else it says: else what it owes us would pile up.
 const OWED_MAX: u32 = 3;
@@ -27,7 +30,7 @@ impl Connection {
                 Timer::Idle => self.vanish(CloseReason::TimedOut),
                 Timer::Handshake => self.vanish(CloseReason::HandshakeTimedOut),
                 Timer::KeyDiscard => self.forget_previous_keys(),
-                Timer::Close => self.disappear(),
+                Timer::Close => self.on_close_timeout(now),
             }
         }
     }
@@ -106,8 +109,12 @@ impl Connection {
 
     fn probe_interval(&self, level: Level) -> Duration {
         let once = self.probe_delay(level);
+        let max = match level {
+            Level::Init | Level::Handshake => HANDSHAKE_INTERVAL_MAX,
+            Level::Data => self.config.probe_interval_max,
+        };
         let backed_off = once * (1 << self.recovery.probe_count.min(BACKOFF_MAX));
-        backed_off.min(self.config.probe_interval_max.max(once))
+        backed_off.min(max.max(once))
     }
 
     fn on_loss_timeout(&mut self, now: Instant) {

@@ -39,7 +39,8 @@ impl Connection {
         buf.clear();
         match self.state {
             State::Closing(_) => self.transmit_farewell(buf),
-            State::Draining | State::Gone => None,
+            State::Draining(_) => self.transmit_answer(buf),
+            State::Gone => None,
             State::Handshaking | State::Established => {
                 self.transmit_handshake(now, buf).or_else(|| self.transmit_train(now, buf))
             }

@@ -46,6 +46,29 @@ fn a_lost_farewell_is_repeated_when_the_other_side_speaks() {
 }
 
 #[test]
+fn who_closes_is_done_as_soon_as_the_other_side_has_heard() {
+    let mut pair = Pair::connected();
+    let now = pair.now;
+    pair.bob().close(now, 0, b"");
+    pair.drain();
+    pair.run_until(|pair| pair.bob().is_gone());
+    assert_eq!(pair.now - now, 2 * pair.delay);
+}
+
+#[test]
+fn a_lost_farewell_is_said_again_to_a_silent_remote() {
+    let mut pair = Pair::connected();
+    pair.run_for(Duration::from_secs(1));
+    pair.passes = Box::new(|_| false);
+    let now = pair.now;
+    pair.bob().close(now, 1, b"");
+    pair.drain();
+    pair.passes = Box::new(|_| true);
+    pair.run_until(|pair| pair.closed()[0].is_some());
+    assert!(pair.now - now < Duration::from_secs(1));
+}
+
+#[test]
 fn a_close_before_the_handshake_tells_nothing_of_the_application() {
     let mut pair = Pair::new();
     pair.connect();
