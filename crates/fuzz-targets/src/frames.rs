@@ -10,6 +10,8 @@ use portolan_mux::{
     },
 };
 
+use crate::start;
+
 /// Decodes frame after frame, as a carrier does.
 pub(crate) fn frames(bytes: &[u8]) {
     let mut reader = Reader::new(bytes);
@@ -149,12 +151,6 @@ pub(crate) fn machine(bytes: &[u8]) {
             return;
         }
     }
-}
-
-/// Which moment it is does not matter; an `Instant` cannot be made otherwise.
-#[expect(clippy::disallowed_methods, reason = "a target is a shell: it starts virtual time")]
-fn start() -> Instant {
-    Instant::now()
 }
 
 const ACT: u64 = 0x10;

@@ -24,6 +24,9 @@ mod frames;
 mod keys;
 mod messages;
 pub mod mutation;
+mod rudp;
+
+use std::{sync::OnceLock, time::Instant};
 
 /// One decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "mux_frames", run: frames::frames, seeds: frames::frames_seeds },
     Target { name: "mux_params", run: frames::params, seeds: frames::params_seeds },
     Target { name: "mux_machine", run: frames::machine, seeds: frames::machine_seeds },
+    Target { name: "rudp_headers", run: rudp::headers, seeds: rudp::headers_seeds },
+    Target { name: "rudp_frames", run: rudp::frames, seeds: rudp::frames_seeds },
+    Target { name: "rudp_params", run: rudp::params, seeds: rudp::params_seeds },
+    Target { name: "rudp_endpoint", run: rudp::first_datagram, seeds: rudp::first_datagram_seeds },
+    Target { name: "rudp_init", run: rudp::init, seeds: rudp::init_seeds },
+    Target { name: "rudp_client", run: rudp::client, seeds: rudp::client_seeds },
 ];
 
 /// Runs the target of this name.
@@ -60,4 +69,11 @@ pub const TARGETS: &[Target] = &[
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|target| target.name == name);
     (target.expect("a target of this name").run)(bytes);
+}
+
+/// The start of virtual time. Which moment it is does not matter.
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
 }
