@@ -1,22 +1,17 @@
 //! Every promise of the seam, checked on our UDP: over loopback, and through a bad network.
 
-mod support;
-
 use std::{env, process::ExitCode, sync::Arc, time::Duration};
 
-use portolan_conformance::{Dial, Harness, run};
+use portolan_conformance::{Dial, Harness, Modelled, run};
 use portolan_netsim::{Link, Loss, Reorder};
 use portolan_transport_udp::Udp;
-
-use crate::support::Modelled;
 
 /// One packet in twenty is lost, some come twice, some are overtaken.
 fn bad() -> Link {
     Link {
-        delay: Duration::from_millis(2),
-        jitter: Duration::from_millis(1),
+        jitter: Duration::from_micros(500),
         loss: Loss::Random(0.05),
-        reorder: Some(Reorder { probability: 0.05, hold: Duration::from_millis(3) }),
+        reorder: Some(Reorder { probability: 0.05, hold: Duration::from_millis(2) }),
         duplicate: 0.02,
         ..Link::default()
     }
