@@ -124,7 +124,7 @@ impl Default for ConnectionConfig {
             keep_alive: Duration::from_secs(5),
             ack_delay: Duration::from_millis(25),
             initial_rtt: Duration::from_millis(100),
-            probe_interval_max: Duration::from_secs(3),
+            probe_interval_max: Duration::from_secs(2),
             packet_size: DATAGRAM_MIN,
             packet_max: 65_507,
             train_max: 64,

@@ -268,6 +268,12 @@ impl Connection {
         self.tls.peer_certificates()
     }
 
+    /// Whether the handshake was a whole one or resumed an earlier session, once it is known.
+    #[must_use]
+    pub fn handshake_kind(&self) -> Option<rustls::HandshakeKind> {
+        self.tls.handshake_kind()
+    }
+
     /// Counters and estimates of this moment.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {

@@ -208,7 +208,7 @@ impl Endpoint {
         }
     }
 
-    /// Forgets a connection that its host has dropped; [`Notice::Gone`] does the same.
+    /// Forgets a connection that its host has dropped; the event that it is gone does the same.
     pub fn forget(&mut self, handle: ConnectionHandle) {
         let Some(known) = self.connections.remove(&handle) else { return };
         self.by_id.remove(&known.id);

@@ -121,6 +121,19 @@ fn another_key_than_the_expected_one_is_refused_on_both_sides() {
 }
 
 #[test]
+fn a_resumed_session_still_knows_the_remote_key() {
+    use rustls::HandshakeKind;
+
+    let mut pair = Pair::connected();
+    pair.run_for(Duration::from_secs(1));
+    pair.connect();
+    pair.run_until(|pair| pair.server.connections.len() == 2 && pair.is_connected());
+    assert_eq!(pair.alice().handshake_kind(), Some(HandshakeKind::Resumed));
+    assert_eq!(remote_id(pair.alice().remote_certificates()), Ok(bob().id()));
+    assert_eq!(remote_id(pair.bob().remote_certificates()), Ok(alice().id()));
+}
+
+#[test]
 fn nobody_there_is_a_time_out() {
     let mut pair = Pair::new();
     pair.passes = Box::new(|_| false);

@@ -40,6 +40,8 @@ pub(crate) struct Pair {
     pub(crate) log: Vec<Flight>,
     /// Answers which datagrams arrive.
     pub(crate) passes: Filter,
+    /// Who connects: one identity, so that sessions can be resumed.
+    alice: Identity,
 }
 
 /// One endpoint and its connections.
@@ -89,6 +91,7 @@ impl Pair {
             wire: VecDeque::new(),
             log: Vec::new(),
             passes: Box::new(|_| true),
+            alice: alice(),
         }
     }
 
@@ -105,7 +108,7 @@ impl Pair {
     }
 
     pub(crate) fn connect_expecting(&mut self, expect: &Expect) {
-        let tls = alice().client_config(Alpn::Udp);
+        let tls = self.alice.client_config(Alpn::Udp);
         let name = expect.server_name();
         let (handle, machine) = self
             .client
@@ -194,7 +197,7 @@ impl Pair {
 
     /// Puts on the wire what everyone has to say.
     pub(crate) fn drain(&mut self) {
-        let Self { now, client, server, delay, wire, log, passes } = self;
+        let Self { now, client, server, delay, wire, log, passes, .. } = self;
         for end in [client, server] {
             for bytes in end.drain(*now) {
                 let (to, bytes) = bytes;

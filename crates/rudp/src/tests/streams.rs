@@ -109,6 +109,37 @@ fn a_connection_rides_out_a_blackhole() {
 }
 
 #[test]
+fn a_long_silence_voids_what_was_learnt_of_the_path() {
+    let mut pair = Pair::connected();
+    transfer(&mut pair, &content(300_000));
+    let before = pair.alice().stats().congestion_window;
+    let id = pair.alice().mux().open(Priority::Bulk).expect("a stream is free");
+    pair.passes = Box::new(|_| false);
+    // Packets are sent all through the silence, so that a row of them is lost.
+    for _ in 0..40 {
+        pair.alice().mux().write(id, &content(100)).expect("there is room");
+        pair.drain();
+        pair.run_for(Duration::from_millis(50));
+    }
+    pair.passes = Box::new(|_| true);
+    pair.run_until(|pair| pair.alice().stats().packets_lost > 0);
+    let after = pair.alice().stats().congestion_window;
+    assert!(after == 2 * 1200, "{before} before, {after} after");
+    transfer(&mut pair, &content(300_000));
+}
+
+#[test]
+fn a_window_that_is_not_used_does_not_grow() {
+    let mut pair = Pair::connected();
+    pair.run_for(Duration::from_secs(1));
+    let before = pair.alice().stats().congestion_window;
+    for _ in 0..100 {
+        transfer(&mut pair, &content(2_000));
+    }
+    assert_eq!(pair.alice().stats().congestion_window, before);
+}
+
+#[test]
 fn a_lost_ack_is_repaired_by_the_next_one() {
     let mut pair = Pair::connected();
     pair.run_for(Duration::from_secs(1));
