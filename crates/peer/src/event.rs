@@ -41,21 +41,41 @@ pub enum Event {
 /// from the server, so an application reads them in a task of its own. Dropping it is allowed:
 /// then no message is confirmed, and they wait at the server for the next login.
 #[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
+pub struct Events {
+    receiver: mpsc::Receiver<Event>,
+    ended: bool,
+}
 
 impl Events {
-    pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
-        Self(events)
+    pub(crate) fn new(receiver: mpsc::Receiver<Event>) -> Self {
+        Self { receiver, ended: false }
     }
 
     /// Waits for the next event; `None` after [`Event::Closed`]. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
+        if self.ended {
+            return None;
+        }
+        let event = self.receiver.recv().await;
+        self.note(event)
     }
 
     /// Takes an event that is there already.
     pub fn try_next(&mut self) -> Option<Event> {
-        self.0.try_recv().ok()
+        if self.ended {
+            return None;
+        }
+        let event = self.receiver.try_recv().ok()?;
+        self.note(Some(event))
+    }
+
+    fn note(&mut self, event: Option<Event>) -> Option<Event> {
+        self.ended = matches!(event, None | Some(Event::Closed(_)));
+        if self.ended {
+            // What is still under way reports to nobody.
+            self.receiver.close();
+        }
+        event
     }
 }
 

@@ -6,7 +6,7 @@
 mod support;
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, ExitCode, Stdio},
 };
@@ -261,10 +261,16 @@ fn mailbox_stays() {
     for _ in 0..2 {
         stage.run("bob", &["list", "--as", "bob"]).exits(0);
     }
-    // A line that is answered after the messages, so that the input does not end before they come.
-    let input = "/echo done\n/echo done\n";
-    let heard = stage.run_with("bob", &["bob"], input).exits(0).output;
-    assert!(heard.contains("alice: still here"), "{heard}");
+    let (server, key) = (stage.harbour.addr.to_string(), stage.harbour.id().to_string());
+    let data = stage.data("bob");
+    let args = ["bob", "--server", &server, "--server-key", &key, "--data", &data];
+    let mut bob = command(&args).spawn().unwrap();
+    let lines = BufReader::new(bob.stdout.take().unwrap()).lines();
+    // The input stays open until the message has come; without it this waits for the line in vain.
+    let heard = lines.map_while(Result::ok).any(|line| line == "alice: still here");
+    assert!(heard, "the message came");
+    drop(bob.stdin.take());
+    assert_eq!(bob.wait().unwrap().code(), Some(0));
 }
 
 fn files() {

@@ -139,7 +139,11 @@ impl SessionTask {
             () = sleep_until(deadline) => self.on_time(Instant::now())?,
         }
         self.send_receipts();
-        Ok(())
+        match &self.closing {
+            // The server waits for us to close first, so that its last words are not lost.
+            Some(closing) if self.held.is_none() => Err(SessionEnd::Server(closing.clone())),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn on_read(
