@@ -3,7 +3,8 @@
 //! Two endpoints with real handshakes talk in virtual time over `netsim`: streams of all sizes,
 //! classes and endings in both directions, datagrams, silences, key updates, closes from either
 //! side; over links that lose, reorder, duplicate and corrupt, with 10 to 400 ms of round trip,
-//! narrow or wide, some with a blackhole of five seconds. On every one of them:
+//! narrow or wide, some with a blackhole of five seconds, some with an attacker on the way who
+//! reads everything and adds packets of his own. On every one of them:
 //!
 //! - every byte of a stream arrives once and in order (`app.rs` checks each against its place);
 //! - datagrams arrive at most once and whole;
@@ -22,6 +23,7 @@
 
 mod app;
 mod chance;
+mod forge;
 mod plan;
 mod run;
 mod scenario;

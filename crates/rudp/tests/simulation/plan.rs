@@ -33,7 +33,7 @@ impl Plan {
     pub(crate) fn of(seed: u64, id: StreamId, writer: Side) -> Self {
         let mut chance = Chance::new(seed, 1000 + 2 * id.0 + writer as u64);
         let bulk = chance.one_in(6);
-        let size = chance.size(if bulk { 18 } else { 14 });
+        let size = chance.size(if bulk { 20 } else { 15 });
         let ending = match chance.one_in(10) {
             true => Ending::Reset(code(&mut chance)),
             false => Ending::Finish,

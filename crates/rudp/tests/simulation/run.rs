@@ -14,6 +14,7 @@ use portolan_rudp::CloseReason;
 use crate::{
     app::App,
     chance::Chance,
+    forge::Forger,
     scenario::{BLACKHOLE, End, Scenario},
     world::{Session, World, start},
 };
@@ -90,6 +91,7 @@ impl Run {
             world.network.schedule_blackhole(Where::Everywhere, start() + after, BLACKHOLE);
         }
 
+        world.forger = scenario.is_attacked.then(|| Forger::new(scenario.seed));
         let [client, server] = [chance.seed(), chance.seed()].map(Identity::from_seed);
         let [of_client, of_server] = scenario.setups.map(|setup| Arc::new(setup.config()));
         world.add(alice, of_client, None, chance.seed());

@@ -21,6 +21,8 @@ pub(crate) struct Scenario {
     pub(crate) links: [Link; 2],
     /// When both directions swallow everything, from the start, for five seconds.
     pub(crate) blackhole: Option<Duration>,
+    /// Whether someone on the way adds packets of his own.
+    pub(crate) is_attacked: bool,
     /// How client and server are set up.
     pub(crate) setups: [Setup; 2],
     /// What client and server do.
@@ -55,6 +57,7 @@ impl Scenario {
             links: [link, back],
             blackhole: chance.one_in(4).then(|| chance.millis(0..=8_000)),
             setups: [setup(&mut chance), setup(&mut chance)],
+            is_attacked: Chance::new(seed, 4).one_in(5),
             scripts: [script(&mut Chance::new(seed, 2)), script(&mut Chance::new(seed, 3))],
             end: end(&mut Chance::new(seed, 5)),
         }

@@ -14,7 +14,7 @@ use portolan_rudp::{
     Transmit,
 };
 
-use crate::app::App;
+use crate::{app::App, forge::Forger};
 
 /// More steps than any run needs: beyond, something spins.
 const STEPS_MAX: u64 = 1_000_000;
@@ -91,6 +91,7 @@ pub(crate) struct World {
     steps: u64,
     steps_at_once: u32,
     buffer: Vec<u8>,
+    pub(crate) forger: Option<Forger>,
     /// Changes with every packet that arrives: what, where and when.
     pub(crate) trace: u64,
 }
@@ -104,6 +105,7 @@ impl World {
             steps: 0,
             steps_at_once: 0,
             buffer: Vec::new(),
+            forger: None,
             trace: seed,
         }
     }
@@ -192,7 +194,14 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, mut delivery: Delivery) {
+    fn deliver(&mut self, delivery: Delivery) {
+        let forged = self.forger.as_mut().map(|forger| forger.packets(&delivery));
+        for delivery in forged.into_iter().flatten().chain([delivery]) {
+            self.hand_over(delivery);
+        }
+    }
+
+    fn hand_over(&mut self, mut delivery: Delivery) {
         self.trace = (self.trace ^ delivery.bytes.len() as u64)
             .rotate_left(7)
             .wrapping_add((delivery.at - start()).as_nanos() as u64)
