@@ -180,15 +180,13 @@ pub(crate) async fn send_content(
     let sent = content::send(file.file, size, writer.get_mut(), progress).await;
     let hash = sent.map_err(|error| FileError::from_content(error, progress.bytes(), size))?;
     let end = PeerMessage::Event(PeerEvent::End(FileEnd { hash }));
-    let ended = async {
-        writer.send(&end).await.map_err(|error| error.to_string())?;
-        writer.get_mut().finish().map_err(|error| error.to_string())
-    };
-    ended.await.map_err(|detail| FileError::Interrupted {
+    writer.send(&end).await.map_err(|error| FileError::Interrupted {
         bytes: progress.bytes(),
         total: size,
-        detail,
+        detail: error.to_string(),
     })?;
+    // A reader that has the end may have gone already, content.
+    let _ = writer.get_mut().finish();
     Ok(hash)
 }
 

@@ -19,7 +19,7 @@ use crate::{
     files::{OpenedFile, Progress, Target, check_name, check_path, content, open_file},
 };
 
-/// How long a peer may take to say why it has stopped reading.
+/// How long a peer may take to say why it has stopped reading, or to end its stream.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What to fetch and where to put it.
@@ -227,7 +227,13 @@ pub(crate) async fn receive_and_check(
 /// were announced.
 async fn end_of(frames: &mut FrameReader<RecvStream>, size: u64) -> Result<Hash, FileError> {
     match frames.next_message().await {
-        Ok(PeerMessage::Event(PeerEvent::End(FileEnd { hash }))) => Ok(hash),
+        Ok(PeerMessage::Event(PeerEvent::End(FileEnd { hash }))) => {
+            // To the very end, so that the sender is not told that we have stopped.
+            match timeout(LAST_WORDS, frames.next_frame()).await {
+                Ok(Ok(Some(_))) => Err(FileError::Size { announced: size }),
+                Ok(Ok(None) | Err(_)) | Err(_) => Ok(hash),
+            }
+        }
         Err(ReadMessageError::Stream(error)) => {
             Err(FileError::Interrupted { bytes: size, total: size, detail: error.to_string() })
         }

@@ -96,7 +96,9 @@ impl Control {
                 Ok(Message::Request(..)) => return Err(broken("it asked instead of answering")),
                 Err(error) => {
                     let end = match (&sent, read_end(&error)) {
-                        (Err(error), SessionEnd::Protocol(_)) => write_end(error),
+                        (Err(error), SessionEnd::Lost(CloseReason::Lost { .. })) => {
+                            write_end(error)
+                        }
                         (_, end) => end,
                     };
                     return Err(ConnectError::Ended(end));
@@ -124,9 +126,11 @@ pub(crate) fn read_end(error: &ReadMessageError) -> SessionEnd {
             Some(ReadError::Closed(reason)) => SessionEnd::Lost(reason.clone()),
             Some(ReadError::Reset(_)) | None => lost(io),
         },
-        ReadMessageError::Truncated | ReadMessageError::Ended | ReadMessageError::Decode(_) => {
-            SessionEnd::Protocol(error.to_string())
+        ReadMessageError::Ended | ReadMessageError::Truncated => {
+            let detail = "the server ended the session without a word".to_owned();
+            SessionEnd::Lost(CloseReason::Lost { detail })
         }
+        ReadMessageError::Decode(_) => SessionEnd::Protocol(error.to_string()),
     }
 }
 

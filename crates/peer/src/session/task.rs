@@ -43,6 +43,7 @@ pub(crate) struct SessionTask {
     /// An event for which the application had no room: while it is here nothing more is read.
     held: Option<Event>,
     closing: Option<Closing>,
+    logging_out: bool,
     heartbeat_every: Duration,
     heartbeat_at: Instant,
     limits: Limits,
@@ -89,6 +90,7 @@ impl SessionTask {
             receipts: parts.receipts,
             held: None,
             closing: None,
+            logging_out: false,
             heartbeat_every,
             heartbeat_at: Instant::now() + heartbeat_every,
             limits: parts.limits,
@@ -231,6 +233,7 @@ impl SessionTask {
     }
 
     fn request(&mut self, command: Command, asker: Asker) {
+        self.logging_out |= matches!(command, Command::Logout(_));
         let id = RequestId(self.next_id);
         self.next_id += 1;
         if let Err(error) = self.writer.push(&ControlMessage::Request(id, command)) {
@@ -278,6 +281,7 @@ impl SessionTask {
         match (&self.closing, end) {
             (Some(closing), _) => SessionEnd::Server(closing.clone()),
             (None, SessionEnd::Lost(CloseReason::Local { .. })) => SessionEnd::Local,
+            (None, _) if self.logging_out => SessionEnd::Local,
             (None, end) => end,
         }
     }
