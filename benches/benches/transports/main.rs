@@ -59,6 +59,9 @@ impl Options {
             args.get(position + 1)?.parse().ok()
         };
         let rounds = value("--rounds").unwrap_or(5);
-        Self { rounds: usize::try_from(rounds).unwrap_or(5).max(1), mib: value("--mib").unwrap_or(512).max(1) }
+        Self {
+            rounds: usize::try_from(rounds).unwrap_or(5).max(1),
+            mib: value("--mib").unwrap_or(512).max(1),
+        }
     }
 }

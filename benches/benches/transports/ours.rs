@@ -52,8 +52,7 @@ impl Listener for Bound {
 impl Client for Bound {
     async fn connect(&mut self, server: SocketAddr, id: PeerId) -> Session {
         let connection = self.0.connect(server, Expect::Id(id)).await.expect("a connection");
-        let (write, read) =
-            connection.open_stream(Priority::Interactive).await.expect("a stream");
+        let (write, read) = connection.open_stream(Priority::Interactive).await.expect("a stream");
         Session { read: Box::new(read), write: Box::new(write), connection: Box::new(connection) }
     }
 }

@@ -61,9 +61,9 @@ async fn demo(options: &DemoOptions) -> Result<(), String> {
     }
     server.shutdown("the demo is over").await;
     if options.json {
-        table::print_json(&rows)
+        table::print_json(&rows);
     } else {
-        table::print(&rows)
+        table::print(&rows);
     }
     Ok(())
 }
