@@ -202,6 +202,8 @@ impl App {
                 Err(WriteError::Blocked) => return,
                 Err(error) => {
                     writing.over = true;
+                    // Else the mux keeps the stream for us.
+                    mux.reset(id, 0);
                     return check_stopped(id, error, reader);
                 }
             }
@@ -211,6 +213,7 @@ impl App {
             Ending::Reset(code) => mux.reset(id, code),
             Ending::Finish => {
                 if let Err(error) = mux.finish(id) {
+                    mux.reset(id, 0);
                     check_stopped(id, error, reader);
                 }
             }
