@@ -3,6 +3,8 @@
 //! Started again with `PORTOLAN_TEST_PEER` set it runs the command line over TCP; else it runs the
 //! tests.
 
+#![expect(clippy::unwrap_used, reason = "these are tests with a main of their own")]
+
 mod support;
 
 use std::{

@@ -51,7 +51,9 @@ async fn configs(
 ) -> Result<Vec<Config>, Failure> {
     let identity = {
         let (settings, name) = (settings.clone(), name.clone());
-        spawn_blocking(move || settings.identity(&name)).await.map_err(panicked)??
+        spawn_blocking(move || settings.identity(&name))
+            .await
+            .map_err(|error| panicked(&error))??
     };
     let addresses = resolve(server).await?;
     let transports: Vec<&'static dyn Transport> = match settings.transport {
@@ -137,7 +139,7 @@ async fn race(configs: Vec<Config>) -> Result<Dialed, Failure> {
                         first_error = Some(error);
                     }
                 }
-                Err(error) => return Err(panicked(error)),
+                Err(error) => return Err(panicked(&error)),
             },
             () = sleep(ATTEMPT_DELAY), if more => {}
             else => {}
@@ -178,7 +180,7 @@ async fn settle_trust(
         }
         Ok(hosts.remember(&host, id)?)
     });
-    task.await.map_err(panicked)?
+    task.await.map_err(|error| panicked(&error))?
 }
 
 /// Asks a person whether the key is right. Blocking.
@@ -204,7 +206,7 @@ fn ask_about(host: &str, id: &PeerId) -> Result<(), Failure> {
     Err(Failure::refused("the server's key was not trusted; nothing was sent"))
 }
 
-fn panicked(error: tokio::task::JoinError) -> Failure {
+fn panicked(error: &tokio::task::JoinError) -> Failure {
     Failure::failed(format!("a fault of this program: {error}"))
 }
 

@@ -7,7 +7,7 @@
 //!                                     output ── line (JSON) ── human (text)
 //! ```
 //!
-//! Everything said on standard output is a [`line::Line`] first, so that people and programs are
+//! Everything said on standard output is a `line::Line` first, so that people and programs are
 //! told the same.
 
 mod address;

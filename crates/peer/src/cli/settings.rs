@@ -149,8 +149,8 @@ impl Settings {
     }
 }
 
-fn usage(error: impl ToString) -> Failure {
-    Failure::usage(error.to_string())
+fn usage<E: std::fmt::Display>(error: E) -> Failure {
+    Failure::usage(format!("{error}"))
 }
 
 /// The transport that is named, by option or in the address; both must agree.

@@ -160,15 +160,15 @@ impl SessionTask {
                 let body = ErrorBody::new(ErrorCode::Unsupported, "a client answers no requests");
                 self.write(&ControlMessage::Error(id, body));
             }
-            Err(ReadMessageError::Decode(error)) => self.on_undecodable(error)?,
+            Err(ReadMessageError::Decode(error)) => self.on_undecodable(&error)?,
             Err(error) => return Err(self.ended(read_end(&error))),
         }
         Ok(())
     }
 
     /// Unknown kinds are skipped; a broken answer is an answer; only framing ends the session.
-    fn on_undecodable(&mut self, error: DecodeError) -> Result<(), SessionEnd> {
-        match &error {
+    fn on_undecodable(&mut self, error: &DecodeError) -> Result<(), SessionEnd> {
+        match error {
             DecodeError::FrameTooLarge { .. } => {
                 return Err(self.ended(SessionEnd::Protocol(error.to_string())));
             }

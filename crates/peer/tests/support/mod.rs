@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::allow_attributes, reason = "unused parts differ from program to program")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 #![allow(unreachable_pub, reason = "shared by several test programs")]
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
