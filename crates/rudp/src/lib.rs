@@ -70,6 +70,8 @@ mod datagram;
 mod endpoint;
 mod event;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod id;
 mod integrity;
 mod keys;
