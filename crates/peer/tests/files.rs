@@ -1,5 +1,7 @@
 //! Files between peers: every size, every refusal, every lie.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod support;
 
 use std::{fs, path::Path};

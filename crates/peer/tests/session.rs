@@ -1,5 +1,7 @@
 //! The session with a server: what is promised to the application, whatever the server does.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod support;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
