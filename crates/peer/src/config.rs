@@ -200,6 +200,8 @@ pub struct Timing {
     pub request: Duration,
     /// From an offered file to the decision about it.
     pub offer: Duration,
+    /// A transfer on which not a byte moves is given up after this.
+    pub stall: Duration,
     /// A session with a peer that nobody uses is closed after this.
     pub session_idle: Duration,
     /// Between two reports about one transfer.
@@ -211,6 +213,7 @@ impl Default for Timing {
         Self {
             request: Duration::from_secs(15),
             offer: Duration::from_secs(120),
+            stall: Duration::from_secs(60),
             session_idle: Duration::from_secs(60),
             progress: Duration::from_millis(250),
         }

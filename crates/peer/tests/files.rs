@@ -407,3 +407,37 @@ async fn an_idle_session_is_closed_and_opened_again_when_needed() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn a_sender_that_stalls_is_given_up() {
+    let harbour = Harbour::open().await;
+    let mut config = harbour.config("alice");
+    config.timing.stall = std::time::Duration::from_millis(300);
+    let (alice, _events) = harbour.peer_with(config).await;
+    let mallory = harbour.raw("mallory").await;
+    let getting = tokio::spawn(async move {
+        alice.get_file(&name("mallory"), "file", None, Existing::Keep).await
+    });
+    let connection = within("a call", mallory.answer_call()).await;
+    let (_, mut writer, _reader) = within("a request", next_request(&connection)).await;
+    reply(&mut writer, PeerReply::Content(Content { size: 1 << 20, modified: None })).await;
+    writer.get_mut().write_all(&bytes(1000)).await.unwrap();
+    let error = within("giving up", getting).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("nothing moved"), "{error}");
+    assert_eq!(entries(&harbour.downloads("alice")), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn our_own_transfers_go_on_though_nobody_reads_the_events() {
+    let harbour = Harbour::open().await;
+    let (_bob, bob_events) = harbour.peer_with(sharing(&harbour, &[("a", 5)]).await).await;
+    drop(bob_events);
+    let mut config = harbour.config("alice");
+    config.limits.events = 1;
+    let (alice, _unread) = harbour.peer_with(config).await;
+    for _ in 0..5 {
+        let bob = name("bob");
+        let getting = alice.get_file(&bob, "a", None, Existing::Replace);
+        within("getting", getting).await.unwrap();
+    }
+}

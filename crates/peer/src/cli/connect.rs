@@ -36,10 +36,20 @@ pub(crate) async fn log_in(
 ) -> Result<(Peer, Events), Failure> {
     let name = settings.name()?;
     let server = settings.server()?.clone();
-    let configs = configs(settings, stack, (name, &server), receipts).await?;
-    let dialed = race(configs).await?;
-    settle_trust(settings, &server, dialed.server_id()).await?;
-    Ok(dialed.login().await?)
+    let mut configs = configs(settings, stack, (name, &server), receipts).await?;
+    loop {
+        let (way, dialed) = race(&configs).await?;
+        settle_trust(settings, &server, dialed.server_id()).await?;
+        match dialed.login().await {
+            Ok(session) => return Ok(session),
+            // It got through and then no further: the other ways may be better.
+            Err(error @ (ConnectError::Ended(_) | ConnectError::TimedOut)) if configs.len() > 1 => {
+                tracing::info!(%error, "the login failed");
+                configs.remove(way);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// One configuration for each way to try, best first.
@@ -119,21 +129,22 @@ fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// Tries the ways one after another without waiting for failures to be slow; the first that gets
 /// through counts, the others are dropped before they have said anything.
-async fn race(configs: Vec<Config>) -> Result<Dialed, Failure> {
-    let mut waiting = configs.into_iter();
+///
+/// Says which way it was, by its place in `configs`.
+async fn race(configs: &[Config]) -> Result<(usize, Dialed), Failure> {
+    let mut waiting = configs.iter().cloned().enumerate();
     let mut attempts = JoinSet::new();
     let mut first_error: Option<ConnectError> = None;
     loop {
-        if let Some(config) = waiting.next() {
-            let way = format!("{} to {}", config.transport.scheme(), config.server);
+        if let Some((way, config)) = waiting.next() {
             attempts.spawn(async move { (way, Dialed::connect(config).await) });
         }
         let more = waiting.len() > 0;
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
-                Ok((_, Ok(dialed))) => return Ok(dialed),
+                Ok((way, Ok(dialed))) => return Ok((way, dialed)),
                 Ok((way, Err(error))) => {
-                    tracing::info!(%error, "{way} failed");
+                    tracing::info!(%error, way, "a way to the server failed");
                     // A wrong key says more than an unreachable port.
                     if first_error.as_ref().is_none_or(|_| is_wrong_peer(&error)) {
                         first_error = Some(error);

@@ -16,10 +16,7 @@ use super::{
     output::Output,
     settings::Settings,
 };
-use crate::{Event, Events, Existing, Peer, ReceiptRule, Stack};
-
-/// How long the last events of a finished command are waited for.
-const LAST_EVENTS: Duration = Duration::from_millis(200);
+use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Stack};
 
 /// Does one thing, and says how to exit.
 pub(crate) async fn run(
@@ -29,6 +26,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let command = Checked::new(command)?;
+    let reports = command.reports(output);
     // Waiting messages stay at the server: this run shows none.
     let (peer, mut events) = log_in(settings, stack, ReceiptRule::Manual).await?;
     let outcome = {
@@ -38,7 +36,7 @@ pub(crate) async fn run(
             tokio::select! {
                 outcome = &mut work => break outcome,
                 event = events.next() => match event {
-                    Some(event) => on_event(&event, output),
+                    Some(event) => on_event(&event, output, reports),
                     // The session is over; the command notices by itself.
                     None => break work.await,
                 },
@@ -46,14 +44,26 @@ pub(crate) async fn run(
             }
         }
     };
-    drain(&mut events, output).await;
+    while let Some(event) = events.try_next() {
+        on_event(&event, output, reports);
+    }
     peer.logout().await;
     outcome.map(|()| Exit::Done)
 }
 
+/// Which failures of transfers are shown as they happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reports {
+    /// All of them.
+    All,
+    /// None: the one there can be is told at the end.
+    Successes,
+}
+
 /// Shows what belongs to transfers and warnings; what else happens is for another run.
-fn on_event(event: &Event, output: &Output) {
+fn on_event(event: &Event, output: &Output, reports: Reports) {
     match event {
+        Event::File(update) if reports == Reports::Successes && is_failure(&update.phase) => {}
         Event::File(_) | Event::Warning(_) => output.show(&event.into()),
         Event::Path(_) if output.is_json() => output.show(&event.into()),
         Event::Path(_)
@@ -67,13 +77,8 @@ fn on_event(event: &Event, output: &Output) {
     }
 }
 
-async fn drain(events: &mut Events, output: &Output) {
-    let deadline = Instant::now() + LAST_EVENTS;
-    while Instant::now() < deadline
-        && let Some(event) = events.try_next()
-    {
-        on_event(&event, output);
-    }
+fn is_failure(phase: &FilePhase) -> bool {
+    matches!(phase, FilePhase::Failed { .. } | FilePhase::Denied { .. })
 }
 
 /// A command whose names are names.
@@ -87,6 +92,14 @@ enum Checked {
 }
 
 impl Checked {
+    fn reports(&self, output: &Output) -> Reports {
+        match self {
+            Self::Send { files, .. } if files.len() > 1 => Reports::All,
+            _ if output.is_json() => Reports::All,
+            _ => Reports::Successes,
+        }
+    }
+
     fn new(command: OneShot) -> Result<Self, Failure> {
         Ok(match command {
             OneShot::List => Self::List,

@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
     task::{JoinError, spawn_blocking},
+    time::{Duration, timeout},
 };
 
 use super::Progress;
@@ -31,6 +32,9 @@ pub(crate) enum ContentError {
     /// The stream failed.
     #[error("{0}")]
     Stream(io::Error),
+    /// Nothing moved for too long.
+    #[error("nothing moved for too long")]
+    Stalled,
     /// The stream ended before the last byte.
     #[error("the bytes end too early")]
     Truncated,
@@ -55,11 +59,13 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     size: u64,
     stream: &mut W,
     progress: &mut Progress,
+    stall: Duration,
 ) -> Result<Hash, ContentError> {
     let (chunks, mut filled) = mpsc::channel(QUEUE);
     let reader = spawn_blocking(move || read(file, size, &chunks));
     while let Some(chunk) = filled.recv().await {
-        stream.write_all(&chunk).await.map_err(ContentError::Stream)?;
+        let written = timeout(stall, stream.write_all(&chunk)).await;
+        written.map_err(|_| ContentError::Stalled)?.map_err(ContentError::Stream)?;
         progress.advance(chunk.len() as u64);
     }
     reader.await?
@@ -94,10 +100,11 @@ pub(crate) async fn receive<R: AsyncRead + Unpin>(
     size: u64,
     file: NamedTempFile,
     progress: &mut Progress,
+    stall: Duration,
 ) -> Result<(NamedTempFile, Hash), ContentError> {
     let (chunks, to_write) = mpsc::channel(QUEUE);
     let writer = spawn_blocking(move || write(file, to_write));
-    let received = receive_chunks(stream, size, &chunks, progress).await;
+    let received = receive_chunks(stream, size, &chunks, progress, stall).await;
     drop(chunks);
     // Also after an error: the file is removed before anyone hears of it.
     let written = writer.await?;
@@ -112,6 +119,7 @@ async fn receive_chunks<R: AsyncRead + Unpin>(
     size: u64,
     chunks: &mpsc::Sender<Bytes>,
     progress: &mut Progress,
+    stall: Duration,
 ) -> Result<(), ContentError> {
     let mut limited = stream.take(size);
     let mut buffer = BytesMut::new();
@@ -119,7 +127,8 @@ async fn receive_chunks<R: AsyncRead + Unpin>(
         let wanted = usize::try_from(limited.limit()).unwrap_or(CHUNK).min(CHUNK);
         buffer.reserve(wanted);
         while buffer.len() < wanted {
-            let read = limited.read_buf(&mut buffer).await.map_err(ContentError::Stream)?;
+            let read = timeout(stall, limited.read_buf(&mut buffer)).await;
+            let read = read.map_err(|_| ContentError::Stalled)?.map_err(ContentError::Stream)?;
             if read == 0 {
                 return Err(ContentError::Truncated);
             }

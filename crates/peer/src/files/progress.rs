@@ -2,10 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use portolan_protocol::{ErrorCode, Hash, Name};
-use tokio::{sync::mpsc, time::Instant};
+use portolan_protocol::{ErrorCode, Hash};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
-use crate::{Direction, Event, FilePhase, FileUpdate, TransferId};
+use crate::{Event, FilePhase, FileUpdate};
 
 /// How much the latest rate counts against those before it.
 const SMOOTHING: f64 = 0.3;
@@ -15,6 +18,7 @@ const SMOOTHING: f64 = 0.3;
 pub(crate) struct Progress {
     events: mpsc::Sender<Event>,
     every: Duration,
+    patience: Duration,
     update: FileUpdate,
     rate: Option<f64>,
     reported_at: Instant,
@@ -22,18 +26,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Reports begin with `update`; a stage waits `patience` for room, then is dropped.
     pub(crate) fn new(
         events: mpsc::Sender<Event>,
+        update: FileUpdate,
         every: Duration,
-        (id, direction): (TransferId, Direction),
-        with: Name,
-        (name, total): (String, u64),
+        patience: Duration,
     ) -> Self {
-        let phase = FilePhase::Started;
-        let update =
-            FileUpdate { id, with, direction, name, phase, bytes: 0, total, rate: None, eta: None };
         let reported_at = Instant::now();
-        Self { events, every, update, rate: None, reported_at, reported_bytes: 0 }
+        Self { events, every, patience, update, rate: None, reported_at, reported_bytes: 0 }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -59,13 +60,14 @@ impl Progress {
         let _ = self.events.try_send(Event::File(self.update.clone()));
     }
 
-    /// Reports a stage, and waits until the application has room for it.
+    /// Reports a stage.
     pub(crate) async fn stage(&mut self, phase: FilePhase) {
         if phase == FilePhase::Started {
             self.reported_at = Instant::now();
         }
         self.update.phase = phase;
-        let _ = self.events.send(Event::File(self.update.clone())).await;
+        let report = self.events.send(Event::File(self.update.clone()));
+        let _ = timeout(self.patience, report).await;
     }
 
     pub(crate) async fn done(&mut self, hash: Hash, path: Option<PathBuf>) {

@@ -7,11 +7,16 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use portolan_protocol::{FileInfo, FileList, Timestamp};
+use portolan_protocol::{FileInfo, FileList, Limits, Timestamp};
 use thiserror::Error;
 
 use super::name::{check_name, check_path};
-use crate::{FileError, Limits};
+use crate::FileError;
+
+/// Bytes of one page, so that it fits into a frame.
+const PAGE_BYTES: usize = Limits::V1.frame as usize / 2;
+/// What an entry of a page takes besides its path.
+const ENTRY_OVERHEAD: usize = 64;
 
 /// Why a directory cannot be shared.
 #[derive(Debug, Error)]
@@ -48,7 +53,7 @@ pub(crate) struct OpenedFile {
 
 impl Share {
     /// Shares `path`. Blocking.
-    pub(crate) fn new(path: &Path, limits: &Limits) -> Result<Self, ShareError> {
+    pub(crate) fn new(path: &Path, limits: &crate::Limits) -> Result<Self, ShareError> {
         let failed = |source| ShareError::Io { path: path.to_owned(), source };
         let root = path.canonicalize().map_err(failed)?;
         if !root.is_dir() {
@@ -65,10 +70,11 @@ impl Share {
     /// A page of files, ordered part by part. Blocking.
     pub(crate) fn page(&self, after: Option<&str>, limit: usize) -> FileList {
         let after: Vec<&str> = after.map(|path| path.split('/').collect()).unwrap_or_default();
-        let mut walk = Walk { share: self, files: Vec::new(), limit, budget: self.entries_max };
+        let budget = self.entries_max;
+        let mut walk = Walk { share: self, files: Vec::new(), limit, bytes: 0, budget };
         walk.directory(&self.root, "", &after);
-        let more = walk.files.len() > limit;
-        walk.files.truncate(limit);
+        let more = walk.files.len() > walk.limit;
+        walk.files.truncate(walk.limit);
         FileList { files: walk.files, more }
     }
 
@@ -99,6 +105,8 @@ struct Walk<'a> {
     share: &'a Share,
     files: Vec<FileInfo>,
     limit: usize,
+    /// Bytes of the page so far.
+    bytes: usize,
     /// Entries that may still be looked at.
     budget: usize,
 }
@@ -134,6 +142,10 @@ impl Walk<'_> {
         let Ok(metadata) = path.metadata() else { return };
         if inside && metadata.is_file() && check_path(shared).is_ok() {
             let (size, modified) = (metadata.len(), modified(&metadata));
+            self.bytes += shared.len() + ENTRY_OVERHEAD;
+            if self.bytes > PAGE_BYTES {
+                self.limit = self.limit.min(self.files.len());
+            }
             self.files.push(FileInfo { path: shared.to_owned(), size, modified });
         }
     }
@@ -230,6 +242,19 @@ mod tests {
             paths.sort();
             assert_eq!(paths, files, "pages of {limit}");
         }
+    }
+
+    #[test]
+    fn a_page_of_long_paths_fits_into_a_frame() {
+        let part = "p".repeat(250);
+        let files: Vec<String> =
+            (0..300).map(|number| format!("{part}/{part}/{part}/{number:03}")).collect();
+        let names: Vec<&str> = files.iter().map(String::as_str).collect();
+        let (_directory, share) = share_of(&names);
+        assert_eq!(all(&share, 256), files);
+        let page = share.page(None, 256);
+        let bytes: usize = page.files.iter().map(|file| file.path.len() + 64).sum();
+        assert!(page.more && bytes < 128 << 10, "{bytes}");
     }
 
     #[test]

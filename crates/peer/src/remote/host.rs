@@ -12,14 +12,17 @@ use std::{
 use portolan_protocol::{ErrorBody, ErrorCode, Name, Offer};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{Duration, timeout},
 };
 
 use crate::{
-    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, Limits, Timing, TransferId,
-    Warning,
+    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Timing,
+    TransferId, Warning,
     files::{Progress, Share, ShareError},
 };
+
+/// How long a report about a transfer of others waits for the application to read its events.
+const REPORT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Shared by every session with another peer.
 #[derive(Debug)]
@@ -76,26 +79,60 @@ impl Host {
         *self.share.write().unwrap_or_else(PoisonError::into_inner) = share;
     }
 
-    /// Begins to report on a transfer under a new number.
-    pub(crate) fn progress(
+    /// Begins to report on a transfer that we began. Its outcome is an answer too, so that its
+    /// reports never wait for the application.
+    pub(crate) fn progress_of_ours(
         &self,
         direction: Direction,
         with: &Name,
         name: &str,
         total: u64,
     ) -> (TransferId, Progress) {
+        self.progress(direction, with, (name, total), Duration::ZERO)
+    }
+
+    /// Begins to report on a transfer that another peer began.
+    pub(crate) fn progress_of_theirs(
+        &self,
+        direction: Direction,
+        with: &Name,
+        name: &str,
+        total: u64,
+    ) -> (TransferId, Progress) {
+        self.progress(direction, with, (name, total), REPORT_PATIENCE)
+    }
+
+    fn progress(
+        &self,
+        direction: Direction,
+        with: &Name,
+        (name, total): (&str, u64),
+        patience: Duration,
+    ) -> (TransferId, Progress) {
         let id = TransferId(self.next_transfer.fetch_add(1, Ordering::Relaxed));
-        let (events, every) = (self.events.clone(), self.timing.progress);
-        let file = (name.to_owned(), total);
-        (id, Progress::new(events, every, (id, direction), with.clone(), file))
+        let update = FileUpdate {
+            id,
+            with: with.clone(),
+            direction,
+            name: name.to_owned(),
+            phase: FilePhase::Started,
+            bytes: 0,
+            total,
+            rate: None,
+            eta: None,
+        };
+        let events = self.events.clone();
+        (id, Progress::new(events, update, self.timing.progress, patience))
     }
 
-    pub(crate) async fn tell(&self, event: Event) {
-        let _ = self.events.send(event).await;
+    /// Tells the application what it may also ask for; not waited for.
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.try_send(event);
     }
 
-    pub(crate) async fn warn(&self, code: ErrorCode, message: String) {
-        self.tell(Event::Warning(Warning { code, message })).await;
+    pub(crate) fn warn(&self, code: ErrorCode, message: String) {
+        tracing::warn!(%code, "{message}");
+        self.tell(Event::Warning(Warning { code, message }));
     }
 
     /// Decides about an offered file, by the rule or by asking.

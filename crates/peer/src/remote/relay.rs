@@ -269,7 +269,7 @@ async fn on_relayed(
         .answer(relayed, reader, writer, id)
         .await
         .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
-    sessions.adopt(&relayed.from, connection, permit).await;
+    sessions.adopt(&relayed.from, connection, permit);
     Ok(())
 }
 
@@ -284,7 +284,7 @@ async fn admit(
     }
     let known = &sessions.introducer().known;
     if let Err(error) = known.check(&relayed.from, relayed.id).await {
-        sessions.host().warn(ErrorCode::UnknownPeer, error.to_string()).await;
+        sessions.host().warn(ErrorCode::UnknownPeer, error.to_string());
         let message = "the key is not the one that this peer remembers";
         return Err(ErrorBody::new(ErrorCode::UnknownPeer, message));
     }

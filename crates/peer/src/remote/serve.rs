@@ -9,7 +9,10 @@ use portolan_protocol::{
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{RecvStream, SendStream};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Duration, timeout},
+};
 
 use super::Host;
 use crate::{
@@ -47,10 +50,17 @@ async fn on_command(
     (reader, answers): (FrameReader<RecvStream>, Answers),
 ) {
     match command {
-        PeerCommand::Hello(hello) => on_hello(&hello, answers).await,
-        PeerCommand::Files(files) => on_files(host, files, answers).await,
+        PeerCommand::Hello(hello) => in_time(host, on_hello(&hello, answers)).await,
+        PeerCommand::Files(files) => in_time(host, on_files(host, files, answers)).await,
         PeerCommand::Get(get) => on_get(host, who, get, (reader, answers)).await,
         PeerCommand::Offer(offer) => on_offer(host, who, offer, (reader, answers)).await,
+    }
+}
+
+/// An asker that does not read its answer is not waited for.
+async fn in_time(host: &Host, answering: impl Future<Output = ()>) {
+    if timeout(host.timing.request, answering).await.is_err() {
+        tracing::debug!("an answer was not read in time");
     }
 }
 
@@ -133,9 +143,9 @@ async fn on_get(
         Ok(file) => file,
         Err(body) => return answers.refuse(body).await,
     };
-    let (_, mut progress) = host.progress(Direction::Send, who, &get.path, file.size);
+    let (_, mut progress) = host.progress_of_theirs(Direction::Send, who, &get.path, file.size);
     progress.stage(FilePhase::Started).await;
-    let result = send_shared(file, &mut answers, &mut progress).await;
+    let result = send_shared(file, &mut answers, &mut progress, host.timing.stall).await;
     drop(reader);
     match result {
         Ok(hash) => progress.done(hash, None).await,
@@ -164,10 +174,11 @@ async fn send_shared(
     file: OpenedFile,
     answers: &mut Answers,
     progress: &mut Progress,
+    stall: Duration,
 ) -> Result<portolan_protocol::Hash, FileError> {
     let content = Content { size: file.size, modified: file.modified };
     answers.send(PeerReply::Content(content)).await?;
-    send_content(file, &mut answers.writer, progress).await
+    send_content(file, &mut answers.writer, progress, stall).await
 }
 
 /// Sends the bytes of a file and the end that names their hash, and finishes the stream.
@@ -175,9 +186,10 @@ pub(crate) async fn send_content(
     file: OpenedFile,
     writer: &mut FrameWriter<SendStream>,
     progress: &mut Progress,
+    stall: Duration,
 ) -> Result<portolan_protocol::Hash, FileError> {
     let size = file.size;
-    let sent = content::send(file.file, size, writer.get_mut(), progress).await;
+    let sent = content::send(file.file, size, writer.get_mut(), progress, stall).await;
     let hash = sent.map_err(|error| FileError::from_content(error, progress.bytes(), size))?;
     let end = PeerMessage::Event(PeerEvent::End(FileEnd { hash }));
     writer.send(&end).await.map_err(|error| FileError::Interrupted {
@@ -197,7 +209,7 @@ async fn on_offer(
     (reader, mut answers): (FrameReader<RecvStream>, Answers),
 ) {
     let name = if crate::files::check_name(&offer.name).is_ok() { &offer.name } else { "?" };
-    let (id, mut progress) = host.progress(Direction::Receive, who, name, offer.size);
+    let (id, mut progress) = host.progress_of_theirs(Direction::Receive, who, name, offer.size);
     match take_offer(host, id, &offer, (reader, &mut answers), &mut progress).await {
         Ok((hash, path)) => {
             answers.last(PeerReply::Verified(Verified { hash })).await;
@@ -256,7 +268,7 @@ async fn take_offer(
     let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
     progress.stage(FilePhase::Started).await;
     answers.send(PeerReply::Accepted(Accepted {})).await?;
-    Ok(receive_and_check(reader, offer.size, target, progress).await?)
+    Ok(receive_and_check(reader, offer.size, target, progress, host.timing.stall).await?)
 }
 
 async fn open_target(host: &Arc<Host>, to: &Path, offer: &Offer) -> Result<Target, FileError> {
@@ -270,7 +282,7 @@ impl FileError {
     pub(crate) fn from_content(error: ContentError, bytes: u64, total: u64) -> Self {
         match error {
             ContentError::Truncated => Self::Size { announced: total },
-            ContentError::Stream(_) | ContentError::Shrunk => {
+            ContentError::Stream(_) | ContentError::Stalled | ContentError::Shrunk => {
                 Self::Interrupted { bytes, total, detail: error.to_string() }
             }
             ContentError::Disk(source) => {

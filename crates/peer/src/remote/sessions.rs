@@ -115,13 +115,13 @@ impl Sessions {
         }
         let session = made?;
         if fresh {
-            self.tell_path(who, &session.connection).await;
+            self.tell_path(who, &session.connection);
         }
         Ok((session, fresh))
     }
 
     /// Takes over a connection that `who` has opened.
-    pub(crate) async fn adopt(
+    pub(crate) fn adopt(
         self: &Arc<Self>,
         who: &Name,
         connection: Arc<dyn Connection>,
@@ -131,7 +131,7 @@ impl Sessions {
         let cell = Arc::clone(self.lock().by_name.entry(who.clone()).or_default());
         // One that we opened ourselves meanwhile stays the one we use; this one serves its opener.
         let _ = cell.set(session);
-        self.tell_path(who, &connection).await;
+        self.tell_path(who, &connection);
     }
 
     /// A permit for one more session.
@@ -162,8 +162,8 @@ impl Sessions {
         session
     }
 
-    async fn tell_path(&self, who: &Name, connection: &Arc<dyn Connection>) {
-        self.host.tell(Event::Path(self.introducer.describe(who, connection))).await;
+    fn tell_path(&self, who: &Name, connection: &Arc<dyn Connection>) {
+        self.host.tell(Event::Path(self.introducer.describe(who, connection)));
     }
 
     fn forget(&self, who: &Name, session: &Arc<Session>) {

@@ -11,7 +11,10 @@ use portolan_protocol::{
 };
 use portolan_protocol_io::{FrameReader, ReadMessageError};
 use portolan_transport::{Priority, RecvStream};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Duration, timeout},
+};
 
 use super::{Host, Sessions, serve::send_content, sessions::PeerStream};
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
 };
 
 /// How long a peer may take to say why it has stopped reading, or to end its stream.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What to fetch and where to put it.
 #[derive(Debug)]
@@ -32,6 +35,17 @@ pub(crate) struct GetRequest {
 
 /// One page of what `who` shares.
 pub(crate) async fn files_page(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    after: Option<String>,
+) -> Result<FileList, FileError> {
+    // Time for a session, a stream and the answer.
+    let patience = sessions.host().timing.request * 3;
+    let page = timeout(patience, files_page_untimed(sessions, who, after)).await;
+    page.unwrap_or_else(|_| Err(FileError::TimedOut { who: who.clone() }))
+}
+
+async fn files_page_untimed(
     sessions: &Arc<Sessions>,
     who: &Name,
     after: Option<String>,
@@ -73,7 +87,7 @@ pub(crate) async fn get(
 ) -> Result<(PathBuf, Hash), FileError> {
     let host = sessions.host();
     let _permit = host.ours.acquire().await;
-    let (_, mut progress) = host.progress(Direction::Receive, who, &request.path, 0);
+    let (_, mut progress) = host.progress_of_ours(Direction::Receive, who, &request.path, 0);
     let result = get_reported(sessions, who, request, &mut progress).await;
     report(&mut progress, result).await
 }
@@ -99,7 +113,8 @@ async fn get_reported(
     let target = blocking(move || Target::new(&to, &name, size, existing)).await?;
     progress.stage(FilePhase::Started).await;
     let PeerStream { reader, writer: _writer, lease: _lease } = stream;
-    let (hash, path) = receive_and_check(reader, size, target, progress).await?;
+    let stall = sessions.host().timing.stall;
+    let (hash, path) = receive_and_check(reader, size, target, progress, stall).await?;
     Ok((path, hash))
 }
 
@@ -112,7 +127,7 @@ pub(crate) async fn offer(
     let host = sessions.host();
     let _permit = host.ours.acquire().await;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let (_, mut progress) = host.progress(Direction::Send, who, &name, 0);
+    let (_, mut progress) = host.progress_of_ours(Direction::Send, who, &name, 0);
     let result = async {
         check_name(&name).map_err(|problem| FileError::Name { name: name.clone(), problem })?;
         let path = path.to_owned();
@@ -155,7 +170,7 @@ async fn offer_reported(
     progress.stage(FilePhase::Started).await;
     let PeerStream { mut reader, mut writer, lease: _lease } = stream;
     let sent = {
-        let sending = send_content(file, &mut writer, progress);
+        let sending = send_content(file, &mut writer, progress, host.timing.stall);
         tokio::select! {
             biased;
             // While we send nothing but a refusal is due.
@@ -200,6 +215,7 @@ pub(crate) async fn receive_and_check(
     size: u64,
     target: Target,
     progress: &mut Progress,
+    stall: Duration,
 ) -> Result<(Hash, PathBuf), FileError> {
     let target = Arc::new(target);
     let temporary = {
@@ -207,7 +223,7 @@ pub(crate) async fn receive_and_check(
         blocking(move || target.temporary()).await?
     };
     let mut raw = reader.into_raw();
-    let received = content::receive(&mut raw, size, temporary, progress).await;
+    let received = content::receive(&mut raw, size, temporary, progress, stall).await;
     let (file, computed) = received.map_err(|error| match error {
         content::ContentError::Disk(source) => {
             FileError::Io { during: "write", path: target.path().to_owned(), source }
@@ -285,7 +301,7 @@ async fn answer(
 async fn answer_within(
     who: &Name,
     reader: &mut FrameReader<RecvStream>,
-    patience: std::time::Duration,
+    patience: Duration,
 ) -> Result<PeerReply, FileError> {
     match timeout(patience, reader.next_message()).await {
         Ok(message) => reply(who, message),
