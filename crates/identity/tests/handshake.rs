@@ -44,13 +44,17 @@ async fn meet(
 ) -> (Outcome<client::TlsStream<Pipe>>, Outcome<server::TlsStream<Pipe>>) {
     let (near, far) = duplex(1 << 16);
     let dial = async {
-        let mut tls = TlsConnector::from(client).connect(name, near).await.map_err(|error| tls_error(&error))?;
+        let mut tls = TlsConnector::from(client)
+            .connect(name, near)
+            .await
+            .map_err(|error| tls_error(&error))?;
         // A server refuses a client only after the client believes that all is well.
         tls.read_u8().await.map_err(|error| tls_error(&error))?;
         Ok(tls)
     };
     let answer = async {
-        let mut tls = TlsAcceptor::from(server).accept(far).await.map_err(|error| tls_error(&error))?;
+        let mut tls =
+            TlsAcceptor::from(server).accept(far).await.map_err(|error| tls_error(&error))?;
         tls.write_u8(7).await.map_err(|error| tls_error(&error))?;
         tls.flush().await.map_err(|error| tls_error(&error))?;
         Ok(tls)
