@@ -72,6 +72,43 @@ fn a_hundred_mebibytes_arrive_verified_over_each_transport() {
 }
 
 #[test]
+fn a_receiver_that_stops_reading_makes_the_server_hold_no_more_than_it_says() {
+    /// Both directions of one relay hold 2,176 KiB (docs/server.md); the rest is room for what
+    /// the allocator keeps and for the buffers of the sockets' batches.
+    const BOUND: u64 = 8 << 20;
+    let size = 128 << 20;
+    for transport in ["tcp", "udp", "quic"] {
+        let harbour = Harbour::open_patient();
+        let sent = harbour.file("large.bin", size, 3);
+        let mut alice = harbour.peer("alice", transport);
+        let mut bob = harbour.peer("bob", transport);
+        // What the first transfer of all allocates is not what is measured.
+        let first = harbour.file("first.bin", 8 << 20, 4);
+        alice.say(&format!("/send bob {}", first.display()));
+        alice.wait_for("file done", |event| event["phase"] == "done");
+        bob.wait_for("file done", |event| event["phase"] == "done");
+        let Some(before) = harbour.server.resident() else { return };
+        alice.say(&format!("/send bob {}", sent.display()));
+        bob.wait_for("bytes", |event| event["event"] == "file" && event["bytes"] != 0);
+        bob.signal("-STOP");
+        // Alice's progress repeats itself once nothing moves any more.
+        let mut last = alice.wait_event("file")["bytes"].clone();
+        loop {
+            let bytes = alice.wait_event("file")["bytes"].clone();
+            if bytes == last {
+                break;
+            }
+            last = bytes;
+        }
+        let held = harbour.server.resident().unwrap_or_default().saturating_sub(before);
+        eprintln!("{transport}: {before} bytes before, {held} more with a stuck receiver");
+        assert!(held <= BOUND, "{transport}: the server holds {held} bytes more");
+        bob.signal("-CONT");
+        alice.wait_for("file done", |event| event["phase"] == "done");
+    }
+}
+
+#[test]
 fn a_conversation_is_asked_for_accepted_used_and_ended() {
     let harbour = Harbour::open();
     let [(_, mut alice), (_, mut bob), (_, mut carol)] = three(&harbour);

@@ -82,6 +82,20 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// Stops the program, or lets it go on, as the terminal's job control does.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Resident memory of the program in bytes, where the system tells (Linux).
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib << 10)
+    }
+
     /// Closes its input and waits for its end.
     pub(crate) fn finish(mut self) -> ExitStatus {
         drop(self.child.stdin.take());
@@ -107,20 +121,31 @@ pub(crate) struct Harbour {
     pub(crate) address: String,
     pub(crate) key: String,
     directory: TempDir,
+    heartbeat: &'static str,
 }
 
 impl Harbour {
     /// A server on a free port with a heartbeat of two seconds.
     pub(crate) fn open() -> Self {
+        Self::open_with_heartbeat("2")
+    }
+
+    /// A server on a free port that waits as long for silent clients as it does by default.
+    pub(crate) fn open_patient() -> Self {
+        Self::open_with_heartbeat("20")
+    }
+
+    fn open_with_heartbeat(heartbeat: &'static str) -> Self {
         let directory = TempDir::new().unwrap();
-        let (server, address, key) = start_server(directory.path(), "127.0.0.1:0");
-        Self { server, address, key, directory }
+        let (server, address, key) = start_server(directory.path(), "127.0.0.1:0", heartbeat);
+        Self { server, address, key, directory, heartbeat }
     }
 
     /// Kills the server and starts it again on the same port and data.
     pub(crate) fn crash_and_restart(&mut self) {
         self.server.kill();
-        let (server, address, key) = start_server(self.directory.path(), &self.address);
+        let (server, address, key) =
+            start_server(self.directory.path(), &self.address, self.heartbeat);
         assert_eq!((&address, &key), (&self.address, &self.key));
         self.server = server;
     }
@@ -197,9 +222,9 @@ impl Harbour {
     }
 }
 
-fn start_server(directory: &Path, listen: &str) -> (Program, String, String) {
+fn start_server(directory: &Path, listen: &str, heartbeat: &str) -> (Program, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    command.args(["--json", "--listen", listen, "--heartbeat", "2", "--data"]);
+    command.args(["--json", "--listen", listen, "--heartbeat", heartbeat, "--data"]);
     command.arg(directory.join("server"));
     let mut server = Program::start("server", command);
     let ready = server.wait_event("ready");
