@@ -52,6 +52,7 @@ pub use error::{DatagramTooLarge, ReadError, WriteError};
 pub use event::Event;
 pub use mux::Mux;
 pub use params::Params;
+pub use ranges::RangeSet;
 pub use sent::SentFrame;
 pub use stats::MuxStats;
 pub use stream::StreamId;

@@ -1,41 +1,85 @@
-//! A set of byte ranges.
+//! A set of numbers, kept as ranges: byte offsets here, packet numbers in `rudp`.
 
 use std::{collections::VecDeque, mem::size_of, ops::Range};
 
-/// Disjoint, non-adjacent, ascending ranges of offsets.
+/// Disjoint, non-adjacent, ascending ranges.
 #[derive(Debug, Default)]
-pub(crate) struct RangeSet {
+pub struct RangeSet {
     ranges: VecDeque<Range<u64>>,
 }
 
 impl RangeSet {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
+    /// How many ranges there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    pub(crate) fn first(&self) -> Option<Range<u64>> {
+    /// Whether no number is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The lowest range.
+    #[must_use]
+    pub fn first(&self) -> Option<Range<u64>> {
         self.ranges.front().cloned()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+    /// The highest range.
+    #[must_use]
+    pub fn last(&self) -> Option<Range<u64>> {
+        self.ranges.back().cloned()
+    }
+
+    /// Takes the lowest range out.
+    pub fn pop_first(&mut self) -> Option<Range<u64>> {
+        self.ranges.pop_front()
+    }
+
+    /// From the smallest to the largest.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.ranges.iter().cloned()
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything, and the memory for it.
+    pub fn clear(&mut self) {
         self.ranges = VecDeque::new();
     }
 
-    pub(crate) fn memory(&self) -> usize {
+    /// From the largest to the smallest.
+    pub fn descending(&self) -> impl Iterator<Item = Range<u64>> {
+        self.ranges.iter().rev().cloned()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn memory(&self) -> usize {
         self.ranges.capacity() * size_of::<Range<u64>>()
     }
 
+    /// Whether `number` is in it.
+    #[must_use]
+    pub fn contains(&self, number: u64) -> bool {
+        // Mostly asked about what comes after everything.
+        if self.ranges.back().is_none_or(|last| last.end <= number) {
+            return false;
+        }
+        let index = self.ranges.partition_point(|range| range.end <= number);
+        self.ranges.get(index).is_some_and(|range| range.start <= number)
+    }
+
     /// Adds `new`, joining it with what it touches.
-    pub(crate) fn insert(&mut self, new: Range<u64>) {
+    pub fn insert(&mut self, new: Range<u64>) {
         if new.is_empty() {
+            return;
+        }
+        if let Some(last) = self.ranges.back_mut()
+            && last.start <= new.start
+            && new.start <= last.end
+        {
+            last.end = last.end.max(new.end);
             return;
         }
         let from = self.ranges.partition_point(|range| range.end < new.start);
@@ -49,30 +93,9 @@ impl RangeSet {
         self.ranges.drain(from + 1..to);
     }
 
-    /// Takes `gone` out, splitting what it cuts.
-    pub(crate) fn remove(&mut self, gone: Range<u64>) {
-        if gone.is_empty() {
-            return;
-        }
-        let from = self.ranges.partition_point(|range| range.end <= gone.start);
-        let to = self.ranges.partition_point(|range| range.start < gone.end);
-        if from == to {
-            return;
-        }
-        let before = self.ranges[from].start..gone.start;
-        let after = gone.end..self.ranges[to - 1].end;
-        self.ranges.drain(from..to);
-        if !after.is_empty() {
-            self.ranges.insert(from, after);
-        }
-        if !before.is_empty() {
-            self.ranges.insert(from, before);
-        }
-    }
-
     /// Takes out everything before `offset`, and the range that reaches to it or beyond: answers
     /// where that range ends, or `offset`.
-    pub(crate) fn pop_reached(&mut self, mut offset: u64) -> u64 {
+    pub fn pop_reached(&mut self, mut offset: u64) -> u64 {
         while let Some(range) = self.ranges.front()
             && range.start <= offset
         {
@@ -83,6 +106,23 @@ impl RangeSet {
             self.ranges = VecDeque::new();
         }
         offset
+    }
+
+    /// Takes `gone` out, splitting what it cuts.
+    pub fn remove(&mut self, gone: Range<u64>) {
+        let from = self.ranges.partition_point(|range| range.end <= gone.start);
+        let to = self.ranges.partition_point(|range| range.start < gone.end);
+        if gone.is_empty() || from == to {
+            return;
+        }
+        let before = self.ranges[from].start..gone.start;
+        let after = gone.end..self.ranges[to - 1].end;
+        self.ranges.drain(from..to);
+        for rest in [after, before] {
+            if !rest.is_empty() {
+                self.ranges.insert(from, rest);
+            }
+        }
     }
 }
 

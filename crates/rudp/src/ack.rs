@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Ecn, frame::put_ack, packet::Level, ranges::RangeSet};
+use portolan_mux::RangeSet;
+
+use crate::{Ecn, frame::put_ack, packet::Level};
 
 /// Packets to be acknowledged after which it is done at once (RFC 9000 §13.2.2).
 const PACKETS_MAX: u32 = 2;

@@ -1,10 +1,9 @@
 //! The handshake's byte stream of one level: what to send (again), and what has arrived.
 
-use portolan_mux::{Violation, ViolationCode};
+use portolan_mux::{RangeSet, Violation, ViolationCode};
 
 use crate::{
     frame::{crypto_overhead, put_crypto_header},
-    ranges::RangeSet,
     sent::CryptoPiece,
 };
 

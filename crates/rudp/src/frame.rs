@@ -3,12 +3,10 @@
 use std::ops::RangeInclusive;
 
 use portolan_mux::{
-    Reader, Violation, ViolationCode,
+    RangeSet, Reader, Violation, ViolationCode,
     frame::{Session, is_session_frame, is_stream_frame},
     put_varint, varint_len,
 };
-
-use crate::ranges::RangeSet;
 
 const PADDING: u64 = 0x00;
 const PROBE: u64 = 0x01;

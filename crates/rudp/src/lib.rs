@@ -79,7 +79,6 @@ mod pacing;
 mod packet;
 mod params;
 mod path;
-mod ranges;
 mod rate;
 mod rtt;
 mod sent;

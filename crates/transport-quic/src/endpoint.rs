@@ -9,15 +9,14 @@ use std::{
 use async_trait::async_trait;
 use portolan_datagram_io::{LaneSocket, unreachable};
 use portolan_transport::{
-    AcceptError, CloseCode, ConnectError, Connection, ConnectionConfig, Endpoint, Expect, Limits,
-    Timing,
+    AcceptError, Backlog, CloseCode, ConnectError, Connection, ConnectionConfig, Endpoint, Expect,
+    Limits, Timing,
 };
 use quinn::{TokioRuntime, VarInt};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     accept,
-    backlog::Backlog,
     config::Configs,
     connection::{Inner, QuicConnection},
     reason::{self, connect_error, cut, start_error},

@@ -38,7 +38,6 @@
 //! - packet sizes stay below quinn's limit of segmentation (`config.rs`).
 
 mod accept;
-mod backlog;
 mod config;
 mod connection;
 mod datagrams;

@@ -11,11 +11,10 @@ use portolan_identity::{Alpn, remote_id};
 use portolan_rudp::{
     CloseReason as Ended, Connection, ConnectionHandle, Ecn, Endpoint, Event, Routed, Transmit,
 };
-use portolan_transport::{CloseCode, CloseReason, ConnectionConfig};
+use portolan_transport::{Backlog, CloseCode, CloseReason, ConnectionConfig};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{
-    backlog::Backlog,
     config::endpoint_machine,
     connection::UdpConnection,
     host::Host,

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use portolan_datagram_io::{LaneSocket, unreachable};
 use portolan_transport::{
-    AcceptError, CloseCode, ConnectError, Connection, ConnectionConfig, Endpoint, Expect,
+    AcceptError, Backlog, CloseCode, ConnectError, Connection, ConnectionConfig, Endpoint, Expect,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -13,7 +13,6 @@ use tokio::{
 };
 
 use crate::{
-    backlog::Backlog,
     connection::UdpConnection,
     driver::Driver,
     inbox::{Inbox, Request},

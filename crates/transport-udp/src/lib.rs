@@ -33,7 +33,6 @@
 //! - garbage on the port disturbs nobody, and QUIC on the same port works on
 //!   (`tests/shared_port.rs`).
 
-mod backlog;
 mod config;
 mod connection;
 mod driver;

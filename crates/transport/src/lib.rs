@@ -19,6 +19,7 @@
 //! suite against every transport. To write one, read `docs/adding-a-transport.md` and copy
 //! `transport-mem`.
 
+mod backlog;
 mod close;
 mod config;
 mod connection;
@@ -31,6 +32,7 @@ mod stream;
 mod transport;
 mod tunnel;
 
+pub use backlog::Backlog;
 pub use close::{CloseCode, CloseReason};
 pub use config::{BindConfig, ConnectionConfig, Limits, Timing};
 pub use connection::{Connection, Path, PathKind, Priority};

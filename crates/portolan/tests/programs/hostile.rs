@@ -92,7 +92,7 @@ impl Rogue {
     }
 
     /// Waits until the server has had enough of this stream or connection.
-    async fn is_cut_off(mut self) {
+    async fn await_cut_off(mut self) {
         let closed = tokio::time::timeout(Duration::from_secs(60), async {
             tokio::select! {
                 _ = self.connection.closed() => {}
@@ -139,11 +139,11 @@ async fn garbage_behind_a_valid_handshake_ends_only_its_own_connection() {
             Rogue::logged_in(&server, *transport, 10 + index, &format!("bystander-{index}")).await;
         let mut rogue = Rogue::connect(&server, *transport, 20 + index).await;
         rogue.raw(&[0xff; 64]).await;
-        rogue.is_cut_off().await;
+        rogue.await_cut_off().await;
         let mut rogue =
             Rogue::logged_in(&server, *transport, 20 + index, &format!("rogue-{index}")).await;
         rogue.raw(&u32::MAX.to_be_bytes()).await;
-        rogue.is_cut_off().await;
+        rogue.await_cut_off().await;
         let echo = portolan::protocol::Echo { text: "here".into() };
         assert!(matches!(bystander.ask(echo.into()).await, Ok(Reply::Echo(_))));
         let logout = portolan::protocol::Logout {};

@@ -1,4 +1,4 @@
-//! Finished handshakes that wait for `accept`.
+//! Finished handshakes that wait for `accept`: a piece for those who write transports.
 
 use std::{
     collections::VecDeque,
@@ -7,9 +7,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// A bounded queue that ends.
+/// A bounded queue that ends: what a transport keeps between a finished handshake and
+/// [`Endpoint::accept`](crate::Endpoint::accept).
 #[derive(Debug)]
-pub(crate) struct Backlog<T> {
+pub struct Backlog<T> {
     state: Mutex<State<T>>,
     limit: usize,
     changed: Notify,
@@ -22,17 +23,24 @@ struct State<T> {
 }
 
 impl<T> Backlog<T> {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// Holds at most `limit` items, and at least one.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
         let state = State { waiting: VecDeque::new(), closed: false };
         Self { state: Mutex::new(state), limit: limit.max(1), changed: Notify::new() }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
+    /// Whether a [`push`](Self::push) would be refused for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         self.lock().waiting.len() >= self.limit
     }
 
-    /// Puts `item` last, or gives it back when there is no room or nobody comes any more.
-    pub(crate) fn push(&self, item: T) -> Result<(), T> {
+    /// Puts `item` last.
+    ///
+    /// # Errors
+    /// Gives it back when there is no room or nobody comes any more.
+    pub fn push(&self, item: T) -> Result<(), T> {
         let mut state = self.lock();
         if state.closed || state.waiting.len() >= self.limit {
             return Err(item);
@@ -44,7 +52,7 @@ impl<T> Backlog<T> {
     }
 
     /// The next item; `None` once closed. Cancel safe.
-    pub(crate) async fn pop(&self) -> Option<T> {
+    pub async fn pop(&self) -> Option<T> {
         loop {
             {
                 let mut state = self.lock();
@@ -65,7 +73,7 @@ impl<T> Backlog<T> {
     }
 
     /// Ends the queue and drops what waits.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let waiting = {
             let mut state = self.lock();
             state.closed = true;
