@@ -339,7 +339,7 @@ async fn a_transfer_that_is_dropped_leaves_nothing() {
     writer.get_mut().write_all(&bytes(1000)).await.unwrap();
     within("the partial file", async {
         while entries(&harbour.downloads("alice")).is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -401,7 +401,7 @@ async fn an_idle_session_is_closed_and_opened_again_when_needed() {
         within("listing", alice.files(&name("bob"))).await.unwrap();
         within("the idle end", async {
             while alice.path(&name("bob")).kind.is_some() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::task::yield_now().await;
             }
         })
         .await;

@@ -45,11 +45,11 @@ async fn overtake(harness: Harness, urgent: Priority, lazy: Priority) {
     let pair = Pair::with(harness, saturated).await;
     let [(mut ask, _ask), (_hear, mut hear)] = pair.stream_of(urgent).await;
     let progress = Arc::new(Progress::default());
-    let mut work = JoinSet::new();
+    let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
     for tag in 0..LAZY_STREAMS {
         let [(send, near), (far, recv)] = pair.stream_of(lazy).await;
-        work.spawn(write(send, near, tag, Arc::clone(&progress)));
-        work.spawn(read(recv, far, tag, Arc::clone(&progress)));
+        writers.spawn(write(send, near, tag, Arc::clone(&progress)));
+        readers.spawn(read(recv, far, tag, Arc::clone(&progress)));
     }
     // Once this much has passed, the queues behind it are as full as they get.
     while progress.read.load(Ordering::SeqCst) < WARM {
@@ -65,7 +65,8 @@ async fn overtake(harness: Harness, urgent: Priority, lazy: Priority) {
         "{waiting} bytes of {lazy:?} waited, and {overtaken_by} came before {urgent:?}"
     );
     // What is still waiting has shown what it was for.
-    work.shutdown().await;
+    readers.shutdown().await;
+    writers.shutdown().await;
 }
 
 async fn write(mut send: SendStream, near: RecvStream, tag: usize, progress: Arc<Progress>) {
@@ -73,11 +74,12 @@ async fn write(mut send: SendStream, near: RecvStream, tag: usize, progress: Arc
     let mut sent = 0;
     while sent < SIZE {
         let piece = payload::piece(tag, sent, SIZE - sent);
-        let size = send.write(piece).await.expect("the stream takes bytes");
+        // Refused once the readers are gone, and nothing more is to be shown then.
+        let Ok(size) = send.write(piece).await else { return };
         sent += size;
         progress.written.fetch_add(size, Ordering::SeqCst);
     }
-    send.finish().expect("the stream takes the end");
+    let _ = send.finish();
 }
 
 async fn read(mut recv: RecvStream, far: SendStream, tag: usize, progress: Arc<Progress>) {

@@ -136,7 +136,7 @@ pub fn entries(directory: &Path) -> Vec<String> {
 pub async fn wait_entries(directory: &Path, wanted: &[&str]) {
     within("the directory's content", async {
         while entries(directory) != wanted {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     })
     .await;
