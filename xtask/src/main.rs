@@ -76,7 +76,10 @@ fn fuzz(words: &[String]) -> Result<(), Failed> {
     }
     for target in String::from_utf8_lossy(&output.stdout).lines() {
         let limit = format!("-max_total_time={seconds}");
-        step(target, cargo("+nightly fuzz run").args([target, "--", &limit]))?;
+        // What is found goes beside the committed corpus, not into it.
+        let [found, corpus] = ["work", "corpus"].map(|kind| format!("fuzz/{kind}/{target}"));
+        std::fs::create_dir_all(&found).map_err(|e| Failed(format!("{found}: {e}")))?;
+        step(target, cargo("+nightly fuzz run").args([target, &found, &corpus, "--", &limit]))?;
     }
     Ok(())
 }
