@@ -19,8 +19,6 @@ use tokio::io::ReadBuf;
 
 /// The longest datagram; a queue that holds less allows less.
 const DATAGRAM_MAX: usize = 1 << 16;
-/// How much of the words at the end reaches the other side.
-const REASON_MAX: usize = 256;
 
 /// Which end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,7 +110,7 @@ impl Link {
     /// Ends the connection; the first call counts.
     pub(crate) fn close(&self, by: Side, code: CloseCode, reason: &str) {
         self.change(|state| {
-            let reason = reason[..reason.floor_char_boundary(REASON_MAX)].to_owned();
+            let reason = CloseReason::cut(reason).to_owned();
             state.closed.get_or_insert((by, code, reason));
             state.streams.clear();
         });

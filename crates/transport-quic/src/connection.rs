@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use crate::{
     config::quinn_priority,
     datagrams::DatagramQueue,
-    reason::{close_reason, cut},
+    reason::close_reason,
     stream::{QuicRecv, QuicSend},
 };
 
@@ -55,7 +55,7 @@ impl Inner {
         if self.quinn.close_reason().is_some() {
             return;
         }
-        let reason = cut(reason);
+        let reason = CloseReason::cut(reason);
         if self.farewell.set((code, reason.to_owned())).is_ok() {
             self.quinn.close(VarInt::from_u32(code.0), reason.as_bytes());
             self.datagrams.stop();

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use portolan_datagram_io::{LaneSocket, unreachable};
 use portolan_transport::{
-    AcceptError, Backlog, CloseCode, ConnectError, Connection, ConnectionConfig, Endpoint, Expect,
-    Limits, Timing,
+    AcceptError, Backlog, CloseCode, CloseReason, ConnectError, Connection, ConnectionConfig,
+    Endpoint, Expect, Limits, Timing,
 };
 use quinn::{TokioRuntime, VarInt};
 use tokio::{sync::watch, time::timeout};
@@ -19,7 +19,7 @@ use crate::{
     accept,
     config::Configs,
     connection::{Inner, QuicConnection},
-    reason::{self, connect_error, cut, start_error},
+    reason::{self, connect_error, start_error},
     socket::QuicSocket,
 };
 
@@ -61,7 +61,7 @@ impl Core {
 
     /// Says farewell everywhere; the accepting task does the rest. The first call counts.
     fn begin_close(&self, code: CloseCode, reason: &str) {
-        let reason = cut(reason);
+        let reason = CloseReason::cut(reason);
         if self.farewell.set((code, reason.to_owned())).is_err() {
             return;
         }

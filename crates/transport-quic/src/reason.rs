@@ -5,25 +5,12 @@ use std::{io, net::SocketAddr};
 use portolan_transport::{CloseCode, CloseReason, ConnectError, Expect};
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
-/// The transport's bound on the words of a farewell, in bytes.
-const REASON_MAX: usize = 256;
-
 /// TLS alert `access_denied` (RFC 8446 §6.2): how our verifier refuses another key than the
 /// expected one, and nothing else.
 const ACCESS_DENIED: u8 = 49;
 
 /// TLS alert `no_application_protocol` (RFC 7301 §3.2).
 const NO_APPLICATION_PROTOCOL: u8 = 120;
-
-/// Cuts `reason` to what a farewell may carry, at a whole character.
-pub(crate) fn cut(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(REASON_MAX)]
-}
-
-/// A remote's words as text.
-fn words(bytes: &[u8]) -> String {
-    cut(&String::from_utf8_lossy(bytes)).to_owned()
-}
 
 /// An application's number; larger ones are not from a peer of ours.
 pub(crate) fn number(code: VarInt) -> u32 {
@@ -42,7 +29,7 @@ pub(crate) fn close_reason(
         },
         ConnectionError::ApplicationClosed(close) => CloseReason::Remote {
             code: CloseCode(number(close.error_code)),
-            reason: words(&close.reason),
+            reason: CloseReason::words(&close.reason),
         },
         ConnectionError::TimedOut => CloseReason::TimedOut,
         ConnectionError::Reset => CloseReason::Lost {
@@ -76,7 +63,7 @@ pub(crate) fn connect_error(
         },
         ConnectionError::ConnectionClosed(theirs) => closed_by_remote(error, theirs, addr),
         ConnectionError::ApplicationClosed(close) => {
-            ConnectError::Refused { addr, reason: words(&close.reason) }
+            ConnectError::Refused { addr, reason: CloseReason::words(&close.reason) }
         }
         ConnectionError::VersionMismatch
         | ConnectionError::Reset
@@ -118,23 +105,4 @@ pub(crate) fn start_error(error: &quinn::ConnectError, addr: SocketAddr) -> Conn
 /// The system says that `addr` cannot be reached.
 pub(crate) fn unreachable(addr: SocketAddr, source: io::Error) -> ConnectError {
     ConnectError::Unreachable { addr, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_farewell_is_cut_at_a_whole_character() {
-        let long = "é".repeat(200);
-        assert_eq!(cut(&long).len(), 256);
-        let odd = format!("x{long}");
-        assert_eq!(cut(&odd).len(), 255);
-        assert_eq!(cut("short"), "short");
-    }
-
-    #[test]
-    fn words_that_are_no_text_are_shown_as_far_as_possible() {
-        assert_eq!(words(b"bye\xff"), "bye\u{fffd}");
-    }
 }

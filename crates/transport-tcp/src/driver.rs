@@ -373,10 +373,9 @@ fn take_session(
 
 fn reason_of(close: &Close<'_>) -> CloseReason {
     match close.cause {
-        CloseCause::Application(code) => CloseReason::Remote {
-            code: CloseCode(code),
-            reason: String::from_utf8_lossy(close.reason).into_owned(),
-        },
+        CloseCause::Application(code) => {
+            CloseReason::Remote { code: CloseCode(code), reason: CloseReason::words(close.reason) }
+        }
         CloseCause::Violation(_) => CloseReason::Lost {
             detail: format!("the other side says that we broke the protocol: {}", words(close)),
         },

@@ -55,7 +55,7 @@ impl Host {
 
     /// Closes from this side; the first call counts.
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        let reason = cut(reason);
+        let reason = CloseReason::cut(reason);
         let mut state = self.lock();
         if state.waiters.reason().is_some() {
             return;
@@ -110,10 +110,4 @@ impl MuxHost for Host {
     fn on_abandoned(&self) {
         self.close(CloseCode::DROPPED, "");
     }
-}
-
-/// At most 256 bytes, at a character's end.
-fn cut(reason: &str) -> &str {
-    let end = reason.floor_char_boundary(portolan_mux::frame::REASON_MAX);
-    &reason[..end]
 }

@@ -5,7 +5,8 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use portolan_datagram_io::{LaneSocket, unreachable};
 use portolan_transport::{
-    AcceptError, Backlog, CloseCode, ConnectError, Connection, ConnectionConfig, Endpoint, Expect,
+    AcceptError, Backlog, CloseCode, CloseReason, ConnectError, Connection, ConnectionConfig,
+    Endpoint, Expect,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -16,7 +17,7 @@ use crate::{
     connection::UdpConnection,
     driver::Driver,
     inbox::{Inbox, Request},
-    reason::{closed, cut},
+    reason::closed,
 };
 
 /// The handle; dropping it closes the endpoint.
@@ -79,7 +80,7 @@ impl UdpEndpoint {
     }
 
     fn begin_close(&self, code: CloseCode, reason: &str) {
-        self.inbox.close(code, cut(reason));
+        self.inbox.close(code, CloseReason::cut(reason));
     }
 }
 

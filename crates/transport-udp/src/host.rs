@@ -15,7 +15,7 @@ use portolan_rudp::{Connection, ConnectionHandle};
 use portolan_transport::{CloseCode, CloseReason};
 use tokio::time::Instant;
 
-use crate::{inbox::Inbox, reason::cut};
+use crate::inbox::Inbox;
 
 /// One connection's state behind one lock.
 pub(crate) struct Host {
@@ -67,7 +67,7 @@ impl Host {
 
     /// Closes the connection for this side; the first end counts.
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        let reason = cut(reason);
+        let reason = CloseReason::cut(reason);
         let mut state = self.lock();
         if state.waiters.reason().is_some() {
             return;

@@ -7,27 +7,14 @@ use portolan_mux::ViolationCode;
 use portolan_rudp::{CloseReason as Ended, ConnectError as StartError};
 use portolan_transport::{CloseCode, CloseReason, ConnectError, Expect};
 
-/// The transport's bound on the words of a farewell, in bytes.
-const REASON_MAX: usize = 256;
-
-/// Cuts `reason` to what a farewell may carry, at a whole character.
-pub(crate) fn cut(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(REASON_MAX)]
-}
-
-/// Words from the wire as text.
-fn words(bytes: &[u8]) -> String {
-    cut(&String::from_utf8_lossy(bytes)).to_owned()
-}
-
 /// Why a connection is gone.
 pub(crate) fn close_reason(ended: &Ended) -> CloseReason {
     match ended {
         Ended::Local { code, reason } => {
-            CloseReason::Local { code: CloseCode(*code), reason: words(reason) }
+            CloseReason::Local { code: CloseCode(*code), reason: CloseReason::words(reason) }
         }
         Ended::Remote { code, reason } => {
-            CloseReason::Remote { code: CloseCode(*code), reason: words(reason) }
+            CloseReason::Remote { code: CloseCode(*code), reason: CloseReason::words(reason) }
         }
         Ended::TimedOut | Ended::HandshakeTimedOut => CloseReason::TimedOut,
         Ended::Reset
@@ -69,8 +56,11 @@ fn handshake(addr: SocketAddr, ended: &Ended) -> ConnectError {
 }
 
 fn refused(addr: SocketAddr, reason: &[u8]) -> ConnectError {
-    let reason =
-        if reason.is_empty() { "no room for another connection".to_owned() } else { words(reason) };
+    let reason = if reason.is_empty() {
+        "no room for another connection".to_owned()
+    } else {
+        CloseReason::words(reason)
+    };
     ConnectError::Refused { addr, reason }
 }
 
@@ -82,17 +72,4 @@ pub(crate) fn closed(addr: SocketAddr) -> ConnectError {
 /// Why a handshake with `addr` could not even begin.
 pub(crate) fn start_error(error: &StartError, addr: SocketAddr) -> ConnectError {
     ConnectError::Unusable { addr, detail: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_farewell_is_cut_at_a_whole_character() {
-        let long = "é".repeat(200);
-        assert_eq!(cut(&long).len(), 256);
-        assert_eq!(cut(&format!("x{long}")).len(), 255);
-        assert_eq!(cut("short"), "short");
-    }
 }

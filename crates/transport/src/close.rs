@@ -47,6 +47,23 @@ pub enum CloseReason {
     },
 }
 
+impl CloseReason {
+    /// Bytes of a reason that travel to the remote, at most.
+    pub const WORDS_MAX: usize = 256;
+
+    /// Cuts `reason` to what travels, at a whole character.
+    #[must_use]
+    pub fn cut(reason: &str) -> &str {
+        &reason[..reason.floor_char_boundary(Self::WORDS_MAX)]
+    }
+
+    /// A remote's words as text, cut in the same way; what is not text is shown as far as possible.
+    #[must_use]
+    pub fn words(bytes: &[u8]) -> String {
+        Self::cut(&String::from_utf8_lossy(bytes)).to_owned()
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,5 +74,24 @@ impl fmt::Display for CloseReason {
             Self::TimedOut => f.write_str("timed out: nothing heard from the other side"),
             Self::Lost { detail } => write!(f, "connection lost: {detail}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CloseReason;
+
+    #[test]
+    fn a_long_farewell_is_cut_at_a_whole_character() {
+        let long = "é".repeat(200);
+        assert_eq!(CloseReason::cut(&long).len(), 256);
+        assert_eq!(CloseReason::cut(&format!("x{long}")).len(), 255);
+        assert_eq!(CloseReason::cut("short"), "short");
+    }
+
+    #[test]
+    fn words_that_are_no_text_are_shown_as_far_as_possible() {
+        assert_eq!(CloseReason::words(b"bye\xff"), "bye\u{fffd}");
+        assert!(CloseReason::words(&[0xff; 256]).len() <= CloseReason::WORDS_MAX);
     }
 }
