@@ -39,6 +39,7 @@ mod peer_message;
 mod reply;
 mod table;
 mod user;
+mod utc;
 
 pub use codec::{
     DecodeError, EncodeError, FrameBuffer, Header, Message, MessageType, Nothing, decode, encode,
@@ -55,6 +56,7 @@ pub use portolan_peer_id::PeerId;
 pub use reply::*;
 pub use table::Table;
 pub use user::*;
+pub use utc::Utc;
 
 /// Versions of the messages that this crate speaks, best first.
 pub const VERSIONS: &[u16] = &[1];

@@ -1,6 +1,6 @@
 //! Text of others before it reaches a terminal, and numbers as people read them.
 
-use portolan_protocol::Timestamp;
+use portolan_protocol::{Timestamp, Utc};
 
 /// Makes text of others harmless: no control sequences, nothing that turns the direction of
 /// reading, and lines after the first set in, so that none looks like one of ours.
@@ -39,20 +39,9 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// `2026-11-21 08:15 UTC`, after the civil calendar (Hinnant, "chrono-compatible low-level date
-/// algorithms").
+/// `2026-11-21 08:15 UTC`.
 pub(crate) fn time(at: Timestamp) -> String {
-    let minutes = at.0 / 60_000;
-    let days = minutes / (24 * 60) + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute) = (minutes / 60 % 24, minutes % 60);
+    let Utc { year, month, day, hour, minute, .. } = at.utc();
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
