@@ -301,18 +301,6 @@ impl Connection {
         can
     }
 
-    /// Takes keyed material out of the handshake, equal on both sides (RFC 8446 §7.5).
-    ///
-    /// # Errors
-    /// When the handshake is not complete.
-    pub fn export_keying_material(
-        &self,
-        label: &[u8],
-        context: Option<&[u8]>,
-    ) -> Result<[u8; 32], rustls::Error> {
-        self.tls.export_keying_material([0; 32], label, context)
-    }
-
     /// How long without an answer before a probe is sent.
     fn probe_delay(&self, level: Level) -> Duration {
         let held_back = match level {
