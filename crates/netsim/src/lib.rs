@@ -69,6 +69,7 @@ mod network;
 mod packet;
 mod stats;
 mod timeline;
+pub mod topology;
 
 pub use link::{Link, Loss, Rate, Reorder};
 pub use network::Network;

@@ -1,0 +1,1 @@
+//! The network model with real packets: TUN devices in namespaces of this process.

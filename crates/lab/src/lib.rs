@@ -1,0 +1,17 @@
+//! The laboratory: measures every transport under every network, and builds small worlds.
+//!
+//! ```text
+//!   cli ── bench (real sockets: loopback, or namespaces behind the emulator) ─┐
+//!    │  └─ virtual_time (our UDP and QUIC as machines, no root, any system)  ─┼─ result::Run
+//!    │                                                                       │
+//!    ├─ report (table, JSON, one HTML page) and compare  ◄───────────────────┘
+//!    └─ net (a topology file: hosts, translators, programs, what happens when)
+//! ```
+
+pub mod bench;
+pub mod cli;
+pub mod metric;
+pub mod net;
+pub mod report;
+pub mod result;
+pub mod virtual_time;

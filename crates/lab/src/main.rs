@@ -1,0 +1,5 @@
+//! The `lab` program.
+
+fn main() -> std::process::ExitCode {
+    portolan_lab::cli::main()
+}

@@ -1,0 +1,1 @@
+//! Our UDP and QUIC as machines in virtual time.
