@@ -2,8 +2,37 @@
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+use crate::{bench, net, report};
+
+/// Measure every transport under every network, and build small worlds on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Compare the transports with each other and with outside peers
+    Bench(bench::Options),
+    /// Make the table and the page again from a result file
+    Report(report::Options),
+    /// Compare two result files: what got better, what got worse, what cannot be told
+    Compare(report::compare::Options),
+    /// Build a small world of hosts, routers and translators, and run programs in it
+    Net(net::Options),
+}
+
 /// Runs the `lab` program and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Arguments::parse().task {
+        Task::Bench(options) => bench::run(&options),
+        Task::Report(options) => report::run(&options),
+        Task::Compare(options) => report::compare::run(&options),
+        Task::Net(options) => net::run(&options),
+    }
 }
