@@ -25,14 +25,19 @@ const UNDECIDED_BYTES_MAX: u64 = 8 << 20;
 
 /// The endpoint's, the server's and the client's configuration of one identity.
 #[derive(Debug)]
-pub(crate) struct Configs {
-    pub(crate) endpoint: EndpointConfig,
-    pub(crate) server: ServerConfig,
-    pub(crate) client: ClientConfig,
+pub struct Configs {
+    /// Of the endpoint.
+    pub endpoint: EndpointConfig,
+    /// Of the connections that it accepts.
+    pub server: ServerConfig,
+    /// Of the connections that it begins.
+    pub client: ClientConfig,
 }
 
 impl Configs {
-    pub(crate) fn new(config: &ConnectionConfig) -> Self {
+    /// Those of one identity.
+    #[must_use]
+    pub fn new(config: &ConnectionConfig) -> Self {
         let transport = Arc::new(transport(&config.limits, &config.timing));
         let identity = &config.identity;
         let tls = QuicServerConfig::try_from(identity.server_config(Alpn::Quic));
@@ -60,7 +65,8 @@ const INITIAL_SUITE: &str = "the provider has TLS13_AES_128_GCM_SHA256";
 
 /// Packet sizes are left at quinn's own: 1,200 bytes at first, 1,452 when the path allows. Between
 /// 6,551 and 65,527 its trains of ten segments would exceed what the system takes at once.
-fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
+#[must_use]
+pub fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))

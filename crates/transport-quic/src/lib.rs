@@ -52,6 +52,11 @@ use async_trait::async_trait;
 use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint, Transport};
 
+/// For the laboratory, which drives quinn's machine in virtual time and must measure what is
+/// shipped.
+#[doc(hidden)]
+pub use crate::config::{Configs, transport as transport_config};
+
 use crate::endpoint::QuicEndpoint;
 
 /// QUIC by quinn: streams and datagrams that do not wait for one another, over a UDP port that it

@@ -18,7 +18,8 @@ pub(crate) fn endpoint_machine(config: &ConnectionConfig, seed: [u8; 32]) -> End
     Endpoint::new(Arc::new(endpoint(config)), Some(tls), seed)
 }
 
-fn endpoint(config: &ConnectionConfig) -> EndpointConfig {
+/// What an endpoint's machine is made with.
+pub fn endpoint(config: &ConnectionConfig) -> EndpointConfig {
     let limits = &config.limits;
     let mut endpoint = EndpointConfig::new(connection(config));
     // Clients prove their address as soon as a good part of the room is taken.

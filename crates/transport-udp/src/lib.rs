@@ -49,6 +49,10 @@ use async_trait::async_trait;
 use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint, Transport};
 
+/// For the laboratory, which drives the machine in virtual time and must measure what is shipped.
+#[doc(hidden)]
+pub use crate::config::endpoint as machine_config;
+
 use crate::endpoint::UdpEndpoint;
 
 /// Our own protocol over UDP: streams and datagrams that do not wait for one another, and
