@@ -107,6 +107,14 @@ pub trait Link: Send + Sync {
     /// When the connection is gone, or its only stream has been taken.
     async fn open(&self) -> io::Result<Stream>;
 
+    /// Opens a stream for bytes that nobody waits for, which subjects with priorities let wait.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    async fn open_bulk(&self) -> io::Result<Stream> {
+        self.open().await
+    }
+
     /// The next stream that the other side opened.
     ///
     /// # Errors
