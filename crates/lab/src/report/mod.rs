@@ -1,6 +1,7 @@
 //! Tables, pages and comparisons.
 
 pub mod compare;
+pub mod stats;
 
 use std::process::ExitCode;
 
