@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, net, report};
+use crate::{bench, net, probe, report};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Task {
     Compare(report::compare::Options),
     /// Build a small world of hosts, routers and translators, and run programs in it
     Net(net::Options),
+    /// Ask a network one question: who is there, what gets through, how translators behave
+    Probe(probe::Options),
 }
 
 /// Runs the `lab` program and says how it ended.
@@ -34,5 +36,6 @@ pub fn main() -> ExitCode {
         Task::Report(options) => report::run(&options),
         Task::Compare(options) => report::compare::run(&options),
         Task::Net(options) => net::run(&options),
+        Task::Probe(options) => probe::run(&options),
     }
 }

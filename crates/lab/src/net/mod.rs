@@ -11,3 +11,6 @@ pub struct Options {}
 pub fn run(_options: &Options) -> ExitCode {
     ExitCode::SUCCESS
 }
+
+/// The exit code of a program that was told to stop.
+pub(crate) const INTERRUPTED: u8 = 130;
