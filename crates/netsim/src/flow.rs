@@ -24,8 +24,25 @@ pub(crate) struct Flow {
 impl Flow {
     /// The same seed and addresses always give the same chances.
     pub(crate) fn new(seed: u64, from: SocketAddr, to: SocketAddr) -> Self {
+        Self::of_stream(seed, Name::default().addresses(from, to))
+    }
+
+    /// Chances for a world, where packets meet several lanes on their way: those of one lane say
+    /// nothing about those of the next.
+    pub(crate) fn in_lane(
+        seed: u64,
+        lane: &str,
+        protocol: u8,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Self {
+        let name = Name::default().bytes(lane.bytes()).bytes([0, protocol]);
+        Self::of_stream(seed, name.addresses(from, to))
+    }
+
+    fn of_stream(seed: u64, Name(number): Name) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(stream_number(from, to));
+        random.set_stream(number);
         Self { random, in_burst: false, last_arrival: None }
     }
 
@@ -86,18 +103,30 @@ fn unit(draw: u64) -> f64 {
     (draw >> 11) as f64 / STEPS
 }
 
-/// A number for a pair of addresses that is the same on every system (FNV-1a, 64 bits).
-fn stream_number(from: SocketAddr, to: SocketAddr) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    let mut mix = |byte: u8| {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    };
-    for address in [from, to] {
-        match address.ip() {
-            IpAddr::V4(ip) => ip.octets().into_iter().for_each(&mut mix),
-            IpAddr::V6(ip) => ip.octets().into_iter().for_each(&mut mix),
-        }
-        address.port().to_be_bytes().into_iter().for_each(&mut mix);
+/// A number for what a flow is called that is the same on every system (FNV-1a, 64 bits).
+struct Name(u64);
+
+impl Default for Name {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
     }
-    hash
+}
+
+impl Name {
+    fn bytes(self, bytes: impl IntoIterator<Item = u8>) -> Self {
+        let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(bytes.into_iter().fold(self.0, mix))
+    }
+
+    fn addresses(self, from: SocketAddr, to: SocketAddr) -> Self {
+        self.address(from).address(to)
+    }
+
+    fn address(self, address: SocketAddr) -> Self {
+        match address.ip() {
+            IpAddr::V4(ip) => self.bytes(ip.octets()),
+            IpAddr::V6(ip) => self.bytes(ip.octets()),
+        }
+        .bytes(address.port().to_be_bytes())
+    }
 }

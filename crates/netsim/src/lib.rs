@@ -62,17 +62,21 @@
 //! # }
 //! ```
 
+mod bottleneck;
+mod codel;
 mod flow;
 mod lane;
 mod link;
 mod network;
 mod packet;
+mod queue;
 mod stats;
 mod timeline;
 pub mod topology;
 
-pub use link::{Link, Loss, Rate, Reorder};
+pub use link::{Link, Loss, Order, Rate, Reorder};
 pub use network::Network;
 pub use packet::{Delivery, Ecn};
+pub use queue::{Discipline, Queue};
 pub use stats::LinkStats;
 pub use timeline::{Change, Where};

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use crate::Queue;
+
 /// One direction between two hosts. The default is perfect: no delay, no loss, no limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
     /// The time that every packet takes.
     pub delay: Duration,
-    /// Up to this much more, drawn evenly. Order is kept: a packet waits for the one before it.
+    /// Up to this much more, drawn evenly.
     pub jitter: Duration,
+    /// Whether jitter lets packets overtake each other.
+    pub order: Order,
     /// How fast the link sends, and how much may wait for it; `None` sends at once.
     pub rate: Option<Rate>,
     /// How packets get lost.
@@ -28,6 +32,7 @@ impl Default for Link {
         Self {
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
+            order: Order::Kept,
             rate: None,
             loss: Loss::None,
             reorder: None,
@@ -58,13 +63,23 @@ impl Link {
     }
 }
 
-/// A bottleneck with a drop-tail queue.
+/// Whether the packets of a flow stay in order under jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// A packet waits for the one before it, as on every link with one queue.
+    #[default]
+    Kept,
+    /// Each takes its own time: many paths, or a radio link that repeats what got lost.
+    Free,
+}
+
+/// A bottleneck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Speed in bits a second, IP and UDP headers included.
     pub bits_per_second: u64,
-    /// Bytes that may wait, the packet being sent included; what does not fit is dropped.
-    pub queue: u32,
+    /// What may wait for it.
+    pub queue: Queue,
 }
 
 /// How packets get lost.

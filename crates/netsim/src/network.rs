@@ -110,7 +110,7 @@ impl Network {
             .or_insert_with(|| Lane::new(self.template, self.template_up));
         if receiver.is_none() {
             lane.turn_away(flow);
-        } else if let Some(passage) = lane.pass(now, size, flow) {
+        } else if let Some(passage) = lane.pass(now, size, ecn, flow) {
             self.deliver_later(
                 &passage,
                 Delivery {
@@ -118,7 +118,7 @@ impl Network {
                     from: seen_as,
                     to: host,
                     bytes: bytes.to_vec(),
-                    ecn,
+                    ecn: passage.ecn,
                 },
             );
         }

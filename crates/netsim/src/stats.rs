@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 /// Counters of one link, or of all.
 ///
-/// `entered + duplicated` = `carried` + the four reasons to drop.
+/// `entered + duplicated` = `carried` + the five reasons to drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkStats {
     /// Packets given to the link.
@@ -17,6 +17,8 @@ pub struct LinkStats {
     pub lost: u64,
     /// Dropped because the queue was full.
     pub overflowed: u64,
+    /// Dropped because CoDel found that packets had waited too long.
+    pub shed: u64,
     /// Dropped because they were longer than the MTU.
     pub oversized: u64,
     /// Dropped because the link was down, or led nowhere.
@@ -27,13 +29,15 @@ pub struct LinkStats {
     pub reordered: u64,
     /// Carried with a flipped bit.
     pub corrupted: u64,
+    /// Marked by the queue as having met congestion.
+    pub marked: u64,
 }
 
 impl LinkStats {
     /// Packets that were dropped, whatever the reason.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
-        self.lost + self.overflowed + self.oversized + self.blackholed
+        self.lost + self.overflowed + self.shed + self.oversized + self.blackholed
     }
 }
 
@@ -44,10 +48,12 @@ impl AddAssign for LinkStats {
         self.bytes_carried += other.bytes_carried;
         self.lost += other.lost;
         self.overflowed += other.overflowed;
+        self.shed += other.shed;
         self.oversized += other.oversized;
         self.blackholed += other.blackholed;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.corrupted += other.corrupted;
+        self.marked += other.marked;
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{ALICE, BOB, CAROL, assert_share, drain, ms, network, numbers, send_numbered, start};
-use portolan_netsim::{Link, Loss, Network, Reorder, Where};
+use portolan_netsim::{Link, Loss, Network, Queue, Rate, Reorder, Where};
 
 const COUNT: u32 = 100_000;
 
@@ -176,7 +176,7 @@ fn turning_on_duplication_does_not_change_what_is_lost() {
 #[test]
 fn every_packet_is_accounted_for() {
     let mut network = Network::new(16);
-    let rate = Some(portolan_netsim::Rate { bits_per_second: 300_000, queue: 2_000 });
+    let rate = Some(Rate { bits_per_second: 300_000, queue: Queue::drop_tail(2_000) });
     network.set_link(Where::Everywhere, Link { rate, mtu: 100, ..rough() });
     let start = start();
     network.schedule_blackhole(Where::Everywhere, start + ms(500), ms(100));

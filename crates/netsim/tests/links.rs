@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::{ALICE, BOB, drain, ms, network, numbers, send_numbered, start};
-use portolan_netsim::{Ecn, Link, Network, Rate, Where};
+use portolan_netsim::{Ecn, Link, Network, Queue, Rate, Where};
 
 /// IPv4 and UDP headers.
 const HEADERS: usize = 28;
@@ -62,7 +62,7 @@ fn jitter_spreads_evenly_and_keeps_the_order() {
 #[test]
 fn a_rate_is_kept_and_never_exceeded() {
     // 1,250 bytes on the wire at 10 Mbit/s: one each millisecond.
-    let rate = Some(Rate { bits_per_second: 10_000_000, queue: u32::MAX });
+    let rate = Some(Rate { bits_per_second: 10_000_000, queue: Queue::drop_tail(u32::MAX) });
     let mut network = network(4, Link { rate, ..Link::default() });
     let start = start();
     for _ in 0..1_000 {
@@ -77,7 +77,7 @@ fn a_rate_is_kept_and_never_exceeded() {
 
 #[test]
 fn a_full_queue_drops_the_newest() {
-    let rate = Some(Rate { bits_per_second: 8_000, queue: 10 * 32 });
+    let rate = Some(Rate { bits_per_second: 8_000, queue: Queue::drop_tail(10 * 32) });
     let mut network = network(5, Link { rate, ..Link::default() });
     let start = start();
     for number in 0..100_u32 {

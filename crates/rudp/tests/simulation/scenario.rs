@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portolan_mux::{Config, Priority, Side};
-use portolan_netsim::{Link, Loss, Rate, Reorder};
+use portolan_netsim::{Link, Loss, Queue, Rate, Reorder};
 
 use portolan_rudp::{Congestion, CookiePolicy};
 
@@ -77,7 +77,7 @@ fn link(chance: &mut Chance, delay: Duration, loss: f64) -> Link {
         Reorder { probability: chance.within(1..=20) as f64 / 100.0, hold: chance.millis(1..=60) };
     let rate = Rate {
         bits_per_second: 1_000_000 << chance.within(0..=6),
-        queue: 1_500 * u32::try_from(chance.within(10..=200)).unwrap_or(10),
+        queue: Queue::drop_tail(1_500 * u32::try_from(chance.within(10..=200)).unwrap_or(10)),
     };
     Link {
         delay,
@@ -88,6 +88,7 @@ fn link(chance: &mut Chance, delay: Duration, loss: f64) -> Link {
         duplicate: if chance.one_in(2) { chance.within(0..=5) as f64 / 100.0 } else { 0.0 },
         corrupt: if chance.one_in(2) { chance.within(0..=20) as f64 / 1000.0 } else { 0.0 },
         mtu: 1_500,
+        ..Link::default()
     }
 }
 
