@@ -97,8 +97,12 @@ pub struct ConnectionConfig {
     /// Longest time between two probes of a silent remote: how fast a path that comes back is
     /// noticed.
     pub probe_interval_max: Duration,
-    /// Bytes of the datagrams that we send, at least 1,200. The path must be known to carry more.
+    /// Bytes of the datagrams that we send to begin with, at least 1,200. The path must be known
+    /// to carry more.
     pub packet_size: u16,
+    /// Bytes of the longest datagram that we send: up to it, what the path carries is found out
+    /// (RFC 8899). At or below `packet_size`: nothing is tried.
+    pub packet_limit: u16,
     /// Bytes of the longest datagram that we take.
     pub packet_max: u16,
     /// Datagrams in one train.
@@ -126,6 +130,7 @@ impl Default for ConnectionConfig {
             initial_rtt: Duration::from_millis(100),
             probe_interval_max: Duration::from_secs(2),
             packet_size: DATAGRAM_MIN,
+            packet_limit: 65_507,
             packet_max: 65_507,
             train_max: 64,
             congestion: Congestion::Cubic,

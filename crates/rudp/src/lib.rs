@@ -67,6 +67,7 @@ mod connection;
 mod cookie;
 mod crypto_stream;
 mod datagram;
+mod discovery;
 mod endpoint;
 mod event;
 mod frame;

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     ConnectionConfig,
     congestion::{Controller, controller},
+    discovery::Discovery,
     pacing::{Pace, Pacer},
     rtt::Rtt,
 };
@@ -23,8 +24,7 @@ pub(crate) struct Path {
     pub(crate) is_validated: bool,
     received: u64,
     sent: u64,
-    /// Bytes of the longest datagram that we send.
-    pub(crate) packet_size: usize,
+    pub(crate) discovery: Discovery,
     pub(crate) rtt: Rtt,
     pub(crate) congestion: Box<dyn Controller>,
     pub(crate) pacer: Pacer,
@@ -40,12 +40,17 @@ impl Path {
             is_validated: false,
             received: 0,
             sent: 0,
-            packet_size: packet_size.into(),
+            discovery: Discovery::new(packet_size, config.packet_limit),
             rtt: Rtt::new(config.initial_rtt),
             congestion: controller(config.congestion, packet_size.into()),
             pacer: Pacer::new(),
             in_flight: 0,
         }
+    }
+
+    /// Bytes of the longest datagram that we send, probes of its length aside.
+    pub(crate) fn packet_size(&self) -> usize {
+        self.discovery.size()
     }
 
     pub(crate) fn on_received(&mut self, bytes: usize) {
@@ -67,7 +72,12 @@ impl Path {
 
     /// Whether another packet would exceed the window.
     pub(crate) fn is_congested(&self) -> bool {
-        self.in_flight + self.packet_size as u64 > self.congestion.window()
+        !self.has_room(self.packet_size())
+    }
+
+    /// Whether the window leaves room for a packet of this size.
+    pub(crate) fn has_room(&self, size: usize) -> bool {
+        self.in_flight + size as u64 <= self.congestion.window()
     }
 
     /// When the next packet may go; `None`: now.
@@ -75,7 +85,7 @@ impl Path {
         let pace = Pace {
             window: self.congestion.window(),
             rtt: self.rtt.smoothed().max(Duration::from_nanos(1)),
-            packet_size: self.packet_size as u64,
+            packet_size: self.packet_size() as u64,
         };
         self.pacer.delay(now, pace)
     }

@@ -26,6 +26,14 @@ pub(crate) struct SentPacket {
     pub(crate) content: Content,
     /// Its content has been sent again by a probe: nothing is to be done if it is lost.
     pub(crate) is_probed: bool,
+    /// It was sent to find out whether one of its size passes.
+    pub(crate) is_size_probe: bool,
+}
+
+impl SentPacket {
+    pub(crate) fn new(time: Instant, size: usize, content: Content) -> Self {
+        Self { time, size: size as u64, content, is_probed: false, is_size_probe: false }
+    }
 }
 
 /// What a packet carried that matters when it is acknowledged or lost.
@@ -123,7 +131,7 @@ impl SentPackets {
     /// What the oldest carries whose content was not sent again yet: now it will be.
     pub(crate) fn probe_oldest(&mut self) -> Option<Content> {
         let mut packets = self.slots.iter_mut().filter_map(|slot| slot.packet.as_mut());
-        let packet = packets.find(|packet| !packet.is_probed)?;
+        let packet = packets.find(|packet| !packet.is_probed && !packet.is_size_probe)?;
         packet.is_probed = true;
         Some(Content { acked: None, ..packet.content.clone() })
     }
@@ -172,7 +180,7 @@ mod tests {
         for number in numbers {
             let time = epoch() + MS * u32::try_from(number).unwrap();
             let content = Content::default();
-            packets.insert(number, SentPacket { time, size: 10, content, is_probed: false });
+            packets.insert(number, SentPacket::new(time, 10, content));
         }
         packets
     }

@@ -99,6 +99,13 @@ impl Controller for Cubic {
         self.bytes()
     }
 
+    fn on_packet_size(&mut self, packet_size: u64) {
+        self.packet_size = packet_size as f64;
+        self.window = self.window.max(self.window_min());
+        // The curve counts in packets.
+        self.epoch = None;
+    }
+
     fn on_acked(&mut self, acked: &Acked<'_>) {
         if self.recovery.covers(acked.sent) {
             return;

@@ -12,6 +12,9 @@ pub(crate) trait Controller: fmt::Debug + Send {
     /// Bytes that may be in flight.
     fn window(&self) -> u64;
 
+    /// Packets are this long from now on.
+    fn on_packet_size(&mut self, packet_size: u64);
+
     /// A packet was acknowledged.
     fn on_acked(&mut self, acked: &Acked<'_>);
 

@@ -31,6 +31,11 @@ impl Controller for NewReno {
         self.window
     }
 
+    fn on_packet_size(&mut self, packet_size: u64) {
+        self.packet_size = packet_size;
+        self.window = self.window.max(window_min(packet_size));
+    }
+
     fn on_acked(&mut self, acked: &Acked<'_>) {
         if acked.is_app_limited || self.recovery.covers(acked.sent) {
             return;

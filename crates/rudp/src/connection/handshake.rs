@@ -126,13 +126,19 @@ impl Connection {
         if !remote.idle.is_zero() {
             self.remote.idle = remote.idle;
         }
-        self.path.packet_size = self.path.packet_size.min(remote.packet_max.into());
-        let room = self.path.packet_size - DATA_OVERHEAD_MAX - DATAGRAM_OVERHEAD_MAX;
-        self.mux.set_path_datagram_max(room);
+        self.path.discovery.limit(remote.packet_max);
+        self.on_packet_size();
         if self.side == Side::Client {
             self.names.reset_token = remote.reset_token;
         }
         Ok(())
+    }
+
+    /// Tells everyone who goes by it how long packets are now.
+    pub(super) fn on_packet_size(&mut self) {
+        let size = self.path.packet_size();
+        self.path.congestion.on_packet_size(size as u64);
+        self.mux.set_path_datagram_max(size - DATA_OVERHEAD_MAX - DATAGRAM_OVERHEAD_MAX);
     }
 
     /// What was said in clear must be what both sides meant (RFC 9000 §7.3).

@@ -282,7 +282,7 @@ impl Connection {
         stats.rtt_min = self.path.rtt.first_sample().map(|_| self.path.rtt.min());
         stats.congestion_window = self.path.congestion.window();
         stats.in_flight = self.path.in_flight;
-        stats.packet_size = self.path.packet_size;
+        stats.packet_size = self.path.packet_size();
         stats.key_updates = self.data_keys.as_ref().map_or(0, |keys| keys.updates);
         stats.packets_forged += self.data_keys.as_ref().map_or(0, DataKeys::forged);
         stats

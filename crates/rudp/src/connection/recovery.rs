@@ -9,7 +9,7 @@ use crate::{
     congestion::{Acked, CongestionEvent},
     frame::Ack,
     packet::Level,
-    sent::{Content, SentPacket},
+    sent::{Content, Losses, SentPacket},
 };
 
 /// Round trips of silence that make all that was learnt of the path void (RFC 9002 §7.6.1).
@@ -65,6 +65,10 @@ impl Connection {
 
     fn on_packet_acked(&mut self, now: Instant, level: Level, number: u64, packet: SentPacket) {
         self.path.in_flight -= packet.size;
+        self.path.discovery.on_acked(packet.size);
+        if packet.is_size_probe && self.path.discovery.on_probe_acked(packet.size) {
+            self.on_packet_size();
+        }
         self.path.congestion.on_acked(&Acked {
             now,
             sent: packet.time,
@@ -113,9 +117,13 @@ impl Connection {
         let delay = self.path.rtt.loss_delay();
         let space = &mut self.spaces[level];
         let Some(acked) = space.largest_acked else { return };
-        let losses = space.sent.take_lost(now, acked, delay);
+        let mut losses = space.sent.take_lost(now, acked, delay);
         space.loss_time = losses.next;
+        self.forget_size_probes(&mut losses);
         let Some(newest) = losses.packets.last().map(|(_, packet)| packet.time) else { return };
+        if self.path.discovery.on_lost(losses.packets.iter().map(|(_, packet)| packet.size)) {
+            self.on_packet_size();
+        }
         let is_persistent = self.is_persistent(&losses.packets);
         self.path.congestion.on_congestion(now, &CongestionEvent { sent: newest, is_persistent });
         self.stats.packets_lost += losses.packets.len() as u64;
@@ -126,6 +134,17 @@ impl Connection {
             }
             self.spaces[level].sent.recycle(packet.content.mux);
         }
+    }
+
+    /// A probe that is too long for the path says nothing about congestion (RFC 8899 §3).
+    fn forget_size_probes(&mut self, losses: &mut Losses) {
+        losses.packets.retain(|(_, packet)| {
+            if packet.is_size_probe {
+                self.path.in_flight -= packet.size;
+                self.path.discovery.on_probe_lost();
+            }
+            !packet.is_size_probe
+        });
     }
 
     /// Whether packets in a row were lost over so long a time that the path must have changed

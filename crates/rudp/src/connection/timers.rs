@@ -137,6 +137,9 @@ impl Connection {
         self.recovery.last_probe = Some(now);
         self.recovery.probe_count += 1;
         self.stats.probes += 1;
+        if self.path.discovery.on_timeouts(self.recovery.probe_count) {
+            self.on_packet_size();
+        }
         // Two, so that one loss more does not cost another round (RFC 9002 §6.2.4).
         self.spaces[level].probes = 2;
         self.repeat_oldest(now, level);

@@ -22,6 +22,9 @@ const PADDING_MAX: usize = 64;
 /// Bytes that are too few for another packet in a datagram.
 const COALESCE_MIN: usize = 128;
 
+/// Packets under way, beside data that waits, that make sending a transfer.
+const SIZE_PROBE_AFTER: u64 = 2;
+
 /// Bytes of a PING or PONG.
 const HEARTBEAT_LEN: usize = 9;
 
@@ -41,9 +44,10 @@ impl Connection {
             State::Closing(_) => self.transmit_farewell(buf),
             State::Draining(_) => self.transmit_answer(buf),
             State::Gone => None,
-            State::Handshaking | State::Established => {
-                self.transmit_handshake(now, buf).or_else(|| self.transmit_train(now, buf))
-            }
+            State::Handshaking | State::Established => self
+                .transmit_handshake(now, buf)
+                .or_else(|| self.transmit_size_probe(now, buf))
+                .or_else(|| self.transmit_train(now, buf)),
         }
     }
 
@@ -58,7 +62,7 @@ impl Connection {
         if !self.wants_handshake(Level::Init) && !self.wants_handshake(Level::Handshake) {
             return None;
         }
-        let end = self.path.packet_size.min(self.path.amplification_budget());
+        let end = self.path.packet_size().min(self.path.amplification_budget());
         if end < COALESCE_MIN {
             return None;
         }
@@ -118,6 +122,32 @@ impl Connection {
         }
     }
 
+    /// A packet of nothing but length, to learn whether it passes (RFC 8899 §5.3). Only in the
+    /// middle of a transfer: what arrives faster then is worth the padding.
+    fn transmit_size_probe(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let is_busy = self.path.in_flight >= SIZE_PROBE_AFTER * self.path.packet_size() as u64;
+        if !self.is_confirmed || !self.can_send_data() || !is_busy || !self.mux.wants_to_send() {
+            return None;
+        }
+        let size = self.path.discovery.poll(now)?;
+        if !self.path.has_room(size) || self.path.pacing_delay(now).is_some() {
+            return None;
+        }
+        if !self.renew_keys(now) {
+            return None;
+        }
+        let draft = self.draft(Level::Data, buf);
+        put_probe(buf);
+        buf.resize(size - TAG_LEN, 0);
+        self.seal(&draft, buf);
+        let packet =
+            SentPacket { is_size_probe: true, ..SentPacket::new(now, size, Content::default()) };
+        self.remember(&draft, packet);
+        self.path.discovery.on_sent(size);
+        self.update_loss_timer(now);
+        Some(self.transmit_of(buf, None))
+    }
+
     /// Packets of the Data level: as many as fit into a train and may be sent now.
     fn transmit_train(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         if !self.can_send_data() {
@@ -125,7 +155,7 @@ impl Connection {
         }
         let mut segment = None;
         for _ in 0..self.config.train_max.max(1) {
-            let limit = segment.unwrap_or(self.path.packet_size);
+            let limit = segment.unwrap_or(self.path.packet_size());
             if buf.len() + limit > TRAIN_BYTES_MAX.max(limit) {
                 break;
             }
@@ -295,10 +325,13 @@ impl Connection {
         }
     }
 
-    /// Remembers a packet that is to be acknowledged.
     fn on_sent(&mut self, now: Instant, draft: &Draft, size: usize, content: Content) {
-        let size = size as u64;
-        let packet = SentPacket { time: now, size, content, is_probed: false };
+        self.remember(draft, SentPacket::new(now, size, content));
+    }
+
+    /// Remembers a packet that is to be acknowledged.
+    fn remember(&mut self, draft: &Draft, packet: SentPacket) {
+        let (now, size) = (packet.time, packet.size);
         let space = &mut self.spaces[draft.level];
         space.sent.insert(draft.number, packet);
         space.last_eliciting = Some(now);

@@ -3,6 +3,7 @@
 mod endings;
 mod handshake;
 mod pair;
+mod sizes;
 mod streams;
 
 use std::{sync::OnceLock, time::Instant};

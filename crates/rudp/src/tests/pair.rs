@@ -12,7 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use super::epoch;
-use crate::{CloseReason, Connection, ConnectionHandle, Endpoint, EndpointConfig, Event, Routed};
+use crate::{
+    CloseReason, Connection, ConnectionConfig, ConnectionHandle, Endpoint, EndpointConfig, Event,
+    Routed,
+};
 
 /// Steps after which a test that does not end is stuck.
 const STEPS_MAX: u32 = 200_000;
@@ -98,6 +101,17 @@ impl Pair {
     /// Both connected.
     pub(crate) fn connected() -> Self {
         let mut pair = Self::new();
+        pair.connect();
+        pair.run_until(|pair| pair.is_connected());
+        pair
+    }
+
+    /// Both connected, with datagrams of this size and no other.
+    pub(crate) fn connected_with_packets_of(size: u16) -> Self {
+        let connection =
+            ConnectionConfig { packet_size: size, packet_limit: size, ..Default::default() };
+        let config = EndpointConfig::new(connection);
+        let mut pair = Self::with(config.clone(), config);
         pair.connect();
         pair.run_until(|pair| pair.is_connected());
         pair

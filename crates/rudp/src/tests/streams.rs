@@ -8,12 +8,12 @@ use portolan_mux::{Priority, ReadError, StreamId, WriteError};
 use super::pair::{Pair, client_address, server_address};
 use crate::{Congestion, ConnectionConfig, EndpointConfig};
 
-fn content(len: usize) -> Vec<u8> {
+pub(super) fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from(at * at % 251).unwrap()).collect()
 }
 
 /// Sends `bytes` from alice to bob on one stream and checks that they arrive.
-fn transfer(pair: &mut Pair, bytes: &[u8]) {
+pub(super) fn transfer(pair: &mut Pair, bytes: &[u8]) {
     let id = pair.alice().mux().open(Priority::Bulk).expect("a stream is free");
     let (mut written, mut received) = (0, Vec::new());
     let mut is_over = false;
@@ -110,7 +110,7 @@ fn a_connection_rides_out_a_blackhole() {
 
 #[test]
 fn a_long_silence_voids_what_was_learnt_of_the_path() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected_with_packets_of(1_200);
     transfer(&mut pair, &content(300_000));
     let before = pair.alice().stats().congestion_window;
     let id = pair.alice().mux().open(Priority::Bulk).expect("a stream is free");
@@ -130,7 +130,7 @@ fn a_long_silence_voids_what_was_learnt_of_the_path() {
 
 #[test]
 fn a_window_that_is_not_used_does_not_grow() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected_with_packets_of(1_200);
     pair.run_for(Duration::from_secs(1));
     let before = pair.alice().stats().congestion_window;
     for _ in 0..100 {
@@ -277,7 +277,7 @@ fn keys_can_be_changed_by_either_side_at_once() {
 
 #[test]
 fn a_slow_start_fills_trains_of_equal_datagrams() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected_with_packets_of(1_200);
     pair.run_for(Duration::from_secs(1));
     let id = pair.alice().mux().open(Priority::Bulk).expect("a stream is free");
     pair.alice().mux().write(id, &content(100_000)).expect("there is room");

@@ -8,14 +8,14 @@ use std::{
 
 use portolan_identity::{Expect, Identity};
 use portolan_mux::{Side, ViolationCode};
-use portolan_netsim::Where;
+use portolan_netsim::{Change, Link, Where};
 use portolan_rudp::CloseReason;
 
 use crate::{
     app::App,
     chance::Chance,
     forge::Forger,
-    scenario::{BLACKHOLE, End, Scenario},
+    scenario::{BLACKHOLE, End, MTU_LEAST, Scenario},
     world::{Session, World, start},
 };
 
@@ -87,6 +87,12 @@ impl Run {
             |from: SocketAddr, to: SocketAddr| Where::Between { from: from.ip(), to: to.ip() };
         world.network.set_link(way(alice, bob), scenario.links[0]);
         world.network.set_link(way(bob, alice), scenario.links[1]);
+        if let Some(after) = scenario.narrows {
+            for (index, place) in [way(alice, bob), way(bob, alice)].into_iter().enumerate() {
+                let link = Link { mtu: MTU_LEAST, ..scenario.links[index] };
+                world.network.schedule(start() + after, Change::Link(place, link));
+            }
+        }
         if let Some(after) = scenario.blackhole {
             world.network.schedule_blackhole(Where::Everywhere, start() + after, BLACKHOLE);
         }

@@ -21,6 +21,8 @@ pub(crate) struct Scenario {
     pub(crate) links: [Link; 2],
     /// When both directions swallow everything, from the start, for five seconds.
     pub(crate) blackhole: Option<Duration>,
+    /// When both directions carry no more than IPv6's least MTU, from the start.
+    pub(crate) narrows: Option<Duration>,
     /// Whether someone on the way adds packets of his own.
     pub(crate) is_attacked: bool,
     /// How client and server are set up.
@@ -43,10 +45,17 @@ pub(crate) enum End {
 
 pub(crate) const BLACKHOLE: Duration = Duration::from_secs(5);
 
+/// IPv6's least, Ethernet's twice as often, jumbo frames.
+const MTUS: [u32; 4] = [MTU_LEAST, 1_500, 1_500, 9_000];
+
+pub(crate) const MTU_LEAST: u32 = 1_280;
+
 impl Scenario {
     /// The run of this seed over links that lose this share of the packets.
     pub(crate) fn new(seed: u64, loss: f64) -> Self {
         let mut chance = Chance::new(seed, 1);
+        let mut width = Chance::new(seed, 7);
+        let mtu = MTUS[usize::try_from(width.within(0..=3)).unwrap_or_default()];
         let rtt = Duration::from_millis(10 * (1 << chance.within(0..=5))) + chance.millis(0..=80);
         let link = link(&mut chance, rtt / 2, loss);
         // Every other network is alike in both directions.
@@ -54,8 +63,9 @@ impl Scenario {
         let back = if chance.one_in(2) { other } else { link };
         Self {
             seed,
-            links: [link, back],
+            links: [link, back].map(|link| Link { mtu, ..link }),
             blackhole: chance.one_in(4).then(|| chance.millis(0..=8_000)),
+            narrows: width.one_in(4).then(|| width.millis(0..=4_000)),
             setups: [setup(&mut chance), setup(&mut chance)],
             is_attacked: Chance::new(seed, 4).one_in(5),
             scripts: [script(&mut Chance::new(seed, 2)), script(&mut Chance::new(seed, 3))],
