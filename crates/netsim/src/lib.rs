@@ -73,6 +73,7 @@ mod queue;
 mod stats;
 mod timeline;
 pub mod topology;
+mod world;
 
 pub use link::{Link, Loss, Order, Rate, Reorder};
 pub use network::Network;
@@ -80,3 +81,7 @@ pub use packet::{Delivery, Ecn};
 pub use queue::{Discipline, Queue};
 pub use stats::LinkStats;
 pub use timeline::{Change, Where};
+pub use world::{
+    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, Packet, Problem, Protocol,
+    Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
+};

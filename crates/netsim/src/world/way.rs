@@ -1,0 +1,78 @@
+//! One direction of an attachment: a lane and its flows.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    net::SocketAddr,
+    time::Instant,
+};
+
+use super::Packet;
+use crate::{
+    Link,
+    flow::Flow,
+    lane::{Lane, Passage},
+};
+
+/// A direction of an attachment.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) lane: Lane,
+    /// Makes its chance another than that of all other ways.
+    name: String,
+    seed: u64,
+    flows: HashMap<FlowKey, Flow, BuildHasherDefault<FlowHasher>>,
+}
+
+type FlowKey = (u8, SocketAddr, SocketAddr);
+
+impl Way {
+    /// # Panics
+    /// When a probability is not one, or a rate is zero.
+    pub(super) fn new(seed: u64, name: String, link: Link) -> Self {
+        link.check();
+        Self { lane: Lane::new(link, true), name, seed, flows: HashMap::default() }
+    }
+
+    pub(super) fn set_link(&mut self, link: Link) {
+        link.check();
+        self.lane.link = link;
+    }
+
+    /// Decides what becomes of a packet; `None`: dropped, and counted by the lane.
+    pub(super) fn pass<P>(&mut self, now: Instant, packet: &Packet<P>) -> Option<Passage> {
+        let Self { lane, name, seed, flows } = self;
+        let key @ (protocol, from, to) =
+            (packet.protocol.number(), packet.source, packet.destination);
+        let flow =
+            flows.entry(key).or_insert_with(|| Flow::in_lane(*seed, name, protocol, from, to));
+        lane.pass(now, u64::from(packet.size), packet.ecn, flow)
+    }
+
+    /// Whether the packet is longer than the link can carry.
+    pub(super) const fn is_too_narrow<P>(&self, packet: &Packet<P>) -> bool {
+        packet.size > self.lane.link.mtu
+    }
+}
+
+/// FNV-1a: the keys come from the laboratory itself.
+#[derive(Debug)]
+pub(super) struct FlowHasher(u64);
+
+impl Default for FlowHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for FlowHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
