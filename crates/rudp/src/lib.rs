@@ -20,8 +20,7 @@
 //! `rustls::quic`, recovery is RFC 9002, congestion control RFC 9438 or NewReno.
 //!
 //! What it does not do yet, and where it will stand: other addresses of a known remote are read
-//! but not followed (`path.rs`); the packet size is configured, not discovered (`Path`); marks of
-//! ECN are understood but not asked for (`ack.rs`, `Transmit::ecn`); another algorithm of
+//! but not followed (`path.rs`); marks of ECN are understood but not asked for (`ack.rs`, `Transmit::ecn`); another algorithm of
 //! congestion control is one file and one arm in `congestion`; another policy of acknowledgements
 //! is `ack.rs` alone. What it will not do: 0-RTT, which can be replayed.
 //!
@@ -40,6 +39,9 @@
 //! - No number is used twice under one key, and keys change long before they are worn:
 //!   `keys_change_in_a_transfer_and_late_packets_of_the_old_ones_are_read`.
 //! - Acknowledgements are not acknowledged: `acknowledgements_are_not_acknowledged`.
+//! - Packets become as long as the path carries (RFC 8899) and shorter again when it shortens,
+//!   and nothing is lost over it: `a_transfer_finds_out_what_the_path_carries`,
+//!   `a_path_that_shortens_in_mid_transfer_is_noticed_and_nothing_is_lost`.
 //! - No bytes make it panic: `no_bytes_panic` in each decoder's module.
 //!
 //! # Memory

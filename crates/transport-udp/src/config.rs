@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portolan_datagram_io::LaneSocket;
 use portolan_identity::{Alpn, Identity};
 use portolan_mux_io::mux_config;
 use portolan_rudp::{
@@ -9,13 +10,26 @@ use portolan_rudp::{
 };
 use portolan_transport::ConnectionConfig;
 
+use crate::TunedUdp;
+
 /// Whoever wants to know the key of resets would need a signature of this.
 const RESET_KEY_LABEL: &[u8] = b"portolan udp: key of stateless resets, version 1";
 
-/// One endpoint's machine for `config`; everything random in it comes from `seed`.
-pub(crate) fn endpoint_machine(config: &ConnectionConfig, seed: [u8; 32]) -> Endpoint {
+/// The machine of an endpoint on `lane`; everything random in it comes from `seed`.
+pub(crate) fn endpoint_machine(
+    config: &ConnectionConfig,
+    tuned: TunedUdp,
+    lane: &LaneSocket,
+    seed: [u8; 32],
+) -> Endpoint {
     let tls = config.identity.server_config(Alpn::Udp);
-    Endpoint::new(Arc::new(endpoint(config)), Some(tls), seed)
+    let mut endpoint = endpoint(config);
+    let connection = Arc::make_mut(&mut endpoint.connection);
+    connection.congestion = tuned.congestion;
+    // What the system cuts in pieces by itself always passes, and says nothing of the path.
+    let is_known = !lane.may_fragment();
+    connection.packet_limit = if is_known { tuned.packet_limit } else { connection.packet_size };
+    Endpoint::new(Arc::new(endpoint), Some(tls), seed)
 }
 
 /// What an endpoint's machine is made with.

@@ -15,7 +15,6 @@ use portolan_transport::{Backlog, CloseCode, CloseReason, ConnectionConfig};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{
-    config::endpoint_machine,
     connection::UdpConnection,
     host::Host,
     inbox::{Inbox, Letters, Request},
@@ -56,13 +55,13 @@ type Doors = (Arc<Inbox>, Arc<Backlog<UdpConnection>>);
 impl Driver {
     pub(crate) fn new(
         socket: Arc<LaneSocket>,
+        machine: Endpoint,
         config: &ConnectionConfig,
-        seed: [u8; 32],
         (inbox, backlog): Doors,
     ) -> Self {
         Self {
             socket,
-            machine: endpoint_machine(config, seed),
+            machine,
             config: config.clone(),
             inbox,
             backlog,

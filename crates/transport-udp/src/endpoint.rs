@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use portolan_datagram_io::{LaneSocket, unreachable};
+use portolan_rudp::Endpoint as Machine;
 use portolan_transport::{
     AcceptError, Backlog, CloseCode, CloseReason, ConnectError, Connection, ConnectionConfig,
     Endpoint, Expect,
@@ -40,13 +41,17 @@ enum Reach {
 
 impl UdpEndpoint {
     /// Starts to serve `lane`. Must be called inside a tokio runtime.
-    pub(crate) fn start(lane: Arc<LaneSocket>, config: &ConnectionConfig, seed: [u8; 32]) -> Self {
+    pub(crate) fn start(
+        lane: Arc<LaneSocket>,
+        machine: Machine,
+        config: &ConnectionConfig,
+    ) -> Self {
         let local = lane.local_addr();
         let inbox = Arc::<Inbox>::default();
         let backlog = Arc::new(Backlog::new(config.limits.accept_backlog as usize));
         let (alive, running) = watch::channel(());
         let reach = if local.is_ipv6() { Reach::Both } else { Reach::Ipv4 };
-        let driver = Driver::new(lane, config, seed, (Arc::clone(&inbox), Arc::clone(&backlog)));
+        let driver = Driver::new(lane, machine, config, (Arc::clone(&inbox), Arc::clone(&backlog)));
         // Ends by itself soon after `Inbox::close`, which dropping the handle calls too.
         tokio::spawn(async move {
             driver.run().await;

@@ -53,12 +53,32 @@ use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint,
 #[doc(hidden)]
 pub use crate::config::endpoint as machine_config;
 
-use crate::endpoint::UdpEndpoint;
+pub use portolan_rudp::Congestion;
+
+use crate::{config::endpoint_machine, endpoint::UdpEndpoint};
 
 /// Our own protocol over UDP: streams and datagrams that do not wait for one another, and
 /// datagrams that are repaired while they are worth it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Udp;
+
+/// [`Udp`] with other choices than the usual ones: for those who measure, and for paths that are
+/// known beforehand. Both ends understand each other whatever each has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunedUdp {
+    /// Bytes of the longest datagram that is sent, at least 1,200; up to it, what the path carries
+    /// is found out.
+    pub packet_limit: u16,
+    /// The algorithm of congestion control.
+    pub congestion: Congestion,
+}
+
+impl Default for TunedUdp {
+    fn default() -> Self {
+        let usual = portolan_rudp::ConnectionConfig::default();
+        Self { packet_limit: usual.packet_limit, congestion: usual.congestion }
+    }
+}
 
 #[async_trait]
 impl Transport for Udp {
@@ -75,12 +95,28 @@ impl Transport for Udp {
     }
 
     async fn bind(&self, config: BindConfig) -> Result<Arc<dyn Endpoint>, BindError> {
+        TunedUdp::default().bind(config).await
+    }
+}
+
+#[async_trait]
+impl Transport for TunedUdp {
+    fn scheme(&self) -> &'static str {
+        Udp.scheme()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Udp.capabilities()
+    }
+
+    async fn bind(&self, config: BindConfig) -> Result<Arc<dyn Endpoint>, BindError> {
         let sockets = config.shared.get_or_default::<SharedSockets>();
         let lane = sockets
             .open(config.local, Lane::Rudp)
             .map_err(|source| BindError::from_io(config.local, source))?;
         let seed = random_seed().map_err(|source| BindError::Io { addr: config.local, source })?;
-        Ok(Arc::new(UdpEndpoint::start(lane, &config.connection, seed)))
+        let machine = endpoint_machine(&config.connection, *self, &lane, seed);
+        Ok(Arc::new(UdpEndpoint::start(lane, machine, &config.connection)))
     }
 }
 
