@@ -1,0 +1,170 @@
+//! What a run shows, in sentences made from its figures.
+
+use portolan::ALL_TRANSPORTS;
+
+use crate::{
+    metric::{Better, Metric},
+    report::{
+        figures::{Cell, Figures, Trust},
+        stats::Verdict,
+        words,
+    },
+};
+
+/// One sentence or two about one metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The metric's title.
+    pub title: &'static str,
+    /// The text, in pieces.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a sentence; pages set the kinds apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Words.
+    Text(String),
+    /// A subject's name.
+    Subject(String),
+    /// A figure that the sentence is about.
+    Figure(String),
+}
+
+impl Finding {
+    /// The text in one string.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.pieces.iter().map(Piece::as_str).collect()
+    }
+}
+
+impl Piece {
+    /// What it says.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Subject(text) | Self::Figure(text) => text,
+        }
+    }
+}
+
+/// How a ratio of one metric is told: `udp` *moves* 1.6 × *what* `quinn` *moves*.
+struct Telling {
+    metric: &'static str,
+    verb: &'static str,
+    of: &'static str,
+    tail: &'static str,
+}
+
+const fn telling(
+    metric: &'static str,
+    verb: &'static str,
+    of: &'static str,
+    tail: &'static str,
+) -> Telling {
+    Telling { metric, verb, of, tail }
+}
+
+/// The metrics worth a sentence, in order.
+const TELLINGS: &[Telling] = &[
+    telling("bulk-up", "moves", "what", " moves"),
+    telling("bulk-down", "moves", "what", " moves"),
+    telling("cpu", "spends", "the CPU time of", ""),
+    telling("rtt-64-p50", "takes", "the time of", ""),
+    telling("rtt-64-p99", "takes", "the time of", ""),
+    telling("messages", "sends", "as many as", ""),
+    telling("first-byte", "takes", "the time of", ""),
+    telling("live-until-p99", "takes", "the time of", ""),
+    telling("loaded-rtt-p99", "takes", "the time of", ""),
+    telling("memory-10k", "needs", "the memory of", ""),
+];
+
+/// The subjects that a sentence speaks of, at most.
+const SPOKEN_OF_MAX: usize = 3;
+
+/// What the run shows.
+#[must_use]
+pub fn findings(figures: &Figures<'_>) -> Vec<Finding> {
+    TELLINGS.iter().filter_map(|telling| finding(figures, telling)).collect()
+}
+
+fn finding(figures: &Figures<'_>, telling: &Telling) -> Option<Finding> {
+    let metric = crate::metric::metric_of(telling.metric)?;
+    let row = figures.row(metric);
+    let spoken_of = spoken_of(figures, &row);
+    let mut pieces = Vec::new();
+    let (told, untold): (Vec<_>, Vec<_>) =
+        spoken_of.iter().partition(|cell| cell.verdict != Verdict::CannotTell);
+    for cell in told {
+        tell(&mut pieces, cell, telling, &figures.run.baseline);
+    }
+    tell_apart(&mut pieces, &untold, &figures.run.baseline);
+    best(&mut pieces, metric, &row);
+    (!pieces.is_empty()).then_some(Finding { title: metric.title, pieces })
+}
+
+/// Our own transports where they took part, else the first subjects.
+fn spoken_of<'c, 'a>(figures: &Figures<'_>, row: &[&'c Cell<'a>]) -> Vec<&'c Cell<'a>> {
+    let is_ours = |name: &str| ALL_TRANSPORTS.iter().any(|ours| ours.scheme() == name);
+    let compared = row
+        .iter()
+        .copied()
+        .filter(|it| it.relation.is_some() && it.subject != figures.run.baseline);
+    let (ours, others): (Vec<&Cell<'_>>, Vec<_>) = compared.partition(|it| is_ours(it.subject));
+    let mut chosen = if ours.is_empty() { others } else { ours };
+    chosen.truncate(SPOKEN_OF_MAX);
+    chosen
+}
+
+fn text(words: impl Into<String>) -> Piece {
+    Piece::Text(words.into())
+}
+
+fn tell(pieces: &mut Vec<Piece>, cell: &Cell<'_>, telling: &Telling, baseline: &str) {
+    let Some(relation) = cell.relation else { return };
+    let scale = cell.metric.scale();
+    if !pieces.is_empty() {
+        pieces.push(text("; "));
+    }
+    pieces.push(Piece::Subject(cell.subject.to_owned()));
+    pieces.push(text(format!(" {} ", telling.verb)));
+    pieces.push(Piece::Figure(words::relation(relation.middle, scale)));
+    pieces.push(text(format!(" {} ", telling.of)));
+    pieces.push(Piece::Subject(baseline.to_owned()));
+    let interval = words::relation_interval(&relation, scale);
+    pieces.push(text(format!("{} {interval}", telling.tail)));
+}
+
+fn tell_apart(pieces: &mut Vec<Piece>, untold: &[&Cell<'_>], baseline: &str) {
+    let names: Vec<&str> = untold.iter().map(|cell| cell.subject).collect();
+    let Some((last, most)) = names.split_last() else { return };
+    if !pieces.is_empty() {
+        pieces.push(text("; "));
+    }
+    for name in most {
+        pieces.push(Piece::Subject((*name).to_owned()));
+        pieces.push(text(", "));
+    }
+    pieces.push(Piece::Subject((*last).to_owned()));
+    pieces.push(text(" cannot be told from "));
+    pieces.push(Piece::Subject(baseline.to_owned()));
+}
+
+/// The leader of all subjects; all that share the lead where their intervals meet.
+fn best(pieces: &mut Vec<Piece>, metric: &Metric, row: &[&Cell<'_>]) {
+    let trusted = row.iter().filter(|cell| cell.trust != Trust::Nothing);
+    let with_figure = trusted.filter_map(|cell| Some((cell.subject, cell.figure?)));
+    let mut ranked: Vec<_> = with_figure.collect();
+    ranked.sort_by(|(_, a), (_, b)| match metric.better {
+        Better::Higher => b.middle.total_cmp(&a.middle),
+        Better::Lower => a.middle.total_cmp(&b.middle),
+    });
+    let Some((leader, figure)) = ranked.first().filter(|_| ranked.len() > 1) else { return };
+    let beside = ranked.iter().skip(1).take_while(|(_, other)| !other.is_apart_from(figure));
+    let beside: Vec<&str> = beside.map(|(name, _)| *name).collect();
+    let share = if beside.is_empty() { "Best of all: " } else { "Best, though not clearly: " };
+    pieces.push(text(if pieces.is_empty() { share.to_owned() } else { format!(". {share}") }));
+    pieces.push(Piece::Subject((*leader).to_owned()));
+    pieces.push(text(format!(" with {}.", words::with_unit(figure.middle, metric))));
+}

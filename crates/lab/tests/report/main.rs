@@ -1,0 +1,4 @@
+//! What the reports say of runs that the tests made up.
+
+mod fixture;
+mod table;
