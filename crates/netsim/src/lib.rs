@@ -64,24 +64,33 @@
 
 mod bottleneck;
 mod codel;
+mod draft;
 mod flow;
 mod lane;
 mod link;
 mod network;
 mod packet;
+mod profile;
 mod queue;
+mod spec;
 mod stats;
+mod suggest;
 mod timeline;
 pub mod topology;
+mod units;
 mod world;
 
+pub use draft::Misfit;
 pub use link::{Link, Loss, Order, Rate, Reorder};
 pub use network::Network;
 pub use packet::{Delivery, Ecn};
+pub use profile::{PROFILES, Profile, UnknownProfile};
 pub use queue::{Discipline, Queue};
+pub use spec::{LinkSpec, SpecError};
 pub use stats::LinkStats;
+pub use suggest::Suggestion;
 pub use timeline::{Change, Where};
 pub use world::{
-    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, Packet, Problem, Protocol,
-    Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
+    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, NatStats, Packet, Problem,
+    Protocol, Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
 };
