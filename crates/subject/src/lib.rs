@@ -35,6 +35,11 @@ pub trait Subject: fmt::Debug + Send + Sync + 'static {
     /// The congestion control in force now, as its authors call it: `cubic (kernel)`, `none`.
     fn congestion_control(&self) -> String;
 
+    /// What this machine lacks to run it, in one sentence; `None` where it can run.
+    fn missing(&self) -> Option<String> {
+        None
+    }
+
     /// Binds `local` (port 0: any) as the answering side.
     ///
     /// # Errors
