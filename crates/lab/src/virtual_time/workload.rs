@@ -1,0 +1,254 @@
+//! What is done over the simulated connections, and which figures it gives: one table.
+
+use std::time::Duration;
+
+use super::{
+    app::{Asker, Burster, Direction, Live, Load, Pourer, Server, Way, Window},
+    effort::Effort,
+    keys::derive,
+    simulation::{App, Ending, Scene, Simulation, start},
+    subject::Subject,
+};
+
+/// The longest time for a connection; beyond, the transports have given up as well.
+const CONNECT_MAX: Duration = Duration::from_secs(11);
+
+/// The longest time for anything that waits for answers.
+const TALK_MAX: Duration = Duration::from_secs(600);
+
+/// How long a bulk stream runs before the first question beside it.
+const LEAD: Duration = Duration::from_secs(1);
+
+/// How long a live message is of use.
+const LIFETIME: Duration = Duration::from_millis(150);
+
+/// The grain of curves.
+const BIN: Duration = Duration::from_millis(250);
+
+const MICROS: f64 = 1e6;
+
+/// One subject in one round.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stage<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) scene: Scene<'a>,
+    pub(crate) effort: &'a Effort,
+}
+
+/// What a workload has found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// A figure for each of its metrics, or why there is none.
+    pub(crate) figures: Vec<(&'static str, Result<f64, String>)>,
+    /// Single times, by the name of their distribution.
+    pub(crate) times: Vec<(&'static str, Vec<Duration>)>,
+    /// Goodput over time.
+    pub(crate) curve: Option<Vec<(f64, f64)>>,
+}
+
+/// Something to do, and how it is called.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Stage<'_>) -> Findings,
+}
+
+const fn workload(name: &'static str, run: fn(&Stage<'_>) -> Findings) -> Workload {
+    Workload { name, run }
+}
+
+/// All of them, in the order in which they are done.
+pub(crate) static WORKLOADS: &[Workload] = &[
+    workload("bulk", |stage| bulk("bulk-up", stage, Direction::Up, 1)),
+    workload("bulk down", |stage| bulk("bulk-down", stage, Direction::Down, 1)),
+    workload("bulk, 4 streams", |stage| bulk("bulk-up-4", stage, Direction::Up, 4)),
+    workload("bulk down, 4 streams", |stage| bulk("bulk-down-4", stage, Direction::Down, 4)),
+    workload("goodput over time", curve),
+    workload("round trips, 64 B", |stage| {
+        round_trips("rtt-64", ["rtt-64-p50", "rtt-64-p99", "rtt-64-p999"], stage, 64)
+    }),
+    workload("round trips, 1 KiB", |stage| {
+        round_trips("rtt-1k", ["rtt-1k-p50", "rtt-1k-p99", "rtt-1k-p999"], stage, 1024)
+    }),
+    workload("first byte", first_byte),
+    workload("live, once", |stage| {
+        live("live-once", "live-once-p99", Some("live-once-lost"), stage, Way::Once)
+    }),
+    workload("live, repaired", |stage| {
+        let way = Way::Until(LIFETIME);
+        live("live-until", "live-until-p99", Some("live-until-lost"), stage, way)
+    }),
+    workload("live, on a stream", |stage| {
+        live("live-stream", "live-stream-p99", None, stage, Way::Stream)
+    }),
+    workload("round trips under load", loaded),
+    workload("after a pause", after_idle),
+];
+
+/// Metrics that make no sense here, and why.
+pub(crate) static SKIPPED: &[(&str, &str)] = &[
+    ("cpu", "computing takes no time in virtual time"),
+    ("messages", "the rate of small messages is the processor's, and virtual time has none"),
+    (
+        "messages-batched",
+        "the rate of small messages is the processor's, and virtual time has none",
+    ),
+    ("handshakes", "the rate of handshakes is the processor's, and virtual time has none"),
+    ("memory-1k", "both ends share one process with the model"),
+    ("memory-10k", "both ends share one process with the model"),
+];
+
+impl Stage<'_> {
+    /// Connects and lets both talk; why they were never connected, or stopped too early.
+    fn run(
+        &self,
+        client: &mut dyn App,
+        server: &mut dyn App,
+        time: Duration,
+    ) -> Result<(), String> {
+        let mut simulation = Simulation::new(self.subject, &self.scene, client, server);
+        match simulation.run(CONNECT_MAX + time) {
+            Ending::Done | Ending::TimeOver { connected: true } => Ok(()),
+            Ending::TimeOver { connected: false } => {
+                Err(format!("not connected after {} s", CONNECT_MAX.as_secs()))
+            }
+            Ending::Closed(why) => Err(format!("the connection was lost: {why}")),
+            Ending::Stuck => Err("the link has no limit, and virtual time stood still".to_owned()),
+        }
+    }
+
+    /// The same with other chance.
+    fn again(&self, number: u32) -> Self {
+        let seed = derive(self.scene.seed, 1000 + u64::from(number));
+        Self { scene: Scene { seed, ..self.scene }, ..*self }
+    }
+}
+
+/// The meter of a bulk transfer.
+pub(crate) fn transfer(
+    stage: &Stage<'_>,
+    direction: Direction,
+    streams: usize,
+    window: Window,
+) -> Result<super::app::Meter, String> {
+    let mut client = Pourer::new(direction, streams, window);
+    let mut server = Server::new(window);
+    let ended = stage.run(&mut client, &mut server, window.time * 2);
+    let meter = match direction {
+        Direction::Up => server.meter,
+        Direction::Down => client.meter,
+    };
+    // A connection that broke in the middle has carried what it has carried.
+    ended.map(|()| meter)
+}
+
+fn bulk(metric: &'static str, stage: &Stage<'_>, direction: Direction, streams: usize) -> Findings {
+    let window = Window { time: stage.effort.bulk, bin: BIN, bytes_max: stage.effort.bytes_max };
+    let figure = transfer(stage, direction, streams, window).and_then(|meter| {
+        meter.mebibytes_a_second().ok_or_else(|| "the link carries any amount at once".to_owned())
+    });
+    Findings { figures: vec![(metric, figure)], ..Findings::default() }
+}
+
+fn curve(stage: &Stage<'_>) -> Findings {
+    let window = Window { time: stage.effort.curve, bin: BIN, bytes_max: stage.effort.bytes_max };
+    let meter = transfer(stage, Direction::Up, 1, window);
+    Findings { curve: meter.ok().map(|meter| meter.curve()), ..Findings::default() }
+}
+
+fn round_trips(
+    name: &'static str,
+    [p50, p99, p999]: [&'static str; 3],
+    stage: &Stage<'_>,
+    unit: u32,
+) -> Findings {
+    let questions = stage.effort.questions as usize;
+    let mut asker = Asker::new(unit, questions, Load::None);
+    let ended = stage.run(&mut asker, &mut Server::default(), TALK_MAX);
+    let wanted = [(p50, 0.5), (p99, 0.99), (p999, 0.999)];
+    Findings::of_times(name, asker.times, &wanted, &ended)
+}
+
+fn loaded(stage: &Stage<'_>) -> Findings {
+    let questions = stage.effort.loaded_questions as usize;
+    let mut asker = Asker::new(64, questions, Load::Bulk(LEAD));
+    let time = LEAD + stage.effort.curve;
+    let ended = stage.run(&mut asker, &mut Server::default(), time);
+    let wanted = [("loaded-rtt-p50", 0.5), ("loaded-rtt-p99", 0.99)];
+    Findings::of_times("loaded-rtt", asker.times, &wanted, &ended)
+}
+
+fn first_byte(stage: &Stage<'_>) -> Findings {
+    let [mut handshakes, mut answers] = [Vec::new(), Vec::new()];
+    let mut ended = Ok(());
+    for number in 0..stage.effort.connects {
+        let mut asker = Asker::new(1, 1, Load::None);
+        let one = stage.again(number).run(&mut asker, &mut Server::default(), TALK_MAX);
+        ended = ended.and(one);
+        if let Some((connected, answer)) = asker.connected.zip(asker.times.first()) {
+            let handshake = connected - start();
+            handshakes.push(handshake);
+            answers.push(handshake + *answer);
+        }
+    }
+    let mut findings = Findings::of_times("first-byte", answers, &[("first-byte", 0.5)], &ended);
+    findings.times.push(("handshake", handshakes));
+    findings
+}
+
+fn live(
+    name: &'static str,
+    p99: &'static str,
+    lost: Option<&'static str>,
+    stage: &Stage<'_>,
+    way: Way,
+) -> Findings {
+    let messages = stage.effort.live_messages;
+    let mut server = Server::of_messages(messages as usize);
+    let ended = stage.run(&mut Live::new(way, messages), &mut server, TALK_MAX);
+    let too_late = match way {
+        Way::Until(lifetime) => lifetime,
+        Way::Once | Way::Stream => Duration::MAX,
+    };
+    let arrived = server.delays.iter().filter(|delay| **delay <= too_late).count();
+    let share = 100.0 * (1.0 - arrived as f64 / f64::from(messages.max(1)));
+    let mut findings = Findings::of_times(name, server.delays, &[(p99, 0.99)], &ended);
+    findings.figures.extend(lost.map(|lost| (lost, ended.map(|()| share))));
+    findings
+}
+
+fn after_idle(stage: &Stage<'_>) -> Findings {
+    let mut burster = Burster::default();
+    let ended = stage.run(&mut burster, &mut Server::default(), TALK_MAX);
+    let figure = burster.took.map(|took| took.as_secs_f64() * 1e3).ok_or_else(|| why(&ended));
+    Findings { figures: vec![("after-idle", figure)], ..Findings::default() }
+}
+
+impl Findings {
+    /// Quantiles in microseconds of times that were taken until something `ended` it.
+    fn of_times(
+        name: &'static str,
+        mut times: Vec<Duration>,
+        wanted: &[(&'static str, f64)],
+        ended: &Result<(), String>,
+    ) -> Self {
+        times.sort_unstable();
+        let figure = |share| {
+            let time = quantile(&times, share).ok_or_else(|| why(ended))?;
+            Ok(time.as_secs_f64() * MICROS)
+        };
+        let figures = wanted.iter().map(|(metric, share)| (*metric, figure(*share))).collect();
+        Self { figures, times: vec![(name, times)], curve: None }
+    }
+}
+
+fn why(ended: &Result<(), String>) -> String {
+    ended.clone().err().unwrap_or_else(|| "no answer came in time".to_owned())
+}
+
+/// The smallest time that `share` of all do not exceed; `sorted` ascending.
+pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
+    let last = sorted.len().checked_sub(1)?;
+    #[expect(clippy::cast_possible_truncation, reason = "a share of a length is one")]
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1).min(last)).copied()
+}
