@@ -91,6 +91,6 @@ pub use stats::LinkStats;
 pub use suggest::Suggestion;
 pub use timeline::{Change, Where};
 pub use world::{
-    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, NatStats, Packet, Problem,
-    Protocol, Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
+    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, Packet, Problem, Protocol,
+    Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
 };
