@@ -18,6 +18,9 @@ struct Arguments {
 enum Task {
     /// Compare the transports with each other and with outside peers
     Bench(bench::Options),
+    /// The answering side of `bench` as a process of its own
+    #[command(hide = true)]
+    BenchServer(bench::ServerOptions),
     /// Make the table and the page again from a result file
     Report(report::Options),
     /// Compare two result files: what got better, what got worse, what cannot be told
@@ -33,6 +36,7 @@ enum Task {
 pub fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Bench(options) => bench::run(&options),
+        Task::BenchServer(options) => bench::serve(&options),
         Task::Report(options) => report::run(&options),
         Task::Compare(options) => report::compare::run(&options),
         Task::Net(options) => net::run(&options),

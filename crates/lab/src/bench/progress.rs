@@ -1,0 +1,70 @@
+//! How far a run is, on standard error.
+
+use std::{io::IsTerminal, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A line that is redrawn on a terminal, or a line for each visit elsewhere.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    rounds: u32,
+    heading: String,
+}
+
+impl Progress {
+    pub(crate) fn new(rounds: u32) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{wide_msg}");
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar
+        });
+        Self { bar, rounds, heading: String::new() }
+    }
+
+    /// Nothing is shown.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self { bar: Some(ProgressBar::hidden()), rounds: 0, heading: String::new() }
+    }
+
+    /// A subject has its turn.
+    pub(crate) fn visit(&mut self, round: u32, subject: &str, left: Duration) {
+        let left = minutes(left);
+        self.heading = format!("round {round} of {}, {left} left: {subject}", self.rounds);
+        match &self.bar {
+            Some(bar) => bar.set_message(self.heading.clone()),
+            None => eprintln!("{}", self.heading),
+        }
+    }
+
+    /// It does something.
+    pub(crate) fn step(&self, name: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}, {name}", self.heading));
+            bar.tick();
+        }
+    }
+
+    /// Something to read, above the line.
+    pub(crate) fn say(&self, words: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{words}")),
+            None => eprintln!("{words}"),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
