@@ -6,12 +6,21 @@ use portolan::{
     BindConfig, CloseCode, Connection, Endpoint, Expect, Identity, Priority, Transport,
 };
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{Instant, sleep},
+};
 
 use super::{Problem, across::Pipe, cannot};
 
 /// The bare TCP socket's name among the transports.
 const RAW: &str = "raw-tcp";
+
+/// A server that is being started may refuse for so long.
+const STARTING: Duration = Duration::from_secs(3);
+
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How to get there: the same words for every probe that connects.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,10 +67,20 @@ pub(super) enum Carriage {
 }
 
 impl Carriage {
-    /// Connects.
+    /// Connects, also to a server that is only just starting.
     pub(super) async fn connect(route: &Route) -> Result<Self, Problem> {
         let to = super::across::with_port(&route.to, super::across::PORT);
         let remote = super::across::lookup(&to).await?;
+        let begun = Instant::now();
+        loop {
+            match Self::try_connect(remote, route).await {
+                Err(_) if begun.elapsed() < STARTING => sleep(AGAIN).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_connect(remote: SocketAddr, route: &Route) -> Result<Self, Problem> {
         match portolan::transport(&route.over) {
             Some(transport) => Self::ours(transport, remote, route).await,
             None => Self::raw(SocketAddr::new(remote.ip(), raw_port(remote.port())), route).await,

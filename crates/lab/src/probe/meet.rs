@@ -122,9 +122,9 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Problem> {
         let _ = write_line(&mut peer.write, &Order::Done).await;
     }
     if options.json {
-        meeting.print_json()
+        meeting.print_json();
     } else {
-        meeting.print()
+        meeting.print();
     }
     Ok(ExitCode::SUCCESS)
 }

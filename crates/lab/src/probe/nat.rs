@@ -85,9 +85,9 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Problem> {
     let findings =
         Findings { local, mapped, mapping, filtering, hairpin: hairpin(&socket, mapped).await? };
     if options.json {
-        findings.print_json()
+        findings.print_json();
     } else {
-        findings.print()
+        findings.print();
     }
     Ok(ExitCode::SUCCESS)
 }

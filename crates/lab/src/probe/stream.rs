@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -55,13 +55,19 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Problem> {
     let pipes = carriage.streams(wanted);
     let records = Records::default();
     let begun = Instant::now();
+    let pace = Pace {
+        begun,
+        every: options.every.max(Duration::from_millis(1)),
+        whole: options.time,
+        streams: options.streams.into(),
+    };
     let mut tasks = JoinSet::new();
     for number in 0..pipes {
         let mut pipe = carriage.open().await?;
         Request::Echo.send(&mut pipe).await.map_err(cannot("ask"))?;
         let mine: Vec<usize> = (number..wanted).step_by(pipes).collect();
         let Pipe { read, write } = pipe;
-        tasks.spawn(send(write, mine, begun, (options.every, options.time)));
+        tasks.spawn(send(write, mine, pace));
         tasks.spawn(receive(read, begun, Arc::clone(&records)));
     }
     let ended = timeout(options.time + options.route.patience, all(&mut tasks)).await;
@@ -84,19 +90,37 @@ async fn all(tasks: &mut JoinSet<io::Result<()>>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a message on each of `streams` every `pace.0` for `pace.1`.
+/// When messages are due: those of different streams never at the same time, so that one packet
+/// does not carry several.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    begun: Instant,
+    every: Duration,
+    whole: Duration,
+    streams: u32,
+}
+
+impl Pace {
+    /// When message `number` of `stream` is due, from the beginning.
+    fn due(&self, number: u32, stream: usize) -> Duration {
+        let stream = u32::try_from(stream).unwrap_or_default();
+        self.every * number + self.every * stream / self.streams.max(1)
+    }
+}
+
+/// Sends the messages of `streams`.
 async fn send(
     mut write: Box<dyn AsyncWrite + Send + Sync + Unpin>,
     streams: Vec<usize>,
-    begun: Instant,
-    pace: (Duration, Duration),
+    pace: Pace,
 ) -> io::Result<()> {
-    let mut tick = interval(pace.0.max(Duration::from_millis(1)));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    while begun.elapsed() < pace.1 {
-        tick.tick().await;
+    for number in 0.. {
+        if pace.due(number, 0) >= pace.whole {
+            break;
+        }
         for stream in &streams {
-            let sent = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            sleep_until(pace.begun + pace.due(number, *stream)).await;
+            let sent = u64::try_from(pace.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
             let mut message = [0; MESSAGE];
             message[0] = u8::try_from(*stream).unwrap_or_default();
             message[1..9].copy_from_slice(&sent.to_be_bytes());
