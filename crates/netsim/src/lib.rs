@@ -86,11 +86,11 @@ pub use network::Network;
 pub use packet::{Delivery, Ecn};
 pub use profile::{PROFILES, Profile, UnknownProfile};
 pub use queue::{Discipline, Queue};
-pub use spec::{LinkSpec, SpecError};
+pub use spec::{LinkSpec, SpecError, SpecProblem};
 pub use stats::LinkStats;
 pub use suggest::Suggestion;
 pub use timeline::{Change, Where};
 pub use world::{
-    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, Packet, Problem, Protocol,
-    Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
+    Addressing, Arrival, Echo, HostChange, IcmpError, InterfaceId, Kind, NatStats, Packet, Problem,
+    Protocol, Quoted, TcpFlags, Unreachable, World, WorldError, WorldStats,
 };

@@ -110,6 +110,7 @@ impl<P: Clone> World<P> {
     /// its destination.
     pub(super) fn originate(&mut self, vertex: usize, mut packet: Packet<P>) {
         self.stats.made += 1;
+        self.translate_own_error(vertex, &mut packet);
         let to = packet.destination.ip();
         let hop = self.routes.from_box(&self.graph, vertex, to);
         let Some(Hop { leaves, to: Some(next) }) = hop else {

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use super::{HostChange, InterfaceId, World, WorldError, graph::Shape, routes::Routes};
+use super::{HostChange, InterfaceId, World, WorldError, gate::Gate, graph::Shape, routes::Routes};
 use crate::topology::{Duplex, Happening, Moment};
 
 /// Tries a timeline out, so that none of it can fail later.
@@ -51,6 +51,9 @@ impl<P: Clone> World<P> {
             }
             Happening::Move { host, interface, network, addresses, link } => {
                 let id = self.one(host, interface.as_deref())?;
+                if self.graph.shape(id) != Shape::Host {
+                    return Err(WorldError::Unknown { what: "host", name: host.clone() });
+                }
                 let segment = self.graph.segment(network)?;
                 self.move_to(id, segment, addresses, link)
             }
@@ -81,10 +84,14 @@ impl<P: Clone> World<P> {
     fn rebind(&mut self, nat: &str) -> Result<(), WorldError> {
         let unknown = || WorldError::Unknown { what: "nat", name: nat.to_owned() };
         let vertex = self.graph.vertex(nat).ok_or_else(unknown)?;
-        if self.graph.vertices[vertex].shape != Shape::Translator {
-            return Err(unknown());
+        match &mut self.gates[vertex] {
+            Gate::Translator(gate) => {
+                gate.v4.rebind();
+                gate.v6.forget();
+                Ok(())
+            }
+            Gate::Open | Gate::Guard(_) => Err(unknown()),
         }
-        Ok(())
     }
 
     fn renumber(
@@ -97,6 +104,12 @@ impl<P: Clone> World<P> {
         self.graph.check_addresses(id, self.graph.interfaces[id.0].segment, addresses)?;
         self.graph.unplug(id);
         self.graph.plug(id, addresses)?;
+        let vertex = self.vertex(id);
+        if let Gate::Translator(gate) = &mut self.gates[vertex]
+            && self.graph.vertices[vertex].interfaces.last() == Some(&id)
+        {
+            gate.v4.set_outside(addresses);
+        }
         self.on_readdressed(id);
         Ok(())
     }

@@ -37,10 +37,4 @@ pub enum WorldError {
         /// Who has it.
         other: String,
     },
-    /// A node that needs an address has none.
-    #[error("{node} translates to its outside address, but has no IPv4 address there: give it one")]
-    NoOutsideAddress {
-        /// The translator.
-        node: String,
-    },
 }

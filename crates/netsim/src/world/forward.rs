@@ -125,38 +125,59 @@ impl<P: Clone> World<P> {
                 let (at, interface) = (self.now, place.interface);
                 self.arrived.push_back(Arrival { at, interface, packet, flipped_bit });
             }
-            Shape::Router | Shape::Translator | Shape::Firewall => {
-                self.on_box(place.interface, InHand { packet, flipped_bit });
+            Shape::Router => self.on_router(place.interface, InHand { packet, flipped_bit }),
+            Shape::Translator => {
+                self.on_translator(place.interface, InHand { packet, flipped_bit });
             }
+            Shape::Firewall => self.on_guard(place.interface, InHand { packet, flipped_bit }),
         }
     }
 
-    fn on_box(&mut self, entered: InterfaceId, mut hand: InHand<P>) {
-        let vertex = self.graph.interfaces[entered.0].vertex;
+    fn on_router(&mut self, entered: InterfaceId, mut hand: InHand<P>) {
+        let vertex = self.vertex(entered);
         if self.is_own(vertex, &hand.packet) {
-            return self.on_own(vertex, &hand.packet);
+            self.on_own(vertex, &hand.packet);
+        } else if self.spend_hop(vertex, &mut hand) {
+            self.route(vertex, hand);
         }
+    }
+
+    /// Whether the packet may go on.
+    pub(super) fn spend_hop(&mut self, vertex: usize, hand: &mut InHand<P>) -> bool {
         if hand.packet.hop_limit <= 1 {
             self.stats.hop_limit += 1;
-            return self.refuse(vertex, &hand.packet, Problem::HopLimit);
+            self.refuse(vertex, &hand.packet, Problem::HopLimit);
+            return false;
         }
         hand.packet.hop_limit -= 1;
-        self.route(vertex, hand);
+        true
     }
 
     /// Sends a packet on by the box's routes.
     pub(super) fn route(&mut self, vertex: usize, hand: InHand<P>) {
-        let to = hand.packet.destination.ip();
-        let missing = match self.routes.from_box(&self.graph, vertex, to) {
-            Some(Hop { leaves, to: Some(next) }) => return self.enter_up(leaves, Some(next), hand),
+        if let Some((leaves, to)) = self.find_hop(vertex, &hand.packet) {
+            self.enter_up(leaves, Some(to), hand);
+        }
+    }
+
+    /// By which interface a box sends a packet, and to which. `None`: it has told the sender that
+    /// there is no way.
+    pub(super) fn find_hop(
+        &mut self,
+        vertex: usize,
+        packet: &Packet<P>,
+    ) -> Option<(InterfaceId, InterfaceId)> {
+        let missing = match self.routes.from_box(&self.graph, vertex, packet.destination.ip()) {
+            Some(Hop { leaves, to: Some(next) }) => return Some((leaves, next)),
             Some(Hop { to: None, .. }) => Unreachable::Host,
             None => Unreachable::Network,
         };
         self.stats.unrouted += 1;
-        self.refuse(vertex, &hand.packet, Problem::Unreachable(missing));
+        self.refuse(vertex, packet, Problem::Unreachable(missing));
+        None
     }
 
-    fn is_own(&self, vertex: usize, packet: &Packet<P>) -> bool {
+    pub(super) fn is_own(&self, vertex: usize, packet: &Packet<P>) -> bool {
         let to = packet.destination.ip();
         let mut interfaces = self.graph.vertices[vertex].interfaces.iter();
         interfaces.any(|id| self.graph.interfaces[id.0].addresses.contains(&to))
@@ -167,6 +188,10 @@ impl<P: Clone> World<P> {
         self.graph.segments[self.segment(from)].isolated
             && self.graph.shape(from) == Shape::Host
             && self.graph.shape(to) == Shape::Host
+    }
+
+    pub(super) fn vertex(&self, id: InterfaceId) -> usize {
+        self.graph.interfaces[id.0].vertex
     }
 
     fn segment(&self, id: InterfaceId) -> usize {

@@ -13,14 +13,17 @@ mod answer;
 mod change;
 mod error;
 mod forward;
+mod gate;
 mod graph;
 mod packet;
+mod pass;
 mod queue;
 mod routes;
 mod stats;
 mod way;
 
 pub use error::WorldError;
+pub use gate::NatStats;
 pub use packet::{
     Addressing, Arrival, Echo, HostChange, IcmpError, Kind, Packet, Problem, Protocol, Quoted,
     TcpFlags, Unreachable,
@@ -30,6 +33,7 @@ pub use stats::WorldStats;
 use std::{collections::VecDeque, time::Instant};
 
 use self::{
+    gate::Gate,
     graph::{Family, Graph},
     queue::{Place, Queue, Stage, Travelling},
     routes::Routes,
@@ -44,6 +48,8 @@ use crate::{
 pub struct World<P> {
     graph: Graph,
     routes: Routes,
+    /// One a vertex.
+    gates: Vec<Gate>,
     queue: Queue<P>,
     arrived: VecDeque<Arrival<P>>,
     timeline: VecDeque<(Instant, Happening)>,
@@ -81,6 +87,11 @@ impl<P: Clone> World<P> {
         let graph = Graph::new(topology)?;
         Ok(Self {
             routes: Routes::new(&graph),
+            gates: graph
+                .vertices
+                .iter()
+                .filter_map(|vertex| gate(topology, &vertex.name))
+                .collect(),
             graph,
             queue: Queue::new(),
             arrived: VecDeque::new(),
@@ -180,6 +191,15 @@ impl<P: Clone> World<P> {
         (interface.up.lane.stats, interface.down.lane.stats)
     }
 
+    /// What a translator has done; `None`: there is none of this name.
+    #[must_use]
+    pub fn nat_stats(&self, nat: &str) -> Option<NatStats> {
+        match &self.gates[self.graph.vertex(nat)?] {
+            Gate::Translator(gate) => Some(gate.v4.stats(self.now)),
+            Gate::Open | Gate::Guard(_) => None,
+        }
+    }
+
     /// Every interface there is, with the names of its node and its own.
     pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &str, &str)> {
         self.graph.interfaces.iter().enumerate().map(|(index, interface)| {
@@ -227,4 +247,8 @@ impl<P: Clone> World<P> {
     fn push(&mut self, at: Instant, travelling: Travelling<P>) {
         self.queue.push(at, travelling);
     }
+}
+
+fn gate(topology: &Topology, name: &str) -> Option<Gate> {
+    topology.node(name).map(|node| Gate::new(node, topology.seed))
 }

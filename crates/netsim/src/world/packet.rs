@@ -151,7 +151,32 @@ pub struct Quoted {
     pub destination: SocketAddr,
 }
 
+/// A packet without its payload: all that translators and firewalls look at.
+pub(super) type Head = Packet<()>;
+
 impl<P> Packet<P> {
+    /// The packet without its payload.
+    pub(super) const fn head(&self) -> Head {
+        Packet {
+            protocol: self.protocol,
+            source: self.source,
+            destination: self.destination,
+            size: self.size,
+            ecn: self.ecn,
+            hop_limit: self.hop_limit,
+            may_fragment: self.may_fragment,
+            kind: self.kind,
+            payload: (),
+        }
+    }
+
+    /// Takes over what a translator has changed.
+    pub(super) const fn readdress(&mut self, head: Head) {
+        self.source = head.source;
+        self.destination = head.destination;
+        self.kind = head.kind;
+    }
+
     /// The addresses as an ICMP error would quote them.
     #[must_use]
     pub const fn quoted(&self) -> Quoted {
