@@ -1,0 +1,7 @@
+//! Real packets in emulated worlds. What a machine has not got is said, and its tests left out.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod crossing;
+mod worlds;
