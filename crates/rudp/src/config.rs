@@ -149,9 +149,11 @@ pub enum Congestion {
     Cubic,
     /// RFC 9002 §7.
     NewReno,
+    /// BBR, version 3, which does not take a path's own losses for congestion.
+    Bbr,
 }
 
 impl Congestion {
     /// Every algorithm.
-    pub const ALL: [Self; 2] = [Self::Cubic, Self::NewReno];
+    pub const ALL: [Self; 3] = [Self::Cubic, Self::NewReno, Self::Bbr];
 }

@@ -17,6 +17,11 @@ impl ConnectionId {
         random.fill_bytes(&mut bytes);
         Self(bytes)
     }
+
+    /// The bytes as a number: a seed for what need not be secret.
+    pub(crate) fn seed(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
 }
 
 impl fmt::Debug for ConnectionId {

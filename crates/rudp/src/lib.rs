@@ -69,6 +69,7 @@ mod connection;
 mod cookie;
 mod crypto_stream;
 mod datagram;
+mod delivery;
 mod discovery;
 mod endpoint;
 mod event;

@@ -8,8 +8,8 @@ const BURST_MIN: u64 = 10;
 /// Time whose share of the window may be saved up: timers of this coarseness lose no throughput.
 const BURST_TIME: Duration = Duration::from_millis(4);
 
-/// A hundred and twenty-five hundredths of the window a round trip, so that pacing is not what
-/// limits the rate.
+/// A hundred and twenty-five hundredths of a window go out in a round trip, so that pacing is not
+/// what limits the rate.
 const GAIN: (u64, u64) = (5, 4);
 
 #[derive(Debug)]
@@ -20,28 +20,32 @@ pub(crate) struct Pacer {
     counted: Option<Instant>,
 }
 
-/// What the pacer goes by.
+/// What the pacer goes by: so many bytes in so much time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    pub(crate) window: u64,
-    pub(crate) rtt: Duration,
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
     pub(crate) packet_size: u64,
 }
 
 impl Pace {
+    /// A window, spread over a round trip.
+    pub(crate) fn of_window(window: u64, rtt: Duration, packet_size: u64) -> Self {
+        let (times, by) = GAIN;
+        Self { bytes: window * times / by, time: rtt.max(Duration::from_nanos(1)), packet_size }
+    }
+
     /// Bytes in `time`.
     fn bytes(&self, time: Duration) -> u64 {
-        let (times, by) = GAIN;
-        let rtt = self.rtt.as_nanos().max(1);
-        let bytes = u128::from(self.window * times / by) * time.as_nanos() / rtt;
+        let whole = self.time.as_nanos().max(1);
+        let bytes = u128::from(self.bytes) * time.as_nanos() / whole;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     /// Time for `bytes`, not less.
     fn time(&self, bytes: u64) -> Duration {
-        let (times, by) = GAIN;
-        let rate = u128::from((self.window * times / by).max(1));
-        let nanos = (u128::from(bytes) * self.rtt.as_nanos()).div_ceil(rate);
+        let rate = u128::from(self.bytes.max(1));
+        let nanos = (u128::from(bytes) * self.time.as_nanos()).div_ceil(rate);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1))
     }
 
@@ -92,7 +96,7 @@ mod tests {
     use crate::tests::epoch;
 
     const PACE: Pace =
-        Pace { window: 120_000, rtt: Duration::from_millis(100), packet_size: 1_200 };
+        Pace { bytes: 150_000, time: Duration::from_millis(100), packet_size: 1_200 };
 
     /// Packets until the pacer says wait, and until when.
     fn burst(pacer: &mut Pacer, now: Instant) -> (u32, Instant) {
@@ -110,7 +114,7 @@ mod tests {
         let mut pacer = Pacer::new();
         let (mut packets, mut now) = burst(&mut pacer, epoch());
         assert_eq!(packets, 10);
-        while now < epoch() + PACE.rtt {
+        while now < epoch() + PACE.time {
             let (more, until) = burst(&mut pacer, now);
             assert!(more > 0, "the time it named is enough");
             packets += more;
@@ -128,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_fast_path_is_not_held_up_by_coarse_timers() {
-        let pace = Pace { window: 10_000_000, rtt: Duration::from_millis(1), ..PACE };
+        let pace = Pace { bytes: 12_500_000, time: Duration::from_millis(1), ..PACE };
         let mut pacer = Pacer::new();
         pacer.delay(epoch(), pace);
         pacer.on_sent(u64::MAX);

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     ConnectionConfig,
     congestion::{Controller, controller},
+    delivery::Delivery,
     discovery::Discovery,
     pacing::{Pace, Pacer},
     rtt::Rtt,
@@ -28,12 +29,19 @@ pub(crate) struct Path {
     pub(crate) rtt: Rtt,
     pub(crate) congestion: Box<dyn Controller>,
     pub(crate) pacer: Pacer,
+    pub(crate) delivery: Delivery,
     /// Bytes under way.
     pub(crate) in_flight: u64,
 }
 
 impl Path {
-    pub(crate) fn new(remote: SocketAddr, config: &ConnectionConfig) -> Self {
+    /// What is done by chance comes from `seed`.
+    pub(crate) fn new(
+        now: Instant,
+        remote: SocketAddr,
+        config: &ConnectionConfig,
+        seed: u64,
+    ) -> Self {
         let packet_size = config.packet_size.max(crate::packet::DATAGRAM_MIN);
         Self {
             remote,
@@ -42,8 +50,9 @@ impl Path {
             sent: 0,
             discovery: Discovery::new(packet_size, config.packet_limit),
             rtt: Rtt::new(config.initial_rtt),
-            congestion: controller(config.congestion, packet_size.into()),
+            congestion: controller(config.congestion, packet_size.into(), seed),
             pacer: Pacer::new(),
+            delivery: Delivery::new(now),
             in_flight: 0,
         }
     }
@@ -82,10 +91,10 @@ impl Path {
 
     /// When the next packet may go; `None`: now.
     pub(crate) fn pacing_delay(&mut self, now: Instant) -> Option<Instant> {
-        let pace = Pace {
-            window: self.congestion.window(),
-            rtt: self.rtt.smoothed().max(Duration::from_nanos(1)),
-            packet_size: self.packet_size() as u64,
+        let packet_size = self.packet_size() as u64;
+        let pace = match self.congestion.pacing_rate() {
+            Some(rate) => Pace { bytes: rate, time: Duration::from_secs(1), packet_size },
+            None => Pace::of_window(self.congestion.window(), self.rtt.smoothed(), packet_size),
         };
         self.pacer.delay(now, pace)
     }

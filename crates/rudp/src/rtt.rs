@@ -50,6 +50,11 @@ impl Rtt {
         self.smoothed
     }
 
+    /// The last sample.
+    pub(crate) fn latest(&self) -> Duration {
+        self.latest
+    }
+
     pub(crate) fn min(&self) -> Duration {
         self.min
     }

@@ -8,6 +8,8 @@ use std::{
 
 use portolan_mux::SentFrame;
 
+use crate::delivery::Snapshot;
+
 /// Packets after which an unacknowledged one is lost (RFC 9002 §6.1.1).
 const REORDER_MAX: u64 = 3;
 
@@ -24,6 +26,8 @@ pub(crate) struct SentPacket {
     /// Bytes, which count as in flight.
     pub(crate) size: u64,
     pub(crate) content: Content,
+    /// What had been delivered when it was sent.
+    pub(crate) then: Snapshot,
     /// Its content has been sent again by a probe: nothing is to be done if it is lost.
     pub(crate) is_probed: bool,
     /// It was sent to find out whether one of its size passes.
@@ -31,8 +35,8 @@ pub(crate) struct SentPacket {
 }
 
 impl SentPacket {
-    pub(crate) fn new(time: Instant, size: usize, content: Content) -> Self {
-        Self { time, size: size as u64, content, is_probed: false, is_size_probe: false }
+    pub(crate) fn new(time: Instant, size: u64, content: Content, then: Snapshot) -> Self {
+        Self { time, size, content, then, is_probed: false, is_size_probe: false }
     }
 }
 
@@ -171,7 +175,7 @@ impl SentPackets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::epoch;
+    use crate::{delivery::Delivery, tests::epoch};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -180,7 +184,8 @@ mod tests {
         for number in numbers {
             let time = epoch() + MS * u32::try_from(number).unwrap();
             let content = Content::default();
-            packets.insert(number, SentPacket::new(time, 10, content));
+            let then = Delivery::new(time).on_sent(time, 10, 10);
+            packets.insert(number, SentPacket::new(time, 10, content, then));
         }
         packets
     }

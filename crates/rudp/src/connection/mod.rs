@@ -119,6 +119,10 @@ struct Recovery {
     is_validated_by_remote: bool,
     /// The window was not used up when we last looked.
     is_app_limited: bool,
+    /// There was a time since the last packet when the application had no more to send.
+    was_app_limited: bool,
+    /// The window was used up since the last acknowledgement.
+    is_window_limited: bool,
     /// Marks that the remote has counted.
     ecn_ce: u64,
 }
@@ -166,7 +170,7 @@ const SPENT: Violation = Violation::new(
 impl Connection {
     pub(crate) fn new(now: Instant, setup: Setup) -> Self {
         let Setup { side, config, integrity, local_id, remote_id, original, .. } = setup;
-        let mut path = Path::new(setup.remote, &config);
+        let mut path = Path::new(now, setup.remote, &config, local_id.seed());
         path.is_validated = side == Side::Client || setup.is_retried;
         let mut connection = Self {
             side,

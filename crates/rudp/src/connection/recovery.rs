@@ -6,7 +6,7 @@ use portolan_mux::{Side, Violation, ViolationCode};
 
 use super::Connection;
 use crate::{
-    congestion::{Acked, CongestionEvent},
+    congestion::{AckSummary, Acked, CongestionEvent},
     frame::Ack,
     packet::Level,
     sent::{Content, Losses, SentPacket},
@@ -43,8 +43,23 @@ impl Connection {
         }
         self.on_ecn_count(now, sent, ack.ecn_ce);
         self.detect_losses(now, level);
+        self.summarize(now);
         self.update_loss_timer(now);
         Ok(())
+    }
+
+    /// Tells the controller what the acknowledgement has shown as a whole.
+    fn summarize(&mut self, now: Instant) {
+        let path = &mut self.path;
+        let sample = path.delivery.sample(path.rtt.min());
+        path.congestion.on_ack(&AckSummary {
+            now,
+            rtt: path.rtt.latest(),
+            delivered: path.delivery.total(),
+            in_flight: path.in_flight,
+            is_window_limited: std::mem::take(&mut self.recovery.is_window_limited),
+            sample,
+        });
     }
 
     /// Takes everything out that the frame acknowledges; answers number and time of the newest.
@@ -65,6 +80,7 @@ impl Connection {
 
     fn on_packet_acked(&mut self, now: Instant, level: Level, number: u64, packet: SentPacket) {
         self.path.in_flight -= packet.size;
+        self.path.delivery.on_acked(now, packet.size, packet.time, packet.then);
         self.path.discovery.on_acked(packet.size);
         if packet.is_size_probe && self.path.discovery.on_probe_acked(packet.size) {
             self.on_packet_size();
@@ -108,7 +124,7 @@ impl Connection {
             && count > self.recovery.ecn_ce
         {
             self.recovery.ecn_ce = count;
-            let event = CongestionEvent { sent, is_persistent: false };
+            let event = CongestionEvent { sent, is_persistent: false, is_mark: true };
             self.path.congestion.on_congestion(now, &event);
         }
     }
@@ -125,10 +141,13 @@ impl Connection {
             self.on_packet_size();
         }
         let is_persistent = self.is_persistent(&losses.packets);
-        self.path.congestion.on_congestion(now, &CongestionEvent { sent: newest, is_persistent });
+        let event = CongestionEvent { sent: newest, is_persistent, is_mark: false };
+        self.path.congestion.on_congestion(now, &event);
         self.stats.packets_lost += losses.packets.len() as u64;
         for (_, packet) in losses.packets {
             self.path.in_flight -= packet.size;
+            let lost = self.path.delivery.on_lost(packet.size, packet.then);
+            self.path.congestion.on_lost(now, &lost, self.path.delivery.total());
             if !packet.is_probed {
                 self.repeat(now, level, &packet.content);
             }

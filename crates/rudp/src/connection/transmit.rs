@@ -140,8 +140,8 @@ impl Connection {
         put_probe(buf);
         buf.resize(size - TAG_LEN, 0);
         self.seal(&draft, buf);
-        let packet =
-            SentPacket { is_size_probe: true, ..SentPacket::new(now, size, Content::default()) };
+        let mut packet = self.depart(now, size, Content::default());
+        packet.is_size_probe = true;
         self.remember(&draft, packet);
         self.path.discovery.on_sent(size);
         self.update_loss_timer(now);
@@ -199,10 +199,13 @@ impl Connection {
         }
         if !self.has_data() {
             self.recovery.is_app_limited = true;
+            self.recovery.was_app_limited = true;
+            self.path.delivery.on_app_limited(self.path.in_flight);
             return Permit::Anything;
         }
         self.recovery.is_app_limited = false;
         if self.path.is_congested() {
+            self.recovery.is_window_limited = true;
             return Permit::Acknowledgement;
         }
         match self.path.pacing_delay(now) {
@@ -326,7 +329,20 @@ impl Connection {
     }
 
     fn on_sent(&mut self, now: Instant, draft: &Draft, size: usize, content: Content) {
-        self.remember(draft, SentPacket::new(now, size, content));
+        let packet = self.depart(now, size, content);
+        self.remember(draft, packet);
+    }
+
+    /// Counts a packet as under way.
+    fn depart(&mut self, now: Instant, size: usize, content: Content) -> SentPacket {
+        let size = size as u64;
+        if self.path.in_flight == 0 && self.recovery.was_app_limited {
+            self.path.congestion.on_sent_after_pause(now);
+        }
+        self.recovery.was_app_limited = false;
+        self.path.in_flight += size;
+        let then = self.path.delivery.on_sent(now, size, self.path.in_flight);
+        SentPacket::new(now, size, content, then)
     }
 
     /// Remembers a packet that is to be acknowledged.
@@ -336,7 +352,6 @@ impl Connection {
         space.sent.insert(draft.number, packet);
         space.last_eliciting = Some(now);
         space.probes = space.probes.saturating_sub(1);
-        self.path.in_flight += size;
         self.path.pacer.on_sent(size);
         if !std::mem::replace(&mut self.pending.has_sent_since_heard, true) {
             self.rest_idle(now);

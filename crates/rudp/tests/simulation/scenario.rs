@@ -104,7 +104,7 @@ fn link(chance: &mut Chance, delay: Duration, loss: f64) -> Link {
 
 fn setup(chance: &mut Chance) -> Setup {
     let usual = Setup::default();
-    let algorithm = usize::try_from(chance.within(0..=1)).unwrap_or_default();
+    let algorithm = usize::try_from(chance.within(0..=2)).unwrap_or_default();
     Setup {
         cookies: if chance.one_in(2) { CookiePolicy::Always } else { usual.cookies },
         congestion: Congestion::ALL[algorithm],

@@ -1,0 +1,235 @@
+//! The cycle that looks for more: down, cruise, refill, up (draft §5.3.3).
+
+use std::time::{Duration, Instant};
+
+use super::{BETA, Bbr, Phase, scaled};
+use crate::{
+    congestion::AckSummary,
+    delivery::{Lost, Sample},
+};
+
+/// Rounds between two probes at most, for the sake of Reno's flows beside us.
+const ROUNDS_MAX: u64 = 63;
+
+/// What acknowledgements tell of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AckPhase {
+    /// Nothing.
+    Quiet,
+    /// They are of packets from before it.
+    Starting,
+    /// They are of its own packets.
+    Feedback,
+    /// They are of its last packets.
+    Stopping,
+}
+
+#[derive(Debug)]
+pub(super) struct Cycle {
+    /// Cycles so far: generations of the fastest rate.
+    pub(super) count: u64,
+    pub(super) rounds_since_probe: u64,
+    pub(super) ack_phase: AckPhase,
+    since: Option<Instant>,
+    wait: Duration,
+    /// Losses now are of a probe.
+    is_sampling: bool,
+    up_rounds: u32,
+    up_acked: u64,
+    /// Acknowledged bytes for each packet that the bound grows by.
+    up_every: u64,
+    chance: u64,
+}
+
+impl Cycle {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            count: 0,
+            rounds_since_probe: 0,
+            ack_phase: AckPhase::Quiet,
+            since: None,
+            wait: Duration::from_secs(2),
+            is_sampling: false,
+            up_rounds: 0,
+            up_acked: 0,
+            up_every: u64::MAX,
+            chance: seed,
+        }
+    }
+
+    /// The next number of a small generator (splitmix64): enough to keep flows from probing in
+    /// step.
+    fn draw(&mut self) -> u64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.chance;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn pick_wait(&mut self) {
+        self.rounds_since_probe = self.draw() % 2;
+        self.wait = Duration::from_millis(2_000 + self.draw() % 1_000);
+    }
+}
+
+impl Bbr {
+    pub(super) fn advance_cycle(&mut self, ack: &AckSummary, sample: &Sample) {
+        self.adapt_long_term_model(ack, sample);
+        match self.phase {
+            Phase::Startup | Phase::Drain | Phase::ProbeRtt => {}
+            Phase::Down => {
+                if self.is_time_to_probe(ack) {
+                    self.start_refill(ack);
+                } else if self.is_time_to_cruise(ack) {
+                    self.phase = Phase::Cruise;
+                }
+            }
+            Phase::Cruise => {
+                if self.is_time_to_probe(ack) {
+                    self.start_refill(ack);
+                }
+            }
+            Phase::Refill => {
+                if self.rounds.is_start {
+                    self.start_up(ack, sample);
+                }
+            }
+            Phase::Up => {
+                if self.is_time_to_go_down(ack, sample) {
+                    self.start_down(ack);
+                }
+            }
+        }
+    }
+
+    pub(super) fn start_down(&mut self, ack: &AckSummary) {
+        self.enter_down(ack.now, ack.delivered);
+    }
+
+    fn enter_down(&mut self, now: Instant, delivered: u64) {
+        self.losses.forget();
+        self.cycle.up_every = u64::MAX;
+        self.cycle.pick_wait();
+        self.cycle.since = Some(now);
+        self.cycle.ack_phase = AckPhase::Stopping;
+        self.rounds.begin(delivered);
+        self.phase = Phase::Down;
+    }
+
+    fn start_refill(&mut self, ack: &AckSummary) {
+        self.forget_lower_bounds();
+        (self.cycle.up_rounds, self.cycle.up_acked) = (0, 0);
+        self.cycle.ack_phase = AckPhase::Quiet;
+        self.rounds.begin(ack.delivered);
+        self.phase = Phase::Refill;
+    }
+
+    fn start_up(&mut self, ack: &AckSummary, sample: &Sample) {
+        self.cycle.is_sampling = true;
+        self.cycle.ack_phase = AckPhase::Starting;
+        self.cycle.since = Some(ack.now);
+        self.rounds.begin(ack.delivered);
+        self.full.begin(sample.rate.unwrap_or_default());
+        self.phase = Phase::Up;
+        self.raise_slope();
+    }
+
+    fn is_time_to_probe(&self, ack: &AckSummary) -> bool {
+        let since = self.cycle.since.unwrap_or(ack.now);
+        if ack.now.saturating_duration_since(since) > self.cycle.wait {
+            return true;
+        }
+        // Reno would have grown by as much as it lost by then (draft §5.3.3.5.1).
+        let reno_rounds = self.inflight(self.bw(), 1.0) / self.packet_size;
+        self.cycle.rounds_since_probe >= reno_rounds.min(ROUNDS_MAX)
+    }
+
+    fn is_time_to_cruise(&self, ack: &AckSummary) -> bool {
+        ack.in_flight <= self.inflight_with_headroom()
+            && ack.in_flight <= self.inflight(self.max_bw.get(), 1.0)
+    }
+
+    fn is_time_to_go_down(&mut self, ack: &AckSummary, sample: &Sample) -> bool {
+        if ack.is_window_limited && self.window >= self.inflight_hi {
+            // The bound is in the way, not the path.
+            self.full.begin(sample.rate.unwrap_or_default());
+            return false;
+        }
+        self.full.is_reached_now || self.has_filled_the_pipe(ack)
+    }
+
+    /// A round trip long a quarter more than the path carries was under way: if there were more
+    /// to have, it would have shown. The draft waits for three rounds without growth, which costs
+    /// everyone on the path most of a round trip of queue.
+    fn has_filled_the_pipe(&self, ack: &AckSummary) -> bool {
+        let since = self.cycle.since.unwrap_or(ack.now);
+        let elapsed = ack.now.saturating_duration_since(since);
+        elapsed > self.min_rtt.get().unwrap_or_default()
+            && ack.in_flight >= self.inflight(self.max_bw.get(), Phase::Up.pacing_gain())
+    }
+
+    fn adapt_long_term_model(&mut self, ack: &AckSummary, sample: &Sample) {
+        if self.rounds.is_start {
+            match self.cycle.ack_phase {
+                AckPhase::Starting => self.cycle.ack_phase = AckPhase::Feedback,
+                AckPhase::Stopping => {
+                    self.cycle.is_sampling = false;
+                    self.cycle.ack_phase = AckPhase::Quiet;
+                    if self.phase.is_probe_bw() && !sample.is_app_limited {
+                        self.cycle.count += 1;
+                    }
+                }
+                AckPhase::Quiet | AckPhase::Feedback => {}
+            }
+        }
+        if self.losses.is_too_much(sample.lost, sample.in_flight_then)
+            || self.inflight_hi == u64::MAX
+        {
+            return;
+        }
+        self.inflight_hi = self.inflight_hi.max(sample.in_flight_then);
+        if self.phase == Phase::Up {
+            self.raise_bound(ack, sample.newly_acked);
+        }
+    }
+
+    /// Grows the bound while it is what limits the probe, faster from round to round.
+    fn raise_bound(&mut self, ack: &AckSummary, newly_acked: u64) {
+        if !ack.is_window_limited || self.window < self.inflight_hi {
+            return;
+        }
+        self.cycle.up_acked += newly_acked;
+        if self.cycle.up_acked >= self.cycle.up_every {
+            let packets = self.cycle.up_acked / self.cycle.up_every;
+            self.cycle.up_acked -= packets * self.cycle.up_every;
+            self.inflight_hi = self.inflight_hi.saturating_add(packets * self.packet_size);
+        }
+        if self.rounds.is_start {
+            self.raise_slope();
+        }
+    }
+
+    fn raise_slope(&mut self) {
+        let growth = 1_u64 << self.cycle.up_rounds;
+        self.cycle.up_rounds = (self.cycle.up_rounds + 1).min(30);
+        self.cycle.up_every = (self.window / growth).max(1);
+    }
+
+    /// A probe that has lost too much is over, and its flight was too long.
+    pub(super) fn react_to_loss(&mut self, now: Instant, lost: &Lost, delivered: u64) {
+        let is_too_much = self.losses.is_too_much(lost.lost_since, lost.in_flight_then);
+        if !self.cycle.is_sampling || !is_too_much {
+            return;
+        }
+        self.cycle.is_sampling = false;
+        if !lost.is_app_limited {
+            let target = self.inflight(self.bw(), 1.0).min(self.window);
+            let before = lost.in_flight_then.saturating_sub(lost.bytes);
+            self.inflight_hi = before.max(scaled(target, BETA));
+        }
+        if self.phase == Phase::Up {
+            self.enter_down(now, delivered);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What losses mean: congestion, or a path that loses by itself.
+
+use std::time::Duration;
+
+use crate::{
+    congestion::AckSummary,
+    delivery::{Lost, Sample},
+};
+
+/// Share of loss that is congestion when a queue is seen (the draft's threshold), on top of what
+/// the path loses by itself.
+const LOSS_WITH_QUEUE: f64 = 0.02;
+
+/// Share of loss that is congestion although no queue is seen: the buffer must be tiny.
+pub(super) const LOSS_WITHOUT_QUEUE: f64 = 0.15;
+
+/// A round trip that is a quarter longer than that of the empty path, and a millisecond, shows a
+/// queue.
+const QUEUE_SHARE: u32 = 4;
+const QUEUE_LEAST: Duration = Duration::from_millis(1);
+
+/// Share of a new round in what is known of the path's own losses.
+const AMBIENT_WEIGHT: f64 = 1.0 / 8.0;
+
+/// Losses, rates and round trips, in rounds of their own.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// The last sample ended a round.
+    pub(super) is_round_over: bool,
+    /// The best of the round.
+    pub(super) bw_latest: u64,
+    pub(super) inflight_latest: u64,
+    ends_at: u64,
+    lost: u64,
+    acked: u64,
+    is_marked: bool,
+    /// The shortest round trip of the round.
+    rtt: Option<Duration>,
+    /// The rounds of the last two said: there is a queue.
+    sees_queue: bool,
+    /// What the last full round lost.
+    last_share: f64,
+    was_marked: bool,
+    /// What is lost when there is no queue.
+    ambient: f64,
+}
+
+impl Losses {
+    pub(super) fn on_lost(&mut self, lost: &Lost) {
+        self.lost += lost.bytes;
+    }
+
+    pub(super) fn on_mark(&mut self, is_mark: bool) {
+        self.is_marked |= is_mark;
+    }
+
+    pub(super) fn on_sample(&mut self, ack: &AckSummary, sample: &Sample, min: Option<Duration>) {
+        self.bw_latest = self.bw_latest.max(sample.rate.unwrap_or_default());
+        self.inflight_latest = self.inflight_latest.max(sample.delivered);
+        self.acked += sample.newly_acked;
+        self.rtt = Some(self.rtt.map_or(ack.rtt, |rtt| rtt.min(ack.rtt)));
+        self.is_round_over = sample.prior_delivered >= self.ends_at;
+        if self.is_round_over {
+            self.ends_at = ack.delivered;
+            self.conclude(min);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a round are far below 2^52")]
+    fn conclude(&mut self, min: Option<Duration>) {
+        let sent = self.lost + self.acked;
+        self.last_share = if sent == 0 { 0.0 } else { self.lost as f64 / sent as f64 };
+        self.was_marked = self.is_marked;
+        self.sees_queue = match (self.rtt, min) {
+            (Some(rtt), Some(min)) => rtt > min + (min / QUEUE_SHARE).max(QUEUE_LEAST),
+            (Some(_) | None, _) => false,
+        };
+        if !self.sees_queue {
+            let ambient = self.ambient + AMBIENT_WEIGHT * (self.last_share - self.ambient);
+            self.ambient = ambient.min(LOSS_WITHOUT_QUEUE);
+        }
+    }
+
+    /// A new round begins.
+    pub(super) fn begin_round(&mut self) {
+        (self.lost, self.acked, self.is_marked, self.rtt) = (0, 0, false, None);
+    }
+
+    /// After everyone has looked at the sample.
+    pub(super) fn end_sample(&mut self, sample: &Sample) {
+        if self.is_round_over {
+            self.bw_latest = sample.rate.unwrap_or_default();
+            self.inflight_latest = sample.delivered;
+        }
+    }
+
+    /// What was seen in a probe is not held against what follows.
+    pub(super) fn forget(&mut self) {
+        self.begin_round();
+        (self.bw_latest, self.inflight_latest) = (0, 0);
+    }
+
+    /// The share of loss above which a path is congested.
+    fn threshold(&self) -> f64 {
+        if self.sees_queue { LOSS_WITH_QUEUE + self.ambient } else { LOSS_WITHOUT_QUEUE }
+    }
+
+    /// How much more must be sent for as much to arrive as the model says the path delivers. Not
+    /// into a queue: there it would only wait.
+    pub(super) fn compensation(&self) -> f64 {
+        if self.sees_queue { 1.0 } else { 1.0 / (1.0 - self.ambient) }
+    }
+
+    /// Whether the round that has just ended lost too much, or was marked.
+    pub(super) fn is_congested(&self) -> bool {
+        self.was_marked || self.last_share > self.threshold()
+    }
+
+    /// Whether start-up has met the end of the path: what is lost there is lost in a full queue.
+    pub(super) fn is_start_up_over(&self) -> bool {
+        self.was_marked || self.last_share > LOSS_WITHOUT_QUEUE
+    }
+
+    /// Whether so much of a flight was lost that it was too long.
+    #[expect(clippy::cast_precision_loss, reason = "a flight is far below 2^52 bytes")]
+    pub(super) fn is_too_much(&self, lost: u64, of: u64) -> bool {
+        lost as f64 > of as f64 * self.threshold()
+    }
+}
