@@ -69,6 +69,12 @@ impl<'a> Figures<'a> {
         self.cells.iter().find(|cell| cell.subject == subject && cell.metric.id == metric)
     }
 
+    /// The place of a subject among those of the run; after the last for a name that is none.
+    pub(crate) fn place(&self, subject: &str) -> usize {
+        let subjects = &self.run.subjects;
+        subjects.iter().position(|it| it.name == subject).unwrap_or(subjects.len())
+    }
+
     /// All subjects' cells of one metric.
     #[must_use]
     pub fn row(&self, metric: &Metric) -> Vec<&Cell<'a>> {

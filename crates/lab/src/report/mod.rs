@@ -10,6 +10,7 @@
 pub mod compare;
 mod figures;
 mod findings;
+mod html;
 mod load;
 mod notes;
 pub mod stats;
@@ -18,6 +19,7 @@ mod words;
 
 use std::{
     error::Error,
+    fs,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -25,6 +27,7 @@ use std::{
 
 pub use figures::{Cell, Figures, Trust};
 pub use findings::{Finding, Piece, findings};
+pub use html::html;
 pub use load::{LoadError, load};
 pub use table::{Style, table};
 
@@ -56,8 +59,19 @@ pub fn run(options: &Options) -> ExitCode {
 fn report(options: &Options) -> Result<(), Box<dyn Error>> {
     let run = load(&options.file)?;
     let style = if options.markdown { Style::Markdown } else { Style::of_stdout() };
+    if let Some(path) = &options.html {
+        fs::write(path, html(&run)).map_err(|source| WriteError { path: path.clone(), source })?;
+    }
     print(&table(&run, &style))?;
     Ok(())
+}
+
+/// A page that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the page to {path}; name a file in a folder that you may write to")]
+struct WriteError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 /// Prints to standard output; a reader that goes away early is no error.

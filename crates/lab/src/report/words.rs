@@ -88,6 +88,16 @@ pub(crate) fn latency(microseconds: f64) -> String {
     }
 }
 
+/// A round latency at an axis: `500 µs`, `1 ms`.
+pub(crate) fn latency_label(microseconds: f64) -> String {
+    let (value, unit) = match microseconds {
+        large if large >= 999_500.0 => (large / 1e6, "s"),
+        middle if middle >= 999.5 => (middle / 1e3, "ms"),
+        small => (small, "µs"),
+    };
+    format!("{} {unit}", (value * 1e3).round() / 1e3)
+}
+
 /// A figure of this metric with its unit.
 pub(crate) fn with_unit(value: f64, metric: &Metric) -> String {
     match metric.unit {

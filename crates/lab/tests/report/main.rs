@@ -1,4 +1,5 @@
 //! What the reports say of runs that the tests made up.
 
 mod fixture;
+mod page;
 mod table;
