@@ -153,22 +153,26 @@ impl Sim {
         arrived.remove(0)
     }
 
-    /// Every packet is somewhere.
     pub(crate) fn assert_accounted_for(&self) {
-        let stats = self.world.stats();
-        let (mut dropped, mut duplicated) = (0, 0);
-        for (id, _, _) in self.world.interfaces() {
-            let (up, down) = self.world.link_stats(id);
-            dropped += up.dropped() + down.dropped();
-            duplicated += up.duplicated + down.duplicated;
-        }
-        let under_way = self.world.under_way() as u64;
-        assert_eq!(
-            stats.sent + stats.made + stats.copied + duplicated,
-            stats.delivered + stats.consumed + stats.dropped() + dropped + under_way,
-            "{stats:?}, {dropped} dropped and {duplicated} duplicated by links, {under_way} under way",
-        );
+        assert_accounted_for(&self.world);
     }
+}
+
+/// Every packet is somewhere.
+pub(crate) fn assert_accounted_for(world: &World<u32>) {
+    let stats = world.stats();
+    let (mut dropped, mut duplicated) = (0, 0);
+    for (id, _, _) in world.interfaces() {
+        let (up, down) = world.link_stats(id);
+        dropped += up.dropped() + down.dropped();
+        duplicated += up.duplicated + down.duplicated;
+    }
+    let under_way = world.under_way() as u64;
+    assert_eq!(
+        stats.sent + stats.made + stats.copied + duplicated,
+        stats.delivered + stats.consumed + stats.dropped() + dropped + under_way,
+        "{stats:?}, {dropped} dropped and {duplicated} duplicated by links, {under_way} under way",
+    );
 }
 
 fn packet(protocol: Protocol, from: &str, to: &str, kind: Kind) -> Packet<u32> {
