@@ -14,8 +14,12 @@ use super::{
     subject::Subject,
 };
 
-/// Steps without time passing: beyond, someone asks to be called again and again.
-const STEPS_AT_ONCE_MAX: u32 = 1_000_000;
+/// Steps without time passing: a window of packets that arrive at once takes some thousands;
+/// beyond, nothing limits the link.
+const STEPS_AT_ONCE_MAX: u32 = 50_000;
+
+/// Steps of one simulation: some gibibytes, and some seconds of real time.
+const STEPS_MAX: u32 = 6_000_000;
 
 /// What stands between client and server, and what happens to it.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +69,7 @@ pub(crate) enum Ending {
     },
     /// The connection was lost.
     Closed(String),
-    /// Endlessly much happens in no time.
+    /// Far too much happens, or something in no time again and again.
     Stuck,
 }
 
@@ -77,6 +81,7 @@ pub(crate) struct Simulation<'a> {
     network: Network,
     ends: [End<'a>; 2],
     buffer: Vec<u8>,
+    steps: u32,
     steps_at_once: u32,
 }
 
@@ -120,6 +125,7 @@ impl<'a> Simulation<'a> {
             network: network(scene, client, server),
             ends,
             buffer: Vec::new(),
+            steps: 0,
             steps_at_once: 0,
         }
     }
@@ -149,7 +155,8 @@ impl<'a> Simulation<'a> {
         if let Some(why) = self.ends.iter().find_map(|end| end.closed.as_ref()) {
             return Some(Ending::Closed(why.clone()));
         }
-        (self.steps_at_once > STEPS_AT_ONCE_MAX).then_some(Ending::Stuck)
+        let stuck = self.steps_at_once > STEPS_AT_ONCE_MAX || self.steps > STEPS_MAX;
+        stuck.then_some(Ending::Stuck)
     }
 
     fn next_time(&mut self) -> Option<Instant> {
@@ -159,6 +166,7 @@ impl<'a> Simulation<'a> {
 
     /// Goes to `next` and lets happen what happens then.
     fn step(&mut self, next: Instant) {
+        self.steps += 1;
         self.steps_at_once = if next > self.now { 0 } else { self.steps_at_once + 1 };
         self.now = self.now.max(next);
         if let Some(delivery) = self.network.poll_delivery(self.now) {

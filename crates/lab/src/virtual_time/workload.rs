@@ -19,11 +19,14 @@ const TALK_MAX: Duration = Duration::from_secs(600);
 /// How long a bulk stream runs before the first question beside it.
 const LEAD: Duration = Duration::from_secs(1);
 
+/// How long bursts follow one another before a pause.
+const FAST: Duration = Duration::from_secs(2);
+
 /// How long a live message is of use.
 const LIFETIME: Duration = Duration::from_millis(150);
 
 /// The grain of curves.
-const BIN: Duration = Duration::from_millis(250);
+const BIN: Duration = Duration::from_millis(100);
 
 const MICROS: f64 = 1e6;
 
@@ -112,8 +115,16 @@ impl Stage<'_> {
                 Err(format!("not connected after {} s", CONNECT_MAX.as_secs()))
             }
             Ending::Closed(why) => Err(format!("the connection was lost: {why}")),
-            Ending::Stuck => Err("the link has no limit, and virtual time stood still".to_owned()),
+            Ending::Stuck => Err("too much happens: the link has no limit".to_owned()),
         }
+    }
+
+    /// Up to `most`, but on a fast link only as long as it takes to carry all the bytes that a
+    /// transfer may have.
+    fn at_most(&self, most: Duration) -> Duration {
+        let Some(rate) = self.scene.link.up.rate else { return most };
+        let seconds = self.effort.bytes_max as f64 * 8.0 / rate.bits_per_second as f64;
+        most.min(Duration::try_from_secs_f64(seconds).unwrap_or(most))
     }
 
     /// The same with other chance.
@@ -170,8 +181,9 @@ fn round_trips(
 
 fn loaded(stage: &Stage<'_>) -> Findings {
     let questions = stage.effort.loaded_questions as usize;
-    let mut asker = Asker::new(64, questions, Load::Bulk(LEAD));
-    let time = LEAD + stage.effort.curve;
+    let lead = stage.at_most(LEAD);
+    let mut asker = Asker::new(64, questions, Load::Bulk(lead));
+    let time = lead + stage.at_most(stage.effort.curve);
     let ended = stage.run(&mut asker, &mut Server::default(), time);
     let wanted = [("loaded-rtt-p50", 0.5), ("loaded-rtt-p99", 0.99)];
     Findings::of_times("loaded-rtt", asker.times, &wanted, &ended)
@@ -217,7 +229,7 @@ fn live(
 }
 
 fn after_idle(stage: &Stage<'_>) -> Findings {
-    let mut burster = Burster::default();
+    let mut burster = Burster::new(stage.at_most(FAST));
     let ended = stage.run(&mut burster, &mut Server::default(), TALK_MAX);
     let figure = burster.took.map(|took| took.as_secs_f64() * 1e3).ok_or_else(|| why(&ended));
     Findings { figures: vec![("after-idle", figure)], ..Findings::default() }

@@ -88,11 +88,12 @@ impl App for Asker {
         }
         self.on_answer(now);
         let may_ask = self.asked.is_none() && self.times.len() < self.questions;
-        if may_ask && self.begins().is_some_and(|begins| begins <= now) {
-            if let Some(line) = &mut self.line {
-                line.say_zeros(u64::from(self.unit));
-                self.asked = Some(now);
-            }
+        if may_ask
+            && self.begins().is_some_and(|begins| begins <= now)
+            && let Some(line) = &mut self.line
+        {
+            line.say_zeros(u64::from(self.unit));
+            self.asked = Some(now);
         }
         // The question first: it must not wait for room that the bulk takes.
         for line in [&mut self.line, &mut self.bulk].into_iter().flatten() {

@@ -7,9 +7,6 @@ use portolan_mux::Priority;
 use super::line::{Duty, Line, Order, drain};
 use crate::virtual_time::{machine::Machine, simulation::App};
 
-/// How long bursts follow one another before the pause; the last one ends in its own time.
-const FAST: Duration = Duration::from_secs(2);
-
 /// The pause.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -19,6 +16,8 @@ const BURST: u32 = 1 << 20;
 /// Sends bursts that are confirmed, pauses, and sends one more.
 #[derive(Debug, Default)]
 pub(crate) struct Burster {
+    /// How long bursts follow one another before the pause; the last one ends in its own time.
+    fast: Duration,
     connected: Option<Instant>,
     line: Option<Line>,
     phase: Phase,
@@ -36,6 +35,10 @@ enum Phase {
 }
 
 impl Burster {
+    pub(crate) fn new(fast: Duration) -> Self {
+        Self { fast, ..Self::default() }
+    }
+
     fn burst(&mut self, phase: Phase) {
         if let Some(line) = &mut self.line {
             line.say_zeros(u64::from(BURST));
@@ -45,7 +48,7 @@ impl Burster {
 
     fn on_confirmed(&mut self, now: Instant) {
         match self.phase {
-            Phase::Fast if self.connected.is_some_and(|connected| now < connected + FAST) => {
+            Phase::Fast if self.connected.is_some_and(|connected| now < connected + self.fast) => {
                 self.burst(Phase::Fast);
             }
             Phase::Fast => self.phase = Phase::Idle(now + IDLE),
@@ -60,7 +63,7 @@ impl App for Burster {
         self.connected.get_or_insert(now);
         if self.line.is_none() {
             let order = Order { duty: Duty::Confirm, unit: BURST };
-            self.line = Line::open(machine, order, Priority::Interactive);
+            self.line = Line::open(machine, order, Priority::Bulk);
         }
         let mut confirmed = 0;
         if let Some(line) = &mut self.line {

@@ -15,11 +15,17 @@ pub(crate) struct Window {
     pub(crate) bytes_max: u64,
 }
 
+/// The first part of a window, in which a transfer becomes fast, is not in its rate: as in real
+/// time.
+const LEAD_PART: u32 = 4;
+
 /// Counts what arrives within a window that the first byte opens.
 #[derive(Debug)]
 pub(crate) struct Meter {
     window: Window,
     opened: Option<Instant>,
+    /// When the first part was over, and how much had come by then.
+    fast: Option<(Instant, u64)>,
     last: Option<Instant>,
     total: u64,
     bins: Vec<u64>,
@@ -28,12 +34,26 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(window: Window) -> Self {
-        Self { window, opened: None, last: None, total: 0, bins: Vec::new(), over: false }
+        Self {
+            window,
+            opened: None,
+            fast: None,
+            last: None,
+            total: 0,
+            bins: Vec::new(),
+            over: false,
+        }
     }
 
     /// Looks at the clock, also while nothing comes.
     pub(crate) fn on_time(&mut self, now: Instant) {
-        self.over |= self.closes().is_some_and(|closes| now >= closes);
+        let Some(opened) = self.opened else { return };
+        let lead_over = opened + self.window.time / LEAD_PART;
+        let enough = self.total >= self.window.bytes_max / u64::from(LEAD_PART);
+        if self.fast.is_none() && (enough || now >= lead_over) {
+            self.fast = Some((now.min(lead_over), self.total));
+        }
+        self.over |= now >= opened + self.window.time;
     }
 
     pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
@@ -50,6 +70,7 @@ impl Meter {
         self.bins[bin] += bytes as u64;
         self.total += bytes as u64;
         self.last = Some(now);
+        self.on_time(now);
         self.over |= self.total >= self.window.bytes_max;
     }
 
@@ -64,8 +85,10 @@ impl Meter {
 
     /// Bytes a second; `None` when nothing came, or all of it at once.
     fn rate(&self) -> Option<f64> {
-        let seconds = self.elapsed()?.as_secs_f64();
-        (seconds > 0.0).then(|| self.total as f64 / seconds)
+        let (fast, before) = self.fast?;
+        let closes = self.opened? + self.elapsed()?;
+        let seconds = closes.saturating_duration_since(fast).as_secs_f64();
+        (seconds > 0.0 && self.total > 0).then(|| (self.total - before) as f64 / seconds)
     }
 
     pub(crate) fn mebibytes_a_second(&self) -> Option<f64> {
@@ -96,4 +119,62 @@ impl Meter {
 
 fn megabits(bytes_a_second: f64) -> f64 {
     bytes_a_second * 8.0 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_time::simulation::start;
+
+    const MEGABYTE: usize = 1_000_000;
+
+    fn meter(seconds: u64, bytes_max: u64) -> Meter {
+        let time = Duration::from_secs(seconds);
+        Meter::new(Window { time, bin: Duration::from_secs(1), bytes_max })
+    }
+
+    fn at(seconds: f64) -> Instant {
+        start() + Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn the_time_in_which_a_transfer_becomes_fast_is_not_in_its_rate() {
+        let mut meter = meter(8, u64::MAX);
+        meter.add(at(1.0), 1);
+        for second in 4..9 {
+            meter.add(at(f64::from(second)), MEGABYTE);
+        }
+        assert!(!meter.is_over());
+        meter.on_time(at(9.0));
+        assert!(meter.is_over());
+        // Five megabytes in the last six of eight seconds.
+        assert_eq!(meter.megabits_a_second(), Some(5.0 * 8.0 / 6.0));
+    }
+
+    #[test]
+    fn silence_is_a_zero_in_the_curve() {
+        let mut meter = meter(4, u64::MAX);
+        meter.add(at(0.0), MEGABYTE);
+        meter.add(at(2.5), MEGABYTE);
+        meter.on_time(at(4.0));
+        assert_eq!(meter.curve(), [(1.0, 8.0), (2.0, 0.0), (3.0, 8.0), (4.0, 0.0)]);
+    }
+
+    #[test]
+    fn enough_bytes_close_the_window() {
+        let mut meter = meter(100, 4_000_000);
+        for second in 0..5 {
+            meter.add(at(f64::from(second)), MEGABYTE);
+        }
+        assert!(meter.is_over());
+        assert_eq!(meter.megabits_a_second(), Some(8.0));
+    }
+
+    #[test]
+    fn bytes_that_come_all_at_once_have_no_rate() {
+        let mut meter = meter(1, 2);
+        meter.add(at(0.0), 2);
+        assert!(meter.is_over());
+        assert_eq!(meter.megabits_a_second(), None);
+    }
 }
