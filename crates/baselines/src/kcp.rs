@@ -17,6 +17,7 @@ use std::{
 use async_trait::async_trait;
 use portolan_identity::{Identity, PeerId};
 use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject, Traits};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, split},
     net::UdpSocket,
@@ -32,6 +33,9 @@ const WINDOW: u16 = 1024;
 
 /// The most bytes of one KCP message, which arrives as a whole; well under its 128 fragments.
 const MESSAGE_MAX: usize = 16 * 1024;
+
+/// What the system may hold for a socket: two windows, with what it adds to each packet.
+const SOCKET_BUFFER: usize = 4 << 20;
 
 /// How often a stream that ends looks whether all of it has been acknowledged: KCP's own tick.
 const TICK: Duration = Duration::from_millis(10);
@@ -73,7 +77,7 @@ impl Subject for Kcp {
     }
 
     async fn listen(&self, local: SocketAddr, _: Identity) -> io::Result<Box<dyn Listener>> {
-        let socket = UdpSocket::bind(local).await?;
+        let socket = open(local)?;
         let listener =
             KcpListener::from_socket(config(), socket).await.map_err(io::Error::other)?;
         let local = listener.local_addr()?;
@@ -94,6 +98,14 @@ fn config() -> KcpConfig {
         allow_recv_empty_packet: true,
         ..KcpConfig::default()
     }
+}
+
+/// A socket that holds a whole window, as far as the system allows.
+fn open(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(local)?;
+    socket.set_nonblocking(true)?;
+    SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER)?;
+    UdpSocket::from_std(socket)
 }
 
 /// Reads the socket for every connection that it has accepted, so that these keep it alive.
@@ -144,7 +156,7 @@ struct Outgoing {
 #[async_trait]
 impl Client for Outgoing {
     async fn connect(&mut self, server: SocketAddr, _: PeerId) -> io::Result<Box<dyn Link>> {
-        let socket = UdpSocket::bind(self.local).await?;
+        let socket = open(self.local)?;
         let stream = KcpStream::connect_with_socket(&config(), socket, server).await;
         let mut stream = stream.map_err(io::Error::other)?;
         say_hello(&mut stream).await?;

@@ -1,7 +1,14 @@
 //! What every yardstick keeps, so that its figures mean what they say.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use portolan_baselines::BASELINES;
@@ -9,14 +16,17 @@ use portolan_identity::Identity;
 use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    task::JoinSet,
     time::timeout,
 };
 
 /// Nothing here takes a second; a slow machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a refusal is waited for where the only refusal is silence.
-const SILENCE: Duration = Duration::from_secs(2);
+/// Connections at once: of rows that have a socket for each, as many as 1,024 files allow.
+const MANY: usize = 400;
 
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
@@ -168,7 +178,7 @@ async fn fifty_connections_at_once_keep_their_bytes_apart() {
         for _ in 0..50 {
             ends.push(sides.connect().await);
         }
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         for (number, Ends { alice, bob }) in ends.into_iter().enumerate() {
             tasks.spawn(async move {
                 let bytes = pattern(40_000 + number);
@@ -222,11 +232,12 @@ async fn who_is_not_the_expected_peer_is_refused_by_rows_that_are_encrypted() {
         }
         let Sides { mut client, mut listener, server, .. } = sides(subject).await;
         let mallory = Identity::from_seed([3; 32]);
-        let (connected, _) = tokio::join!(
-            timeout(PATIENCE, client.connect(server, mallory.id())),
-            timeout(SILENCE, listener.accept())
-        );
-        assert!(connected.unwrap().is_err(), "{} took bob for mallory", subject.name());
+        let answering = async { while listener.accept().await.is_ok() {} };
+        let connected = tokio::select! {
+            connected = client.connect(server, mallory.id()) => connected,
+            () = answering => panic!("{} stopped listening", subject.name()),
+        };
+        assert!(connected.is_err(), "{} took bob for mallory", subject.name());
     })
     .await;
 }
@@ -308,4 +319,97 @@ fn every_row_names_itself_and_its_congestion_control() {
         assert!(!subject.congestion_control().is_empty(), "{}", subject.name());
         assert!(!subject.traits().summary.is_empty(), "{}", subject.name());
     }
+}
+
+/// A runtime like those that measure: one thread.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn sides_on_threads_of_their_own_lose_nothing() {
+    for &subject in BASELINES.iter().filter(|subject| subject.missing().is_none()) {
+        let (say, hear) = sync_channel(1);
+        let (over, is_over) = oneshot::channel();
+        let answering = thread::spawn(move || {
+            runtime().block_on(answer_echoes(subject, &say, is_over));
+        });
+        let server = hear.recv().unwrap();
+        runtime().block_on(async {
+            let local = LOOPBACKS[0].parse().unwrap();
+            let alice = Identity::from_seed([1; 32]);
+            let mut client = subject.client(local, alice).await.unwrap();
+            let mut echoes = JoinSet::new();
+            for _ in 0..8 {
+                let bob = Identity::from_seed([2; 32]).id();
+                let link = client.connect(server, bob).await.unwrap();
+                echoes.spawn(async move { echo_of_a_mebibyte(&*link).await });
+            }
+            let done = timeout(PATIENCE, echoes.join_all()).await;
+            assert!(done.is_ok(), "{} did not finish within {PATIENCE:?}", subject.name());
+        });
+        drop(over);
+        answering.join().unwrap();
+    }
+}
+
+/// Returns to each what it says, until all of it is over.
+async fn answer_echoes(
+    subject: &dyn Subject,
+    say: &SyncSender<SocketAddr>,
+    mut is_over: oneshot::Receiver<()>,
+) {
+    let bob = Identity::from_seed([2; 32]);
+    let mut listener = subject.listen(LOOPBACKS[0].parse().unwrap(), bob).await.unwrap();
+    say.send(listener.local_addr()).unwrap();
+    let mut echoes = JoinSet::new();
+    loop {
+        tokio::select! {
+            link = listener.accept() => {
+                let link = link.unwrap();
+                echoes.spawn(async move {
+                    let mut stream = link.accept().await.unwrap();
+                    tokio::io::copy(&mut stream.read, &mut stream.write).await.unwrap();
+                    // Whoever has read to the end may be gone before it is told so.
+                    let _ = stream.write.shutdown().await;
+                    (stream, link)
+                });
+            }
+            _ = &mut is_over => break,
+        }
+    }
+}
+
+async fn echo_of_a_mebibyte(link: &dyn Link) {
+    let sent = &pattern(1 << 20);
+    let Stream { mut read, mut write, keep: _keep } = link.open().await.unwrap();
+    let mut back = Vec::new();
+    let writing = async {
+        write.write_all(sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    };
+    let (_, reading) = tokio::join!(writing, read.read_to_end(&mut back));
+    reading.unwrap();
+    assert!(back == *sent);
+}
+
+#[tokio::test]
+async fn hundreds_of_connections_of_one_client_live_at_once() {
+    for_every_row(|subject| async move {
+        let mut sides = sides(subject).await;
+        let mut all = Vec::new();
+        while all.len() < MANY {
+            all.push(sides.connect().await);
+        }
+        for Ends { alice, bob } in &all {
+            let mut asking = alice.open().await.unwrap();
+            asking.write.write_all(b"here").await.unwrap();
+            asking.write.flush().await.unwrap();
+            let mut four = [0; 4];
+            let mut answering = bob.accept().await.unwrap();
+            answering.read.read_exact(&mut four).await.unwrap();
+            assert_eq!(&four, b"here", "{}", subject.name());
+        }
+    })
+    .await;
 }
