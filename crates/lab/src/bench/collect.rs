@@ -9,6 +9,7 @@ use crate::{
         client::Step,
         plan::{Skip, Visit, Wishes},
         rounds::Told,
+        subjects::SubjectRef,
         workload::Figures,
     },
     result::{Curve, Distribution, FORMAT, Machine, Measure, Run, Sample, Setting, SubjectNote},
@@ -41,16 +42,7 @@ pub(crate) struct Heading {
 
 impl Collector {
     pub(crate) fn new(wishes: Wishes, skips: Vec<Skip>) -> Self {
-        let notes = wishes.subjects.iter().map(|subject| {
-            let traits = subject.traits();
-            SubjectNote {
-                name: subject.name().to_owned(),
-                summary: traits.summary.to_owned(),
-                congestion_control: subject.congestion_control(),
-                encrypted: traits.encrypted,
-            }
-        });
-        let notes = notes.collect();
+        let notes = wishes.subjects.iter().map(|subject| note(*subject)).collect();
         let skipped =
             skips.into_iter().map(|skip| ((skip.subject, skip.metric), skip.why)).collect();
         Self {
@@ -128,6 +120,19 @@ impl Collector {
         &self.failures
     }
 
+    /// The first figure of a metric.
+    pub(crate) fn figure(&self, subject: &str, metric: &str) -> Option<f64> {
+        let of = |(whose, id): &Key| *whose == subject && *id == metric;
+        let (_, samples) = self.samples.iter().find(|(key, _)| of(key))?;
+        samples.first().map(|sample| sample.value)
+    }
+
+    /// The congestion control that a subject told of itself.
+    pub(crate) fn congestion_control(&self, subject: &str) -> Option<String> {
+        let note = self.notes.iter().find(|note| note.name == subject)?;
+        Some(note.congestion_control.clone())
+    }
+
     /// Whether any figure has come.
     pub(crate) fn is_empty(&self) -> bool {
         self.samples.is_empty()
@@ -176,6 +181,17 @@ impl Collector {
             }
         }
         measures
+    }
+}
+
+/// How reports introduce a subject.
+pub(crate) fn note(subject: SubjectRef) -> SubjectNote {
+    let traits = subject.traits();
+    SubjectNote {
+        name: subject.name().to_owned(),
+        summary: traits.summary.to_owned(),
+        congestion_control: subject.congestion_control(),
+        encrypted: traits.encrypted,
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use portolan_emulator::{Emulator, HostNamespace, Options, StartError};
+use portolan_netsim::topology::Topology;
 use tokio::{
     io::DuplexStream,
     process::{ChildStdin, ChildStdout},
@@ -15,6 +17,7 @@ use tokio::{
 use crate::bench::{
     client::{Errand, visit},
     control::Control,
+    link::LinkChoice,
     machine, server,
     subjects::SubjectRef,
 };
@@ -26,6 +29,35 @@ const PIPE: usize = 64 << 10;
 pub(crate) enum Ground {
     /// Both on this machine's loopback address.
     Loopback,
+    /// On two hosts with a link between them.
+    Emulated(Box<Emulated>),
+}
+
+/// Two hosts and the link between them.
+pub(crate) struct Emulated {
+    emulator: Emulator,
+    client: IpAddr,
+    server: IpAddr,
+    round_trip: Duration,
+}
+
+impl Emulated {
+    /// Builds them; only where `launch` said that we are inside.
+    pub(crate) fn start(link: &LinkChoice, seed: u64) -> Result<Self, StartError> {
+        let emulator = Emulator::start(&Topology::pair(&link.duplex, seed), Options::default())?;
+        let address = |side: Side| {
+            let host = emulator.host(side.host());
+            host.and_then(|host| host.addresses().into_iter().find(IpAddr::is_ipv4))
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        };
+        let (client, server) = (address(Side::Client), address(Side::Server));
+        Ok(Self { client, server, round_trip: link.traits().round_trip, emulator })
+    }
+
+    fn host(&self, side: Side) -> io::Result<&HostNamespace> {
+        let host = self.emulator.host(side.host());
+        host.ok_or_else(|| io::Error::other("the pair of hosts lacks one"))
+    }
 }
 
 /// How the two sides are started.
@@ -69,6 +101,14 @@ impl Side {
         }
     }
 
+    /// Its host's name in a pair.
+    fn host(self) -> &'static str {
+        match self {
+            Self::Client => "alice",
+            Self::Server => "bob",
+        }
+    }
+
     fn pin(self, pinned: Pinned) {
         match pinned {
             Pinned::No => {}
@@ -85,10 +125,13 @@ impl Side {
 }
 
 impl Ground {
-    fn address(&self, _side: Side) -> SocketAddr {
-        match self {
-            Self::Loopback => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-        }
+    fn address(&self, side: Side) -> SocketAddr {
+        let address = match (self, side) {
+            (Self::Loopback, _) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            (Self::Emulated(pair), Side::Client) => pair.client,
+            (Self::Emulated(pair), Side::Server) => pair.server,
+        };
+        SocketAddr::new(address, 0)
     }
 
     /// Where the asking side binds.
@@ -100,6 +143,7 @@ impl Ground {
     pub(crate) fn round_trip(&self) -> Duration {
         match self {
             Self::Loopback => Duration::ZERO,
+            Self::Emulated(pair) => pair.round_trip,
         }
     }
 
@@ -107,6 +151,7 @@ impl Ground {
     pub(crate) fn begin_sample(&self) {
         match self {
             Self::Loopback => {}
+            Self::Emulated(pair) => pair.emulator.reset_health(),
         }
     }
 
@@ -114,6 +159,7 @@ impl Ground {
     pub(crate) fn doubt(&self) -> Option<String> {
         match self {
             Self::Loopback => None,
+            Self::Emulated(pair) => pair.emulator.health().doubt(),
         }
     }
 
@@ -159,15 +205,18 @@ impl Ground {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         match self {
             Self::Loopback => Ok(ServerProcess(command.spawn()?)),
+            Self::Emulated(pair) => {
+                Ok(ServerProcess(pair.host(Side::Server)?.spawn(&mut command)?))
+            }
         }
     }
 
     fn thread(&self, side: Side, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         match self {
             Self::Loopback => {
-                std::thread::Builder::new().name(side.name().into()).spawn(work)?;
-                Ok(())
+                std::thread::Builder::new().name(side.name().into()).spawn(work).map(drop)
             }
+            Self::Emulated(pair) => pair.host(side)?.spawn_thread(side.name(), work).map(drop),
         }
     }
 }

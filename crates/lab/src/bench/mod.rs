@@ -31,7 +31,9 @@ mod clock;
 mod collect;
 mod control;
 mod ground;
+mod link;
 mod machine;
+mod matrix;
 mod options;
 mod ours;
 mod plan;
@@ -39,12 +41,16 @@ mod planted;
 mod progress;
 mod rounds;
 mod server;
+mod simulate;
 mod subjects;
 mod wire;
+mod wishes;
 mod workload;
 
-use std::{fs, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, io, path::PathBuf, process::ExitCode};
 
+use portolan_emulator::{Launch, Missing, StartError, launch};
+use portolan_netsim::SpecError;
 use thiserror::Error;
 
 pub use ground::ServerOptions;
@@ -53,24 +59,16 @@ pub use options::Options;
 use crate::{
     bench::{
         collect::{Collector, Heading},
-        ground::{Ground, Pinned, ServerPlace, Staging},
-        plan::{LinkTraits, Pace, Plan, Wishes},
+        ground::{Emulated, Ground, Pinned, ServerPlace, Staging},
+        link::LinkChoice,
+        plan::{Plan, Wishes},
         progress::Progress,
-        subjects::{SubjectRef, UnknownSubject},
+        subjects::UnknownSubject,
+        wishes::wishes,
     },
-    metric::{METRICS, metric_of},
     report,
     result::{Driver, Run, Setting},
 };
-
-/// Rounds of a full run.
-const ROUNDS_FULL: u32 = 7;
-
-/// Rounds of a quick one.
-const ROUNDS_QUICK: u32 = 5;
-
-/// What a quick run may take, the report included.
-const QUICK: Duration = Duration::from_secs(55);
 
 const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
@@ -78,15 +76,25 @@ const INTERRUPTED: u8 = 130;
 /// Why there is no result.
 #[derive(Debug, Error)]
 enum BenchError {
-    #[error("{0}")]
+    #[error(transparent)]
     Subject(#[from] UnknownSubject),
     #[error("there is no metric {name:?}; did you mean {suggestion:?}? (all: {all})")]
     Metric { name: String, suggestion: &'static str, all: String },
+    #[error("--link {text:?} is not understood")]
+    Link { text: String, source: SpecError },
+    #[error("--driver virtual needs a network: say which with --link, or ask for the --matrix")]
+    NothingToSimulate,
+    #[error("{names}: none of them is a machine for virtual time; it knows udp, quic, quinn-bbr")]
+    NoMachine { names: String },
+    #[error("this machine cannot emulate a network; --driver virtual compares UDP and QUIC")]
+    Missing(#[source] Missing),
+    #[error("the network could not be emulated")]
+    Start(#[from] StartError),
     #[error("no subject gave a single figure; the lines above say why")]
     Nothing,
     #[error("the system gives no runtime")]
     Runtime(#[source] io::Error),
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write {}; --out names another directory", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot print the result")]
     Print(#[source] io::Error),
@@ -95,10 +103,17 @@ enum BenchError {
 impl BenchError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Subject(_) | Self::Metric { .. } => ExitCode::from(USAGE),
-            Self::Nothing | Self::Runtime(_) | Self::Write { .. } | Self::Print(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Subject(_)
+            | Self::Metric { .. }
+            | Self::Link { .. }
+            | Self::NothingToSimulate
+            | Self::NoMachine { .. } => ExitCode::from(USAGE),
+            Self::Missing(_)
+            | Self::Start(_)
+            | Self::Nothing
+            | Self::Runtime(_)
+            | Self::Write { .. }
+            | Self::Print(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -134,9 +149,41 @@ enum Ended {
     Interrupted,
 }
 
+/// What makes the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    /// The kernel, and the emulator where a link is wanted.
+    Real,
+    /// Virtual time where a link is wanted.
+    Virtual,
+}
+
 fn bench(options: &Options) -> Result<ExitCode, BenchError> {
-    let wishes = wishes(options)?;
-    let (run, ended) = measure(options, wishes)?;
+    let link = options.link.as_deref().map(parse_link).transpose()?;
+    let wishes = wishes(options, link.as_ref())?;
+    let mut progress = Progress::new(wishes.rounds);
+    let means = match means(options, &progress)? {
+        Ok(means) => means,
+        Err(finished) => return Ok(finished),
+    };
+    let heading = heading(options, &wishes, link.as_ref(), means);
+    let (mut run, ended) = match (&link, means) {
+        (None, _) => measure(options, wishes.clone(), Ground::Loopback, heading, &mut progress)?,
+        (Some(link), Means::Real) => {
+            let ground = Ground::Emulated(Box::new(Emulated::start(link, wishes.seed)?));
+            measure(options, wishes.clone(), ground, heading, &mut progress)?
+        }
+        (Some(link), Means::Virtual) => {
+            (simulate::run(&wishes, link, heading, &mut progress)?, Ended::Whole)
+        }
+    };
+    if options.matrix && ended == Ended::Whole {
+        run.matrix = match means {
+            Means::Real => Some(matrix::measure(&wishes, staging(options), &mut progress)?),
+            Means::Virtual => simulate::matrix(&wishes, &mut progress),
+        };
+    }
+    drop(progress);
     write(options, &run)?;
     Ok(match ended {
         Ended::Whole => ExitCode::SUCCESS,
@@ -144,79 +191,57 @@ fn bench(options: &Options) -> Result<ExitCode, BenchError> {
     })
 }
 
-fn wishes(options: &Options) -> Result<Wishes, BenchError> {
-    for name in &options.only {
-        known_metric(name)?;
-    }
-    let pace = if options.quick { Pace::Quick } else { Pace::Full };
-    let budget = options.seconds.map(rounds::seconds);
-    let usual = match pace {
-        Pace::Quick => ROUNDS_QUICK,
-        Pace::Full => ROUNDS_FULL,
-    };
-    Ok(Wishes {
-        subjects: chosen(options)?,
-        only: options.only.clone(),
-        rounds: options.rounds.unwrap_or(usual),
-        pace,
-        seed: options.seed,
-        budget: budget.or((pace == Pace::Quick).then_some(QUICK)),
-        link: LinkTraits::LOOPBACK,
-    })
+fn parse_link(text: &str) -> Result<LinkChoice, BenchError> {
+    LinkChoice::parse(text).map_err(|source| BenchError::Link { text: text.to_owned(), source })
 }
 
-/// Those that were named, the baseline, and slowed copies beside their originals.
-fn chosen(options: &Options) -> Result<Vec<SubjectRef>, BenchError> {
-    let mut chosen = subjects::choose(&options.subjects)?;
-    let mut join = |subject: SubjectRef| {
-        if chosen.iter().all(|other| other.name() != subject.name()) {
-            chosen.push(subject);
-        }
-    };
-    join(subjects::find(&options.baseline)?);
-    for word in &options.plant {
-        let (original, slowed) = subjects::planted(word)?;
-        join(original);
-        join(slowed);
+/// What makes the network; or, where this process only waited for another that measured, what to
+/// exit with. Must come before there is any thread.
+fn means(options: &Options, progress: &Progress) -> Result<Result<Means, ExitCode>, BenchError> {
+    let wanted = options.link.is_some() || options.matrix;
+    match options.driver {
+        _ if !wanted && options.driver != options::Driver::Virtual => Ok(Ok(Means::Real)),
+        options::Driver::Virtual if !wanted => Err(BenchError::NothingToSimulate),
+        options::Driver::Virtual => Ok(Ok(Means::Virtual)),
+        options::Driver::Auto | options::Driver::Real => match launch() {
+            Ok(Launch::Inside) => Ok(Ok(Means::Real)),
+            Ok(Launch::Finished(code)) => Ok(Err(code)),
+            Err(missing) if options.driver == options::Driver::Real => {
+                Err(BenchError::Missing(missing))
+            }
+            Err(missing) => {
+                progress.say(&format!("lab: no emulated network here: {missing}"));
+                progress.say("lab: instead, UDP and QUIC in virtual time; no TCP, no CPU figures");
+                Ok(Ok(Means::Virtual))
+            }
+        },
     }
-    Ok(chosen)
 }
 
-fn known_metric(name: &str) -> Result<(), BenchError> {
-    if metric_of(name).is_some() {
-        return Ok(());
-    }
-    let nearest = METRICS.iter().max_by(|one, other| {
-        let likeness = |id| strsim::jaro_winkler(id, name);
-        likeness(one.id).total_cmp(&likeness(other.id))
-    });
-    let all: Vec<&str> = METRICS.iter().map(|metric| metric.id).collect();
-    Err(BenchError::Metric {
-        name: name.to_owned(),
-        suggestion: nearest.map_or("", |metric| metric.id),
-        all: all.join(", "),
-    })
-}
-
-fn measure(options: &Options, wishes: Wishes) -> Result<(Run, Ended), BenchError> {
-    let heading = heading(options, &wishes);
-    let staging = Staging {
+fn staging(options: &Options) -> Staging {
+    Staging {
         server: if options.processes == 2 { ServerPlace::Process } else { ServerPlace::Thread },
         pinned: if options.pin { Pinned::Yes } else { Pinned::No },
-    };
+    }
+}
+
+fn measure(
+    options: &Options,
+    wishes: Wishes,
+    ground: Ground,
+    heading: Heading,
+    progress: &mut Progress,
+) -> Result<(Run, Ended), BenchError> {
     machine::raise_open_files();
-    let mut progress = Progress::new(wishes.rounds);
     let (mut plan, skips) = Plan::new(wishes.clone(), clock::now());
     let mut collector = Collector::new(wishes, skips);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime.map_err(BenchError::Runtime)?.block_on(async {
-        tokio::select! {
-            () = rounds::run(&mut plan, &Ground::Loopback, staging, &mut collector, &mut progress) => {
-                Ended::Whole
-            }
-            _ = tokio::signal::ctrl_c() => Ended::Interrupted,
-        }
-    });
+    let ended = until_interrupted(rounds::run(
+        &mut plan,
+        &ground,
+        staging(options),
+        &mut collector,
+        progress,
+    ))?;
     for failure in collector.failures() {
         progress.say(&format!("lab: {failure}"));
     }
@@ -229,15 +254,35 @@ fn measure(options: &Options, wishes: Wishes) -> Result<(Run, Ended), BenchError
     Ok((collector.finish(heading), ended))
 }
 
-fn heading(options: &Options, wishes: &Wishes) -> Heading {
+/// Runs `work` on the calling thread until it is done or somebody presses Ctrl-C.
+fn until_interrupted(work: impl Future<Output = ()>) -> Result<Ended, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(BenchError::Runtime)?.block_on(async {
+        tokio::select! {
+            () = work => Ended::Whole,
+            _ = tokio::signal::ctrl_c() => Ended::Interrupted,
+        }
+    }))
+}
+
+fn heading(options: &Options, wishes: &Wishes, link: Option<&LinkChoice>, means: Means) -> Heading {
+    let (text, description) = match link {
+        Some(link) => (link.text.clone(), link.description.clone()),
+        None => ("loopback".into(), "the kernel's loopback, without delay, loss or limit".into()),
+    };
+    let driver = match (link, means) {
+        (None, _) => Driver::Loopback,
+        (Some(_), Means::Real) => Driver::Emulated,
+        (Some(_), Means::Virtual) => Driver::VirtualTime,
+    };
     Heading {
         started: started(),
         command: command(),
         machine: machine::describe(),
         setting: Setting {
-            driver: Driver::Loopback,
-            link: "loopback".into(),
-            description: "the kernel's loopback, without delay, loss or limit".into(),
+            driver,
+            link: text,
+            description,
             seed: wishes.seed,
             processes: options.processes,
         },

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Who takes part: names, `ours` or `all`
-    #[arg(long, value_delimiter = ',', default_value = "all", value_name = "NAME,…")]
-    pub(crate) subjects: Vec<String>,
+    /// Who takes part: names, `ours` or `all` [default: all; over a link, quick: a few]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) subjects: Option<Vec<String>>,
     /// Whom ratios are to
     #[arg(long, default_value = "quinn", value_name = "NAME")]
     pub(crate) baseline: String,
     /// What is measured, by the metrics' names in the JSON file; all of it without this
     #[arg(long, value_delimiter = ',', value_name = "METRIC,…")]
     pub(crate) only: Vec<String>,
-    /// Rounds; more make narrower intervals [default: 7, quick 5]
+    /// Rounds; more make narrower intervals [default: 7; quick or over a link 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: Option<u32>,
     /// Seconds for all rounds together: the time of each sample is cut or stretched to fit

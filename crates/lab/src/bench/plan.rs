@@ -26,6 +26,15 @@ const SAMPLE_MAX_QUICK: Duration = Duration::from_secs(3);
 /// The same in a full run.
 const SAMPLE_MAX_FULL: Duration = Duration::from_secs(15);
 
+/// What all rounds over a link may take unless told otherwise.
+pub(crate) const LINK_FULL: Duration = Duration::from_secs(15 * 60);
+
+/// The same in a quick run.
+pub(crate) const LINK_QUICK: Duration = Duration::from_secs(150);
+
+/// What a quick run over loopback may take, the report included.
+pub(crate) const LOOPBACK_QUICK: Duration = Duration::from_secs(54);
+
 /// What a run was asked to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Wishes {
@@ -112,6 +121,15 @@ impl Plan {
         }
         let ends_at = wishes.budget.map(|budget| now + budget);
         (Self { wishes, turns, ends_at, overhead: OVERHEAD }, skips)
+    }
+
+    /// As [`Self::new`], with nothing but what gives figures.
+    pub(crate) fn without_curves(wishes: Wishes, now: Instant) -> (Self, Vec<Skip>) {
+        let (mut plan, skips) = Self::new(wishes, now);
+        for visit in plan.turns.iter_mut().flatten() {
+            visit.workloads.retain(|workload| workload.cost().rounds == Rounds::Every);
+        }
+        (plan, skips)
     }
 
     /// The next turn with the time of each step; `None` when there is no more, or no more time.
@@ -220,6 +238,9 @@ impl Wishes {
         if self.pace == Pace::Quick && cost.rounds == Rounds::FullFirst {
             return Some("left out by --quick");
         }
+        if self.link.emulated && self.only.is_empty() && says_nothing_new(workload) {
+            return Some("the link decides it, as it decides the bulk: --only measures it");
+        }
         let compared = portolan::transport(subject.name()).is_some() || is_yardstick(subject);
         if self.pace == Pace::Quick && cost.needs == Needs::OwnProcess && !compared {
             return Some("left out by --quick");
@@ -280,6 +301,11 @@ impl Wishes {
         let floor = (self.link.round_trip * cost.round_trips).min(most);
         time.max(floor).mul_f64(scale)
     }
+}
+
+/// Many small messages are a bulk transfer as soon as the link is slower than the processor.
+fn says_nothing_new(workload: &dyn Workload) -> bool {
+    matches!(workload.metrics(), ["messages"] | ["messages-batched"] | ["rtt-1k-p50", ..])
 }
 
 /// Those that a quick run still measures everything of, beside ours.

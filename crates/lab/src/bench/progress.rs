@@ -41,8 +41,13 @@ impl Progress {
 
     /// It does something.
     pub(crate) fn step(&self, name: &str) {
+        self.quietly(&format!("{}, {name}", self.heading));
+    }
+
+    /// What is being done, where that can be redrawn.
+    pub(crate) fn quietly(&self, words: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}, {name}", self.heading));
+            bar.set_message(words.to_owned());
             bar.tick();
         }
     }

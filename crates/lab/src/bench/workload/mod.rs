@@ -137,7 +137,7 @@ impl Figures {
     fn quantile(&mut self, metric: &'static str, latencies: &Histogram<u64>, quantile: f64) {
         let needed = needed_for(quantile);
         if latencies.len() < needed {
-            let why = format!("{} values in the time, {needed} needed", latencies.len());
+            let why = format!("too few values in the time: {needed} are needed");
             self.skipped.push((metric, why));
         } else {
             let nanos = latencies.value_at_quantile(quantile);

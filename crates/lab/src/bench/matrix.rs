@@ -1,0 +1,132 @@
+//! Goodput by loss and round trip, with real packets.
+
+use std::time::Duration;
+
+use crate::{
+    bench::{
+        BenchError, clock,
+        collect::Collector,
+        ground::{Emulated, Ground, Staging},
+        link::LinkChoice,
+        plan::{Pace, Plan, Wishes},
+        progress::Progress,
+        rounds,
+        subjects::{self, SubjectRef},
+        until_interrupted,
+    },
+    result::{Driver, Matrix, MatrixTable},
+};
+
+/// The bottleneck in both directions.
+const RATE_MBIT: u32 = 100;
+
+/// What waits before it.
+const QUEUE_MS: u32 = 100;
+
+/// Who fills cells unless fewer take part: a cell takes seconds.
+const WHO: [&str; 6] = ["ours", "raw-tcp-cubic", "raw-tcp-bbr", "quinn", "quinn-bbr", "tls"];
+
+const LOSSES_QUICK: &[f64] = &[0.0, 1.0, 5.0];
+const ROUND_TRIPS_QUICK: &[f64] = &[10.0, 50.0, 200.0];
+const LOSSES_FULL: &[f64] = &[0.0, 0.1, 1.0, 2.0, 5.0, 10.0];
+const ROUND_TRIPS_FULL: &[f64] = &[1.0, 10.0, 50.0, 100.0, 200.0];
+
+/// MiB/s in Mbit/s.
+const MBIT: f64 = 8.388_608;
+
+/// Fills a matrix, a world for each cell.
+pub(crate) fn measure(
+    wishes: &Wishes,
+    staging: Staging,
+    progress: &mut Progress,
+) -> Result<Matrix, BenchError> {
+    let (losses, round_trips) = match wishes.pace {
+        Pace::Quick => (LOSSES_QUICK, ROUND_TRIPS_QUICK),
+        Pace::Full => (LOSSES_FULL, ROUND_TRIPS_FULL),
+    };
+    let subjects = taking_part(wishes)?;
+    let mut tables: Vec<MatrixTable> = subjects.iter().map(|subject| empty(*subject)).collect();
+    for loss in losses {
+        for table in &mut tables {
+            table.mbit.push(Vec::new());
+        }
+        for round_trip in round_trips {
+            let cell = cell(wishes, &subjects, *loss, *round_trip);
+            let goodputs = fill(cell?, staging, &mut tables, progress)?;
+            for (table, goodput) in tables.iter_mut().zip(goodputs) {
+                table.mbit.last_mut().expect("a row was begun").push(goodput);
+            }
+        }
+    }
+    Ok(Matrix {
+        driver: Driver::Emulated,
+        rate_mbit: f64::from(RATE_MBIT),
+        loss_percent: losses.to_vec(),
+        rtt_ms: round_trips.to_vec(),
+        tables,
+    })
+}
+
+fn taking_part(wishes: &Wishes) -> Result<Vec<SubjectRef>, BenchError> {
+    let few = subjects::choose(&WHO.map(str::to_owned))?;
+    let wanted = |subject: &SubjectRef| {
+        wishes.subjects.iter().any(|wanted| wanted.name() == subject.name())
+            && subject.missing().is_none()
+    };
+    Ok(few.into_iter().filter(wanted).collect())
+}
+
+fn empty(subject: SubjectRef) -> MatrixTable {
+    MatrixTable {
+        subject: subject.name().to_owned(),
+        congestion_control: subject.congestion_control(),
+        mbit: Vec::new(),
+    }
+}
+
+/// One cell's network and what is done on it.
+struct Cell {
+    link: LinkChoice,
+    wishes: Wishes,
+}
+
+fn cell(
+    wishes: &Wishes,
+    subjects: &[SubjectRef],
+    loss: f64,
+    round_trip_ms: f64,
+) -> Result<Cell, BenchError> {
+    let delay = Duration::from_secs_f64(round_trip_ms / 2e3).as_micros();
+    let text = format!("delay={delay}us,rate={RATE_MBIT}Mbit,queue={QUEUE_MS}ms,loss={loss}%");
+    let link = super::parse_link(&text)?;
+    let wishes = Wishes {
+        subjects: subjects.to_vec(),
+        only: vec!["bulk-up".into()],
+        rounds: 1,
+        budget: None,
+        link: link.traits(),
+        ..wishes.clone()
+    };
+    Ok(Cell { link, wishes })
+}
+
+/// The median goodput of each subject's transfer in a cell.
+fn fill(
+    cell: Cell,
+    staging: Staging,
+    tables: &mut [MatrixTable],
+    progress: &mut Progress,
+) -> Result<Vec<Option<f64>>, BenchError> {
+    let ground = Ground::Emulated(Box::new(Emulated::start(&cell.link, cell.wishes.seed)?));
+    let (mut plan, skips) = Plan::without_curves(cell.wishes.clone(), clock::now());
+    let mut collector = Collector::new(cell.wishes, skips);
+    progress.say(&format!("lab: {}", cell.link.text));
+    until_interrupted(rounds::run(&mut plan, &ground, staging, &mut collector, progress))?;
+    Ok(tables
+        .iter_mut()
+        .map(|table| {
+            table.congestion_control = collector.congestion_control(&table.subject)?;
+            collector.figure(&table.subject, "bulk-up").map(|rate| rate * MBIT)
+        })
+        .collect())
+}
