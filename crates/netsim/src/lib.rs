@@ -5,19 +5,25 @@
 //!                  \                    /
 //!              send(now, …)   poll_timeout()   poll_delivery(now)
 //!                            │
-//!                         Network      addresses, timeline, packets under way
-//!                            │
+//!                 ┌──────────┴──────────┐
+//!              Network                  World        packets under way, timeline
+//!        a link for each pair    hosts, networks, routers, translators, firewalls
+//!                 └──────────┬──────────┘
 //!              Lane (one a direction)  the state of a Link: queue, up or down, counters
 //!                            │
 //!               Flow (one a pair of addresses)  chance: one block of ChaCha a packet
 //! ```
+//!
+//! A [`Network`] is the short way to two or three hosts that speak UDP; it carries the bytes
+//! itself. A [`World`] is built from a [`topology::Topology`], knows IP packets of every protocol,
+//! and leaves the bytes to its driver.
 //!
 //! The caller owns time: it passes `now`, and sleeps (or jumps) until [`Network::poll_timeout`].
 //! A packet's fate is decided when it enters; afterwards it only waits for its time. What is under
 //! way when a link goes down still arrives.
 //!
 //! Nothing here opens a socket, reads a clock or asks the system for randomness. It is not a model
-//! of hosts: no checksums (corrupted packets are delivered), no fragments, no ICMP.
+//! of hosts: no checksums (corrupted packets are delivered) and no fragments.
 //!
 //! # Invariants
 //! - Same seed and same packets: same fates, bit by bit
@@ -33,11 +39,9 @@
 //! A network holds the packets under way and a small state per pair of addresses that ever spoke;
 //! both are decided by the caller, who is a test or a laboratory, never a remote.
 //!
-//! # Where the rest will stand
-//! A packet's way is decided in one place, `Network::send`: today it is one link between two
-//! hosts. Routers, address translators and firewalls come between the address rewriting and the
-//! link there; another queue discipline is another arm in `Lane`; a topology file fills the same
-//! [`Link`] and [`Change`] values that tests write by hand.
+//! # Where to start
+//! [`Link`] says what one direction does to packets and `Lane::pass` does it; another queue
+//! discipline is another arm there. In a world, `World::step` is the one place where things happen.
 //!
 //! # Example
 //! ```

@@ -3,7 +3,7 @@
 mod world_common;
 
 use portolan_netsim::{
-    Echo, HostChange, Kind, Link, Problem, Unreachable, World, WorldError,
+    Echo, Ecn, HostChange, Kind, Link, Problem, Unreachable, World, WorldError,
     topology::{Duplex, Happening, Moment, Node, NodeKind},
 };
 use world_common::{
@@ -398,4 +398,37 @@ fn a_topology_that_does_not_fit_says_what_is_wrong() {
     late.timeline = vec![moment(5, Happening::Rebind { nat: "middle".to_owned() })];
     let late = World::<u32>::new(&late, start()).map(drop);
     assert!(matches!(late, Err(WorldError::Unknown { what: "nat", .. })));
+}
+
+#[test]
+fn a_world_wakes_its_driver_for_the_timeline_too() {
+    let mut topology = topology(1, two_places());
+    topology.timeline = vec![moment(35, move_to_cafe())];
+    let mut sim = Sim::new(&topology);
+    let wake = sim.world.poll_timeout().expect("the move");
+    assert_eq!(wake, sim.start + ms(35));
+    assert_eq!(sim.world.poll_change(), None);
+    assert_eq!(sim.world.poll_delivery(wake), None);
+    assert!(sim.world.poll_change().is_some());
+    assert_eq!(sim.world.poll_timeout(), None);
+}
+
+#[test]
+fn marks_flipped_bits_and_second_copies_reach_the_driver() {
+    let mut topology = topology(1, routed());
+    let link = Link { duplicate: 1.0, corrupt: 1.0, ..Link::default() };
+    for node in &mut topology.nodes {
+        if let (NodeKind::Host(bob), "bob") = (&mut node.kind, node.name.as_str()) {
+            bob.interfaces[0].link.down = link;
+        }
+    }
+    let mut sim = Sim::new(&topology);
+    let mut packet = udp("10.1.0.2:1", "10.2.0.2:2");
+    packet.ecn = Some(Ecn::Ect1);
+    let arrived = sim.exchange("alice", packet);
+    assert_eq!(arrived.len(), 2);
+    assert!(arrived.iter().all(|arrival| arrival.packet.ecn == Some(Ecn::Ect1)));
+    let flipped = arrived.iter().filter(|arrival| arrival.flipped_bit.is_some()).count();
+    assert_eq!(flipped, 1, "the second copy is a good one");
+    sim.assert_accounted_for();
 }

@@ -6,7 +6,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use portolan_netsim::{
     Echo, IcmpError, Kind, Link, Packet, Problem, Protocol, Quoted, Unreachable,
-    topology::{Duplex, Happening, Nat, Node, NodeKind, PortAllocation, Scope, Unsolicited},
+    topology::{
+        Duplex, Happening, Moment, Nat, Node, NodeKind, PortAllocation, Scope, Unsolicited,
+    },
 };
 use world_common::{Sim, at, host, ip, ms, nat, ping, pong, subnet, tcp, topology, udp};
 
@@ -442,7 +444,7 @@ fn narrow(inside: u32, outside: u32) -> Sim {
         match &mut node.kind {
             NodeKind::Nat(nat) => nat.outside.link = link(outside),
             NodeKind::Host(host) if node.name == "alice" => {
-                host.interfaces[0].link.down = link(inside).down
+                host.interfaces[0].link.down = link(inside).down;
             }
             NodeKind::Host(_)
             | NodeKind::Subnet(_)
@@ -557,4 +559,51 @@ fn the_same_seed_gives_the_same_ports() {
     };
     assert_eq!(run(5), run(5));
     assert_ne!(run(5), run(6));
+}
+
+#[test]
+fn a_connection_that_outlives_a_rebinding_is_seen_with_another_port() {
+    let mut sim = sim(Nat::default());
+    converse(&mut sim, ">S <SA >A");
+    let rebind = Happening::Rebind { nat: "box".to_owned() };
+    sim.world.apply(sim.now, &rebind).expect("the box is a translator");
+    let mapped = seen(&mut sim, "alice", tcp(ALICE, "203.0.113.10:80", "A"));
+    assert_ne!(mapped.port(), 5000);
+    let reset = tcp("203.0.113.10:80", &mapped.to_string(), "R");
+    assert_eq!(
+        sim.only("s1", reset).packet.destination,
+        at(ALICE),
+        "the server knows nobody there"
+    );
+}
+
+#[test]
+fn a_rebinding_of_the_timeline_happens_at_its_time() {
+    let mut topology = topology(1, home(Nat::default()));
+    let what = Happening::Rebind { nat: "box".to_owned() };
+    topology.timeline = vec![Moment { at: ms(100), what }];
+    let mut sim = Sim::new(&topology);
+    let mut port = |after: u64| {
+        sim.now = sim.start + ms(after);
+        seen(&mut sim, "alice", udp(ALICE, "203.0.113.10:1")).port()
+    };
+    let ports = [port(0), port(99), port(100), port(200)];
+    assert_eq!(ports[0], ports[1]);
+    assert_ne!(ports[1], ports[2]);
+    assert_eq!(ports[2], ports[3]);
+}
+
+#[test]
+fn two_homes_may_use_the_same_addresses() {
+    let mut nodes = home(Nat::default());
+    nodes.push(subnet("other-home", "192.168.1.0/24"));
+    nodes.push(host("carol", &["other-home 192.168.1.2"]));
+    nodes.push(nat("other", "other-home 192.168.1.1", "net 203.0.113.2", Nat::default()));
+    let mut sim = Sim::of(nodes);
+    let alice = seen(&mut sim, "alice", udp(ALICE, "203.0.113.10:1")).to_string();
+    let carol = seen(&mut sim, "carol", udp(ALICE, "203.0.113.10:1")).to_string();
+    assert_eq!((alice.as_str(), carol.as_str()), ("203.0.113.1:5000", "203.0.113.2:5000"));
+    sim.exchange("carol", udp(ALICE, &alice));
+    let arrival = sim.only("alice", udp(ALICE, &carol));
+    assert_eq!(arrival.interface, sim.id("carol"));
 }

@@ -112,7 +112,7 @@ impl<P: Clone> World<P> {
         self.stats.made += 1;
         self.translate_own_error(vertex, &mut packet);
         let to = packet.destination.ip();
-        let hop = self.routes.from_box(&self.graph, vertex, to);
+        let hop = self.routes.out_of_box(&self.graph, vertex, to);
         let Some(Hop { leaves, to: Some(next) }) = hop else {
             self.stats.unrouted += 1;
             return;

@@ -23,12 +23,12 @@ impl<P: Clone> World<P> {
         if self.graph.segments[segment].is_for_all(to) {
             return self.enter_up(from, None, InHand { packet, flipped_bit: None });
         }
-        match self.routes.from_host(&self.graph, from, to) {
+        match self.routes.out_of_host(&self.graph, from, to) {
             Some(Hop { to: Some(next), .. }) => {
                 self.enter_up(from, Some(next), InHand { packet, flipped_bit: None });
             }
             Some(Hop { to: None, .. }) => {
-                self.unreachable_at_home(from, &packet, Unreachable::Host)
+                self.unreachable_at_home(from, &packet, Unreachable::Host);
             }
             None => self.unreachable_at_home(from, &packet, Unreachable::Network),
         }
@@ -167,7 +167,7 @@ impl<P: Clone> World<P> {
         vertex: usize,
         packet: &Packet<P>,
     ) -> Option<(InterfaceId, InterfaceId)> {
-        let missing = match self.routes.from_box(&self.graph, vertex, packet.destination.ip()) {
+        let missing = match self.routes.out_of_box(&self.graph, vertex, packet.destination.ip()) {
             Some(Hop { leaves, to: Some(next) }) => return Some((leaves, next)),
             Some(Hop { to: None, .. }) => Unreachable::Host,
             None => Unreachable::Network,

@@ -1,13 +1,4 @@
 //! A small world in virtual time: hosts, networks, routers, translators and firewalls.
-//!
-//! ```text
-//!  alice ──up──▶ home ──down──▶ nat ──up──▶ internet ──down──▶ bob
-//!        ◀─down─      ◀──up───      ◀─down─          ◀──up────
-//! ```
-//!
-//! Every attachment has two lanes. A packet goes through the sender's `up`, crosses the network to
-//! the next box on the shortest way, and goes through that one's `down`. Each lane decides when it
-//! is entered, so a queue sees packets in the order in which they come to it.
 
 mod answer;
 mod change;
@@ -43,7 +34,76 @@ use crate::{
     topology::{Happening, Topology},
 };
 
-/// A world that a topology describes; `P` is the driver's payload.
+/// A small world that a topology describes, in virtual time; `P` is the driver's payload.
+///
+/// ```text
+///  alice ──up──▶ home ──down──▶ box ──up──▶ internet ──down──▶ bob
+///        ◀─down─      ◀──up───      ◀─down─          ◀──up────
+/// ```
+///
+/// Every attachment has two lanes. A packet goes through its sender's `up`, crosses the network to
+/// the next box on the shortest way (or to every host there that may hear it), and goes through
+/// that one's `down`. A lane decides a packet's fate when it is entered, so every queue sees
+/// packets in the order in which they come to it.
+///
+/// # Who drives it
+/// As with a [`Network`](crate::Network), the caller owns time: it sends, waits until
+/// [`Self::poll_timeout`], takes every [`Self::poll_delivery`], then every [`Self::poll_change`].
+/// The payload is opaque: a driver compares the addresses and the [`Kind`] of what arrives with
+/// what its bytes say and corrects the bytes.
+///
+/// # What the boxes do
+/// - *Networks* find a receiver by its address, without ARP or neighbour discovery. Multicast and
+///   broadcast reach the hosts on the network and never a router.
+/// - *Routers* know the shortest way to every network they can see, and upwards for all others.
+///   They count hops, answer pings, and say by ICMP why a packet goes no further: no way, nobody
+///   there, hop limit, too long. Nothing is ever cut in fragments.
+/// - *Translators* follow RFC 4787, RFC 5382 and RFC 5508 for IPv4. What is inside cannot be seen
+///   from outside; two homes may use the same addresses. IPv6 they do not translate: they let in
+///   what was asked for, like a firewall, as home routers do.
+/// - *Firewalls* let in what was asked for, in both families (RFC 6092).
+///
+/// # Events
+/// Links that go down swallow what enters, without a word; what is under way still arrives. What
+/// is under way from or to an interface that moves is lost. A rebound translator gives other
+/// ports; a renumbered one forgets its mappings and may give the same.
+///
+/// # Invariants
+/// - Same seed, topology and packets: the same arrivals, bit by bit; and every packet that was
+///   sent or made is delivered, under way or counted with the reason why not
+///   (`random_worlds_lose_nothing_without_counting_it_and_can_be_replayed`).
+/// - Chance is per flow and lane (`another_flow_does_not_change_what_chance_does_to_this_one`).
+/// - Translators behave as configured (`a_probe_finds_every_behaviour_as_it_was_configured`), and
+///   pairs of them can be punched exactly where those of real kernels can
+///   (`every_pair_of_translators_is_punched_or_not_as_with_real_kernels`).
+///
+/// # Example
+/// ```
+/// use std::time::Instant;
+/// use portolan_netsim::{Kind, Packet, Protocol, World, WorldError, topology::Topology};
+///
+/// fn greet(topology: &Topology, start: Instant) -> Result<(), WorldError> {
+///     let mut world = World::new(topology, start)?;
+///     let Some(alice) = world.host("alice") else { return Ok(()) };
+///     world.send(start, alice, Packet {
+///         protocol: Protocol::Udp,
+///         source: ([192, 168, 1, 2], 5000).into(),
+///         destination: ([203, 0, 113, 9], 7275).into(),
+///         size: 28 + 5,
+///         ecn: None,
+///         hop_limit: 64,
+///         may_fragment: false,
+///         kind: Kind::Plain,
+///         payload: b"hello",
+///     });
+///     while let Some(at) = world.poll_timeout() {
+///         while let Some(arrival) = world.poll_delivery(at) {
+///             println!("from {} at {at:?}", arrival.packet.source);
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct World<P> {
     graph: Graph,

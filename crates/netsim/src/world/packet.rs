@@ -222,7 +222,8 @@ pub enum HostChange {
 pub struct Addressing {
     /// Its addresses, each with the length of its network's prefix.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// Where packets for elsewhere go, one of each family at most.
+    /// Where packets for elsewhere go, one of each family at most. For the host's own tables: the
+    /// model finds the way by itself, and boxes that are renumbered later do not appear here.
     pub gateways: Vec<IpAddr>,
     /// The longest packet that its link carries.
     pub mtu: u32,

@@ -154,7 +154,7 @@ impl<P: Clone> World<P> {
             return;
         };
         let is_back = gate.v4.is_outside(packet);
-        let hop = self.routes.from_box(&self.graph, vertex, packet.destination.ip());
+        let hop = self.routes.out_of_box(&self.graph, vertex, packet.destination.ip());
         let goes_out = hop.is_some_and(|hop| !self.is_inside(hop.leaves));
         let mut head = packet.head();
         if is_back || goes_out {

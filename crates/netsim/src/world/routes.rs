@@ -56,7 +56,7 @@ impl Routes {
     }
 
     /// Where a packet goes that a host sends out of this interface. `None`: there is no gateway.
-    pub(super) fn from_host(&self, graph: &Graph, from: InterfaceId, to: IpAddr) -> Option<Hop> {
+    pub(super) fn out_of_host(&self, graph: &Graph, from: InterfaceId, to: IpAddr) -> Option<Hop> {
         let segment = graph.interfaces[from.0].segment;
         if graph.segments[segment].prefix_of(to).is_some() {
             return Some(Hop { leaves: from, to: graph.segments[segment].owner(to) });
@@ -68,7 +68,7 @@ impl Routes {
     }
 
     /// Where a box sends a packet. `None`: it knows no way.
-    pub(super) fn from_box(&self, graph: &Graph, vertex: usize, to: IpAddr) -> Option<Hop> {
+    pub(super) fn out_of_box(&self, graph: &Graph, vertex: usize, to: IpAddr) -> Option<Hop> {
         let table = self.table(Family::of(to));
         on_link(graph, vertex, to)
             .or_else(|| table.through(graph, vertex, to))

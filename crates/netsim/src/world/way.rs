@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
     net::SocketAddr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::Packet;
@@ -14,6 +14,11 @@ use crate::{
     lane::{Lane, Passage},
 };
 
+/// Flows that a direction remembers; beyond, those that are silent go.
+const FLOWS_MAX: usize = 65_536;
+/// A flow that is silent for this long may be forgotten: its chance then begins anew.
+const FLOW_SILENT: Duration = Duration::from_secs(60);
+
 /// A direction of an attachment.
 #[derive(Debug)]
 pub(super) struct Way {
@@ -21,7 +26,8 @@ pub(super) struct Way {
     /// Makes its chance another than that of all other ways.
     name: String,
     seed: u64,
-    flows: HashMap<FlowKey, Flow, BuildHasherDefault<FlowHasher>>,
+    /// With the time of the last packet.
+    flows: HashMap<FlowKey, (Flow, Instant), BuildHasherDefault<FlowHasher>>,
 }
 
 type FlowKey = (u8, SocketAddr, SocketAddr);
@@ -41,12 +47,23 @@ impl Way {
 
     /// Decides what becomes of a packet; `None`: dropped, and counted by the lane.
     pub(super) fn pass<P>(&mut self, now: Instant, packet: &Packet<P>) -> Option<Passage> {
+        if self.flows.len() >= FLOWS_MAX {
+            self.forget_silent_flows(now);
+        }
         let Self { lane, name, seed, flows } = self;
         let key @ (protocol, from, to) =
             (packet.protocol.number(), packet.source, packet.destination);
-        let flow =
-            flows.entry(key).or_insert_with(|| Flow::in_lane(*seed, name, protocol, from, to));
+        let new = || (Flow::in_lane(*seed, name, protocol, from, to), now);
+        let (flow, last) = flows.entry(key).or_insert_with(new);
+        *last = now;
         lane.pass(now, u64::from(packet.size), packet.ecn, flow)
+    }
+
+    fn forget_silent_flows(&mut self, now: Instant) {
+        self.flows.retain(|_, (_, last)| *last + FLOW_SILENT > now);
+        if self.flows.len() >= FLOWS_MAX {
+            self.flows.clear();
+        }
     }
 
     /// Whether the packet is longer than the link can carry.
