@@ -16,7 +16,7 @@ use portolan_identity::Identity;
 use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::oneshot,
     task::JoinSet,
     time::timeout,
@@ -391,6 +391,25 @@ async fn echo_of_a_mebibyte(link: &dyn Link) {
     let (_, reading) = tokio::join!(writing, read.read_to_end(&mut back));
     reading.unwrap();
     assert!(back == *sent);
+}
+
+#[test]
+fn nothing_runs_on_when_both_sides_are_dropped() {
+    for &subject in BASELINES.iter().filter(|subject| subject.missing().is_none()) {
+        runtime().block_on(async {
+            let mut sides = sides(subject).await;
+            let ends = sides.connect().await;
+            send_all(&mut ends.alice.open().await.unwrap(), b"last words").await;
+            drop((sides, ends.alice, ends.bob));
+            let alive = async {
+                while Handle::current().metrics().num_alive_tasks() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let ended = timeout(PATIENCE, alive).await;
+            assert!(ended.is_ok(), "{} leaves tasks behind", subject.name());
+        });
+    }
 }
 
 #[tokio::test]
