@@ -117,7 +117,7 @@ pub(crate) struct DuplexDraft {
 impl DuplexDraft {
     /// Nothing said yet.
     pub(crate) fn new() -> Self {
-        Self::over(Duplex::symmetric(Link { mtu: MTU, ..Link::default() }))
+        Self::over(Duplex::PERFECT)
     }
 
     /// Changes of this.

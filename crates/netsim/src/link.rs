@@ -29,21 +29,23 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self {
-            delay: Duration::ZERO,
-            jitter: Duration::ZERO,
-            order: Order::Kept,
-            rate: None,
-            loss: Loss::None,
-            reorder: None,
-            duplicate: 0.0,
-            corrupt: 0.0,
-            mtu: 65_535,
-        }
+        Self::PERFECT
     }
 }
 
 impl Link {
+    pub(crate) const PERFECT: Self = Self {
+        delay: Duration::ZERO,
+        jitter: Duration::ZERO,
+        order: Order::Kept,
+        rate: None,
+        loss: Loss::None,
+        reorder: None,
+        duplicate: 0.0,
+        corrupt: 0.0,
+        mtu: 65_535,
+    };
+
     /// # Panics
     /// When a probability is not one, or a rate is zero: a mistake of the caller.
     pub(crate) fn check(&self) {

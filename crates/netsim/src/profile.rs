@@ -225,17 +225,7 @@ const fn bad(bits_per_second: u64) -> Link {
 
 /// A link that is perfect but for its speed.
 const fn limited(bits_per_second: u64, queue: Queue) -> Link {
-    Link {
-        delay: Duration::ZERO,
-        jitter: Duration::ZERO,
-        order: Order::Kept,
-        rate: Some(Rate { bits_per_second, queue }),
-        loss: Loss::None,
-        reorder: None,
-        duplicate: 0.0,
-        corrupt: 0.0,
-        mtu: MTU,
-    }
+    Link { rate: Some(Rate { bits_per_second, queue }), mtu: MTU, ..Link::PERFECT }
 }
 
 /// Bytes that leave in so many milliseconds.

@@ -38,9 +38,19 @@ pub struct LinkSpec {
 /// The longest text that is read.
 const TEXT_MAX: usize = 1_024;
 
-/// Why a text does not describe a link. Columns count characters, from 1.
+/// Why a text does not describe a link.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SpecError {
+#[error("column {column}: {problem}")]
+pub struct SpecError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub problem: SpecProblem,
+}
+
+/// What is wrong with a text that should describe a link.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SpecProblem {
     /// There is no text.
     #[error(
         "the link is empty: name a profile such as \"4g\", or say what it does, such as \"delay=25ms,loss=1%\""
@@ -55,38 +65,27 @@ pub enum SpecError {
         length: usize,
     },
     /// The first word is not the name of a profile.
-    #[error("column {column}: {unknown}")]
-    UnknownProfile {
-        /// Where.
-        column: usize,
-        /// Which.
-        unknown: UnknownProfile,
-    },
+    #[error(transparent)]
+    UnknownProfile(#[from] UnknownProfile),
     /// A word without a value.
     #[error(
-        "column {column}: \"{word}\" has no value: expected name=value, such as \"loss=1%\"; only the first word may be a profile"
+        "\"{word}\" has no value: expected name=value, such as \"loss=1%\"; only the first word may be a profile"
     )]
     NoValue {
-        /// Where.
-        column: usize,
         /// Which.
         word: String,
     },
     /// Links have nothing of this name.
-    #[error("column {column}: links have no \"{key}\"{suggestion}")]
+    #[error("links have no \"{key}\"{suggestion}")]
     UnknownKey {
-        /// Where.
-        column: usize,
         /// Which.
         key: String,
         /// What was perhaps meant.
         suggestion: Suggestion,
     },
     /// Not a value of this kind.
-    #[error("column {column}: \"{value}\" cannot be the {key} of a link: expected {expected}")]
+    #[error("\"{value}\" cannot be the {key} of a link: expected {expected}")]
     Value {
-        /// Where.
-        column: usize,
         /// Of what.
         key: String,
         /// Which.
@@ -95,16 +94,29 @@ pub enum SpecError {
         expected: &'static str,
     },
     /// Something is said twice.
-    #[error("column {column}: \"{key}\" is said twice: leave out one")]
+    #[error("\"{key}\" is said twice: leave out one")]
     Twice {
-        /// Where, the second time.
-        column: usize,
         /// What.
         key: String,
     },
     /// Things that do not fit together.
     #[error(transparent)]
     Misfit(#[from] Misfit),
+}
+
+impl SpecProblem {
+    fn at(self, column: usize) -> SpecError {
+        SpecError { column, problem: self }
+    }
+
+    /// What is wrong with something said about one parameter.
+    pub(crate) fn of(fault: Fault, key: &str, value: &str) -> Self {
+        let key = key.to_owned();
+        match fault {
+            Fault::UnknownKey(suggestion) => Self::UnknownKey { key, suggestion },
+            Fault::Value(expected) => Self::Value { key, value: value.to_owned(), expected },
+        }
+    }
 }
 
 impl FromStr for LinkSpec {
@@ -126,45 +138,39 @@ pub(crate) fn read(
     find: impl FnOnce(&str) -> Result<Duplex, UnknownProfile>,
 ) -> Result<Duplex, SpecError> {
     if text.len() > TEXT_MAX {
-        return Err(SpecError::TooLong { length: text.len() });
+        return Err(SpecProblem::TooLong { length: text.len() }.at(1));
     }
     if text.trim().is_empty() {
-        return Err(SpecError::Empty);
+        return Err(SpecProblem::Empty.at(1));
     }
     let mut words = words(text).peekable();
     let named = words.next_if(|(_, word)| !word.contains('='));
     let mut draft = match named {
-        Some((column, name)) => DuplexDraft::over(
-            find(name).map_err(|unknown| SpecError::UnknownProfile { column, unknown })?,
-        ),
+        Some((column, name)) => {
+            let unknown = |unknown| SpecProblem::UnknownProfile(unknown).at(column);
+            DuplexDraft::over(find(name).map_err(unknown)?)
+        }
         None => DuplexDraft::new(),
     };
     let mut said: Vec<&str> = Vec::new();
     for (column, word) in words {
-        let key = set(&mut draft, column, word)?;
+        let key = set(&mut draft, word).map_err(|problem| problem.at(column))?;
         if said.contains(&key) {
-            return Err(SpecError::Twice { column, key: key.to_owned() });
+            return Err(SpecProblem::Twice { key: key.to_owned() }.at(column));
         }
         said.push(key);
     }
-    Ok(draft.finish()?)
+    draft.finish().map_err(|misfit| SpecProblem::Misfit(misfit).at(1))
 }
 
 /// Takes one `name=value`; gives the name.
-fn set<'a>(draft: &mut DuplexDraft, column: usize, word: &'a str) -> Result<&'a str, SpecError> {
+fn set<'a>(draft: &mut DuplexDraft, word: &'a str) -> Result<&'a str, SpecProblem> {
     let Some((name, value)) = word.split_once('=') else {
-        return Err(SpecError::NoValue { column, word: word.to_owned() });
+        return Err(SpecProblem::NoValue { word: word.to_owned() });
     };
     let (name, value) = (name.trim_end(), value.trim());
     let (direction, key) = direction(name);
-    draft.set(direction, key, value).map_err(|fault| match fault {
-        Fault::UnknownKey(suggestion) => {
-            SpecError::UnknownKey { column, key: key.to_owned(), suggestion }
-        }
-        Fault::Value(expected) => {
-            SpecError::Value { column, key: key.to_owned(), value: value.to_owned(), expected }
-        }
-    })?;
+    draft.set(direction, key, value).map_err(|fault| SpecProblem::of(fault, key, value))?;
     Ok(name)
 }
 

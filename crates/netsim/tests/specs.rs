@@ -1,5 +1,4 @@
 //! Links as text, and the links that have names.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -8,7 +7,7 @@ use std::time::Duration;
 use common::ms;
 use portolan_netsim::{
     Discipline, Link, LinkSpec, Loss, Misfit, Order, PROFILES, Profile, Queue, Rate, Reorder,
-    SpecError, topology::Duplex,
+    SpecError, SpecProblem, topology::Duplex,
 };
 
 fn links(text: &str) -> Duplex {
@@ -117,7 +116,7 @@ fn loss_comes_in_bursts_of_the_length_given() {
 
 #[test]
 fn a_wrong_profile_is_named_with_the_nearest() {
-    let SpecError::UnknownProfile { column: 1, unknown } = refusal("lossy1,loss=2%") else {
+    let SpecProblem::UnknownProfile(unknown) = refusal(" lossy1,loss=2%").problem else {
         panic!("another error");
     };
     assert_eq!(unknown.suggestion.word(), Some("lossy-1"));
@@ -138,21 +137,21 @@ fn a_wrong_word_is_named_with_its_column() {
         ("delay=1ms,delay=2ms", "column 11: \"delay\" is said twice"),
         ("side.loss=1%", "column 1: links have no \"side.loss\""),
         ("mtu=20", "column 1: \"20\" cannot be the mtu of a link"),
-        ("", "the link is empty"),
+        ("", "column 1: the link is empty"),
     ];
     for (text, start) in rows {
         let message = refusal(text).to_string();
         assert!(message.starts_with(start), "{text}: {message}");
     }
-    assert_eq!(refusal(&"x".repeat(2_000)), SpecError::TooLong { length: 2_000 });
+    assert_eq!(refusal(&"x".repeat(2_000)).problem, SpecProblem::TooLong { length: 2_000 });
 }
 
 #[test]
 fn what_means_nothing_alone_is_refused() {
-    let needs = |key, other| SpecError::Misfit(Misfit::Needs { key, other });
-    assert_eq!(refusal("queue=100ms"), needs("queue", "rate"));
-    assert_eq!(refusal("lossy-1,target=5ms"), needs("target", "discipline=codel"));
-    assert_eq!(refusal("burst=4"), needs("burst", "loss"));
-    assert_eq!(refusal("hold=5ms"), needs("hold", "reorder"));
-    assert_eq!(refusal("loss=90%,burst=2"), SpecError::Misfit(Misfit::ShortBurst));
+    let needs = |key, other| SpecProblem::Misfit(Misfit::Needs { key, other });
+    assert_eq!(refusal("queue=100ms").problem, needs("queue", "rate"));
+    assert_eq!(refusal("lossy-1,target=5ms").problem, needs("target", "discipline=codel"));
+    assert_eq!(refusal("burst=4").problem, needs("burst", "loss"));
+    assert_eq!(refusal("hold=5ms").problem, needs("hold", "reorder"));
+    assert_eq!(refusal("loss=90%,burst=2").problem, SpecProblem::Misfit(Misfit::ShortBurst));
 }

@@ -5,17 +5,20 @@
 //! Every name in a `Topology` has been checked: it refers to something that is there.
 
 mod node;
+mod pair;
+mod read;
 mod timeline;
 
 pub use node::{
     Attachment, Firewall, Host, Mapping, Nat, Node, NodeKind, PortAllocation, Prefix, Router,
     Scope, Subnet, Unsolicited,
 };
+pub use read::{Problem, TopologyError, parse};
 pub use timeline::{Happening, Moment};
 
 use std::time::Duration;
 
-use crate::Link;
+use crate::{Link, draft::MTU};
 
 /// A small world.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,6 +53,9 @@ pub struct Duplex {
 }
 
 impl Duplex {
+    /// No delay, no loss, no limit, packets of up to 1,500 bytes.
+    pub const PERFECT: Self = Self::symmetric(Link { mtu: MTU, ..Link::PERFECT });
+
     /// The same in both directions.
     #[must_use]
     pub const fn symmetric(link: Link) -> Self {

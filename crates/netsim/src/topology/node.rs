@@ -1,7 +1,8 @@
 //! What a world is made of.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -69,6 +70,42 @@ pub struct Prefix {
     pub address: IpAddr,
     /// Leading bits that all addresses share.
     pub length: u8,
+}
+
+impl Prefix {
+    /// Whether the address lies within.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.address.is_ipv4()
+            && first(address, self.length) == first(self.address, self.length)
+    }
+
+    /// The same prefix, written with its first address.
+    #[must_use]
+    pub fn first(&self) -> Self {
+        Self { address: first(self.address, self.length), length: self.length }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.length)
+    }
+}
+
+/// The address with all but the leading bits cleared.
+fn first(address: IpAddr, length: u8) -> IpAddr {
+    let length = u32::from(length);
+    match address {
+        IpAddr::V4(address) => {
+            let host = u32::MAX.checked_shr(length).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & !host))
+        }
+        IpAddr::V6(address) => {
+            let host = u128::MAX.checked_shr(length).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host))
+        }
+    }
 }
 
 /// A router that changes nothing but the hop count.
