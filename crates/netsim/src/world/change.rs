@@ -86,7 +86,7 @@ impl<P: Clone> World<P> {
         let vertex = self.graph.vertex(nat).ok_or_else(unknown)?;
         match &mut self.gates[vertex] {
             Gate::Translator(gate) => {
-                gate.v4.rebind();
+                gate.v4.rebind(self.now);
                 gate.v6.forget();
                 Ok(())
             }
@@ -108,7 +108,7 @@ impl<P: Clone> World<P> {
         if let Gate::Translator(gate) = &mut self.gates[vertex]
             && self.graph.vertices[vertex].interfaces.last() == Some(&id)
         {
-            gate.v4.set_outside(addresses);
+            gate.v4.renumber(self.now, addresses);
         }
         self.on_readdressed(id);
         Ok(())

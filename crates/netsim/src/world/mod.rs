@@ -14,12 +14,11 @@ mod stats;
 mod way;
 
 pub use error::WorldError;
-pub use gate::NatStats;
 pub use packet::{
     Addressing, Arrival, Echo, HostChange, IcmpError, Kind, Packet, Problem, Protocol, Quoted,
     TcpFlags, Unreachable,
 };
-pub use stats::WorldStats;
+pub use stats::{NatStats, WorldStats};
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -258,6 +257,15 @@ impl<P: Clone> World<P> {
             Gate::Translator(gate) => Some(gate.v4.stats(self.now)),
             Gate::Open | Gate::Guard(_) => None,
         }
+    }
+
+    /// All translators, with their names, in the order of the topology.
+    pub fn nats(&self) -> impl Iterator<Item = (&str, NatStats)> {
+        let gates = self.graph.vertices.iter().zip(&self.gates);
+        gates.filter_map(|(vertex, gate)| match gate {
+            Gate::Translator(gate) => Some((vertex.name.as_str(), gate.v4.stats(self.now))),
+            Gate::Open | Gate::Guard(_) => None,
+        })
     }
 
     /// Every interface there is, with the names of its node and its own.

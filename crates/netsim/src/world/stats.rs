@@ -49,3 +49,24 @@ impl WorldStats {
             + self.refused
     }
 }
+
+/// What a translator has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NatStats {
+    /// Mappings now.
+    pub mappings: u64,
+    /// Mappings made.
+    pub created: u64,
+    /// Mappings that nobody used for too long.
+    pub expired: u64,
+    /// Mappings that a rebinding or another address has ended.
+    pub forgotten: u64,
+    /// Packets for which no mapping could be made.
+    pub refused: u64,
+    /// Packets from outside that nobody had asked for.
+    pub filtered: u64,
+    /// UDP packets that are not let pass.
+    pub blocked: u64,
+    /// Packets between two inside hosts by their outside addresses.
+    pub hairpinned: u64,
+}

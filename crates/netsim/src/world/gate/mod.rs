@@ -7,11 +7,11 @@
 mod guard;
 mod ports;
 mod sessions;
+mod table;
 mod translator;
 
 pub(super) use guard::Guard;
 use guard::GuardRules;
-pub use translator::NatStats;
 pub(super) use translator::Translator;
 
 use std::net::SocketAddr;

@@ -94,3 +94,49 @@ fn first_free(range: Range, start: u32, step: u32, is_free: impl Fn(u16) -> bool
     let count = u32::from(range.count) / step;
     (0..count).map(|turn| range.port(start + turn * step)).find(|port| is_free(*port))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports(allocation: PortAllocation) -> Ports {
+        Ports::new(allocation, 1, 2)
+    }
+
+    #[test]
+    fn a_port_is_found_while_there_is_one() {
+        for allocation in
+            [PortAllocation::Preserving, PortAllocation::Sequential, PortAllocation::Random]
+        {
+            assert_eq!(ports(allocation).choose(5000, |port| port == 40_001), Some(40_001));
+            assert_eq!(ports(allocation).choose(5000, |_| false), None);
+        }
+    }
+
+    #[test]
+    fn well_known_ports_stay_so_while_they_can() {
+        let mut ports = ports(PortAllocation::Preserving);
+        assert_eq!(ports.choose(1023, |port| port != 1023), Some(3));
+        assert_eq!(ports.choose(53, |port| port >= 1024), Some(1024));
+        assert_eq!(ports.choose(0, |_| true), Some(2));
+    }
+
+    #[test]
+    fn the_last_port_is_followed_by_the_first_of_its_parity() {
+        let mut ports = ports(PortAllocation::Preserving);
+        assert_eq!(ports.choose(65_535, |port| port != 65_535), Some(1025));
+        assert_eq!(ports.choose(65_534, |port| port != 65_534), Some(1024));
+    }
+
+    #[test]
+    fn rebinding_moves_kept_ports_and_keeps_their_parity() {
+        let mut ports = ports(PortAllocation::Preserving);
+        for _ in 0..100 {
+            let before = ports.choose(5001, |_| true);
+            ports.rebind();
+            let after = ports.choose(5001, |_| true);
+            assert_ne!(before, after);
+            assert_eq!(after.map(|port| port % 2), Some(1));
+        }
+    }
+}

@@ -194,3 +194,45 @@ impl Phase {
         self.is_reset || both_finished
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts =
+        Timeouts { udp: Duration::from_secs(30), tcp: Duration::from_secs(7440) };
+    const UDP: (Protocol, Kind) = (Protocol::Udp, Kind::Plain);
+
+    fn remote(number: usize) -> SocketAddr {
+        let number = u32::try_from(number).unwrap();
+        SocketAddr::new(std::net::Ipv4Addr::from_bits(number).into(), 1)
+    }
+
+    #[test]
+    fn remotes_are_bounded_and_the_one_that_would_go_first_goes() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+        let start = Instant::now();
+        let mut sessions = Sessions::default();
+        for number in 0..=SESSIONS_MAX {
+            let now = start + Duration::from_millis(1) * u32::try_from(number).unwrap();
+            sessions.on_outward(now, UDP, remote(number), &TIMEOUTS);
+        }
+        let now = start + Duration::from_secs(10);
+        assert_eq!(sessions.0.len(), SESSIONS_MAX);
+        assert!(!sessions.know(now, remote(0)));
+        assert!(sessions.know(now, remote(1)));
+        assert!(sessions.know(now, remote(SESSIONS_MAX)));
+    }
+
+    #[test]
+    fn a_stranger_keeps_nothing_open() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+        let start = Instant::now();
+        let mut sessions = Sessions::default();
+        sessions.on_outward(start, UDP, remote(1), &TIMEOUTS);
+        let later = start + Duration::from_secs(29);
+        sessions.on_inward(later, UDP, remote(1), &TIMEOUTS);
+        assert!(sessions.is_alive(later));
+        assert!(!sessions.is_alive(later + Duration::from_secs(1)));
+    }
+}

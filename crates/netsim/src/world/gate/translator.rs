@@ -1,7 +1,6 @@
 //! Network address translation for IPv4 (RFC 4787, RFC 5382, RFC 5508, RFC 6888).
 
 use std::{
-    collections::HashMap,
     hash::Hasher,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Instant,
@@ -11,11 +10,12 @@ use super::{
     Verdict, is_reset,
     ports::Ports,
     remote,
-    sessions::{Sessions, Timeouts},
+    sessions::Timeouts,
+    table::{Key, Table},
 };
 use crate::{
     topology::{Nat, Scope},
-    world::{Echo, Kind, Packet, Protocol, Quoted, packet::Head, way::FlowHasher},
+    world::{Echo, Kind, NatStats, Packet, Protocol, Quoted, packet::Head, way::FlowHasher},
 };
 
 /// A translator's mappings.
@@ -29,27 +29,7 @@ pub(in crate::world) struct Translator {
     stats: NatStats,
 }
 
-/// What a translator has done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NatStats {
-    /// Mappings now.
-    pub mappings: u64,
-    /// Mappings made.
-    pub created: u64,
-    /// Mappings that nobody used for too long.
-    pub expired: u64,
-    /// Mappings that a rebinding or another address has ended.
-    pub forgotten: u64,
-    /// Heads for which no mapping could be made.
-    pub refused: u64,
-    /// Heads from outside that nobody had asked for.
-    pub filtered: u64,
-    /// UDP packets that are not let pass.
-    pub blocked: u64,
-    /// Heads between two inside hosts by their outside addresses.
-    pub hairpinned: u64,
-}
-
+/// How it was configured.
 #[derive(Debug)]
 struct Rules {
     mapping: Scope,
@@ -58,24 +38,6 @@ struct Rules {
     mappings_max: usize,
     blocks_udp: bool,
     forwards: Vec<(u16, SocketAddr)>,
-}
-
-/// The mappings of one protocol.
-#[derive(Debug)]
-struct Table {
-    ports: Ports,
-    by_inside: HashMap<Key, u16>,
-    by_port: HashMap<u16, Binding>,
-}
-
-/// An inside socket, and as much of the remote as the mapping depends on.
-type Key = (SocketAddr, SocketAddr);
-
-/// One mapping.
-#[derive(Debug)]
-struct Binding {
-    key: Key,
-    sessions: Sessions,
 }
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -88,8 +50,8 @@ impl Translator {
             stream.write(protocol.as_bytes());
             Ports::new(nat.ports, seed, stream.finish())
         };
-        let mut translator = Self {
-            outside: None,
+        Self {
+            outside: v4(&nat.outside.addresses),
             rules: Rules {
                 mapping: nat.mapping,
                 filtering: nat.filtering,
@@ -102,43 +64,35 @@ impl Translator {
             udp: Table::new(ports("/ports/udp")),
             echo: Table::new(ports("/ports/echo")),
             stats: NatStats::default(),
-        };
-        translator.set_outside(&nat.outside.addresses);
-        translator
+        }
     }
 
     /// Takes another outside address: what was mapped to the old one is gone.
-    pub(in crate::world) fn set_outside(&mut self, addresses: &[IpAddr]) {
-        self.forget();
-        self.outside = addresses.iter().find_map(|address| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        });
+    pub(in crate::world) fn renumber(&mut self, now: Instant, addresses: &[IpAddr]) {
+        self.forget(now);
+        self.outside = v4(addresses);
     }
 
     /// Forgets all mappings; new ones get other ports.
-    pub(in crate::world) fn rebind(&mut self) {
-        self.forget();
-        for table in [&mut self.tcp, &mut self.udp, &mut self.echo] {
-            table.ports.rebind();
-        }
+    pub(in crate::world) fn rebind(&mut self, now: Instant) {
+        self.forget(now);
+        self.tables_mut().into_iter().for_each(Table::rebind);
     }
 
-    fn forget(&mut self) {
-        for table in [&mut self.tcp, &mut self.udp, &mut self.echo] {
-            self.stats.forgotten += table.by_port.len() as u64;
-            table.by_port.clear();
-            table.by_inside.clear();
-        }
+    fn forget(&mut self, now: Instant) {
+        self.stats.forgotten += self.alive(now);
+        self.tables_mut().into_iter().for_each(Table::clear);
     }
 
     pub(in crate::world) fn stats(&self, now: Instant) -> NatStats {
-        let bindings = [&self.tcp, &self.udp, &self.echo].map(|table| table.by_port.values());
-        let alive = bindings.into_iter().flatten().filter(|binding| binding.is_alive(now));
-        let mappings = alive.count() as u64;
+        let mappings = self.alive(now);
         // Those that are over but still stand in a table count as expired.
         let expired = self.stats.created - self.stats.forgotten - mappings;
         NatStats { mappings, expired, ..self.stats }
+    }
+
+    fn alive(&self, now: Instant) -> u64 {
+        self.tables().into_iter().map(|table| table.alive(now) as u64).sum()
     }
 
     /// Whether a packet is for the outside address.
@@ -198,62 +152,36 @@ impl Translator {
             return Ok(port);
         }
         let key = (inside, self.rules.scope(to));
-        let port = match self.existing(now, packet.protocol, key) {
+        let port = match self.table(packet.protocol).port_of(now, &key) {
             Some(port) => port,
             None if is_reset(packet) => return Err(Verdict::Unsolicited),
             None => self.map(now, packet.protocol, key).ok_or(Verdict::Refused)?,
         };
         let timeouts = self.rules.timeouts;
-        if let Some(binding) = self.table_mut(packet.protocol).by_port.get_mut(&port) {
+        if let Some(binding) = self.table_mut(packet.protocol).at_mut(port) {
             binding.sessions.on_outward(now, (packet.protocol, packet.kind), to, &timeouts);
         }
         Ok(port)
     }
 
-    fn existing(&mut self, now: Instant, protocol: Protocol, key: Key) -> Option<u16> {
-        let table = self.table(protocol);
-        let port = *table.by_inside.get(&key)?;
-        table.by_port.get(&port)?.is_alive(now).then_some(port)
-    }
-
     /// Makes a mapping.
     fn map(&mut self, now: Instant, protocol: Protocol, key: Key) -> Option<u16> {
-        if self.mappings() >= self.rules.mappings_max {
-            self.sweep(now);
+        if self.is_full() {
+            self.tables_mut().into_iter().for_each(|table| table.sweep(now));
         }
-        if self.mappings() >= self.rules.mappings_max {
+        if self.is_full() {
             return None;
         }
-        let Self { rules, tcp, udp, echo, .. } = self;
-        let table = match protocol {
-            Protocol::Tcp => tcp,
-            Protocol::Udp => udp,
-            Protocol::Icmp | Protocol::Other(_) => echo,
-        };
-        let Table { ports, by_port, .. } = &mut *table;
-        let is_free = |port: u16| {
-            let taken = by_port.get(&port).is_some_and(|binding| binding.is_alive(now));
-            !taken && rules.forward_to(protocol, port).is_none()
-        };
-        let port = ports.choose(key.0.port(), is_free)?;
-        table.remove(port);
-        table.by_inside.insert(key, port);
-        table.by_port.insert(port, Binding { key, sessions: Sessions::default() });
+        let forwards = self.rules.forwards(protocol).to_vec();
+        let is_reserved = |port| forwards.iter().any(|(forwarded, _)| *forwarded == port);
+        let port = self.table_mut(protocol).insert(now, key, is_reserved)?;
         self.stats.created += 1;
         Some(port)
     }
 
-    fn mappings(&self) -> usize {
-        self.tcp.by_port.len() + self.udp.by_port.len() + self.echo.by_port.len()
-    }
-
-    /// Throws away what is over.
-    fn sweep(&mut self, now: Instant) {
-        for table in [&mut self.tcp, &mut self.udp, &mut self.echo] {
-            let Table { by_inside, by_port, .. } = table;
-            by_port.retain(|_, binding| binding.is_alive(now));
-            by_inside.retain(|key, port| by_port.get(port).is_some_and(|it| it.key == *key));
-        }
+    fn is_full(&self) -> bool {
+        let mappings: usize = self.tables().into_iter().map(Table::len).sum();
+        mappings >= self.rules.mappings_max
     }
 
     fn translate_inward(&mut self, now: Instant, packet: &mut Head) -> Verdict {
@@ -279,12 +207,12 @@ impl Translator {
         }
         let (filtering, timeouts) = (self.rules.filtering, self.rules.timeouts);
         let from = remote(packet.protocol, packet.source);
-        let binding = self.table_mut(packet.protocol).by_port.get_mut(&port)?;
+        let binding = self.table_mut(packet.protocol).at_mut(port)?;
         if !binding.is_alive(now) || !binding.sessions.admit(now, filtering, from) {
             return None;
         }
         binding.sessions.on_inward(now, (packet.protocol, packet.kind), from, &timeouts);
-        Some(binding.key.0)
+        Some(binding.inside())
     }
 
     /// An ICMP error from inside about a packet that had come in (RFC 5508 §4.2): it seems to come
@@ -294,11 +222,7 @@ impl Translator {
         let Quoted { protocol, source, destination } = error.about;
         let Some(outside) = self.outside.map(IpAddr::V4) else { return false };
         let key = (destination, self.rules.scope(remote(protocol, source)));
-        let mapped = || {
-            let table = self.table(protocol);
-            let port = *table.by_inside.get(&key)?;
-            table.by_port.get(&port)?.is_alive(now).then_some(port)
-        };
+        let mapped = || self.table(protocol).port_of(now, &key);
         let Some(port) = self.rules.forward_of(protocol, destination).or_else(mapped) else {
             return false;
         };
@@ -321,8 +245,8 @@ impl Translator {
         let Quoted { protocol, source, destination } = error.about;
         let to = remote(protocol, destination);
         let mapped = || {
-            let binding = self.table(protocol).by_port.get(&source.port())?;
-            binding.sessions.know(now, to).then_some(binding.key.0)
+            let binding = self.table(protocol).at(source.port())?;
+            binding.sessions.know(now, to).then(|| binding.inside())
         };
         let is_ours = self.outside.map(IpAddr::V4) == Some(source.ip());
         let found = self.rules.forward_to(protocol, source.port()).or_else(mapped);
@@ -334,6 +258,14 @@ impl Translator {
         packet.destination = SocketAddr::new(inside.ip(), 0);
         packet.kind = Kind::Error(error);
         true
+    }
+
+    const fn tables(&self) -> [&Table; 3] {
+        [&self.tcp, &self.udp, &self.echo]
+    }
+
+    const fn tables_mut(&mut self) -> [&mut Table; 3] {
+        [&mut self.tcp, &mut self.udp, &mut self.echo]
     }
 
     const fn table(&self, protocol: Protocol) -> &Table {
@@ -382,23 +314,11 @@ impl Rules {
     }
 }
 
-impl Table {
-    fn new(ports: Ports) -> Self {
-        Self { ports, by_inside: HashMap::new(), by_port: HashMap::new() }
-    }
-
-    fn remove(&mut self, port: u16) {
-        let Some(Binding { key, .. }) = self.by_port.remove(&port) else { return };
-        if self.by_inside.get(&key) == Some(&port) {
-            self.by_inside.remove(&key);
-        }
-    }
-}
-
-impl Binding {
-    fn is_alive(&self, now: Instant) -> bool {
-        self.sessions.is_alive(now)
-    }
+fn v4(addresses: &[IpAddr]) -> Option<Ipv4Addr> {
+    addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
 }
 
 /// The identifier of an echo stands on both sides.
