@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{ALICE, BOB, CAROL, assert_share, drain, ms, network, numbers, send_numbered, start};
-use portolan_netsim::{Link, Loss, Network, Queue, Rate, Reorder, Where};
+use portolan_netsim::{Link, Loss, Network, Order, Profile, Queue, Rate, Reorder, Where};
 
 const COUNT: u32 = 100_000;
 
@@ -33,6 +35,18 @@ fn random_loss_takes_the_share_asked_for() {
         let lost = COUNT as usize - drain(&mut network).len();
         assert_share(lost, COUNT as usize, probability);
         assert_eq!(network.stats(Where::Everywhere).lost, lost as u64);
+    }
+}
+
+#[test]
+fn one_percent_is_one_percent_to_a_tenth() {
+    for seed in 1..=8 {
+        let link = Profile::find("lossy-1").expect("a profile").duplex.up;
+        let mut network = network(seed, link);
+        send_numbered(&mut network, start(), COUNT);
+        let arrived = u32::try_from(drain(&mut network).len()).expect("at most all");
+        let percent = 100.0 * f64::from(COUNT - arrived) / f64::from(COUNT);
+        assert!((percent - 1.0).abs() <= 0.1, "seed {seed}: {percent} %");
     }
 }
 
@@ -154,6 +168,32 @@ fn two_flows_do_not_share_their_fate() {
     let (to_bob, to_carol) = (numbers(&to_bob), numbers(&to_carol));
     let both = to_bob.iter().filter(|number| to_carol.contains(number)).count();
     assert_share(both, 1_000, 0.25);
+}
+
+#[test]
+fn changing_one_thing_does_not_change_who_is_lost() {
+    let lost = |link: Link| {
+        let mut network = network(19, link);
+        send_numbered(&mut network, start(), 20_000);
+        let arrived: BTreeSet<u32> = numbers(&drain(&mut network)).into_iter().collect();
+        (0..20_000).filter(|number| !arrived.contains(number)).collect::<Vec<_>>()
+    };
+    let base = Link { corrupt: 0.0, duplicate: 0.0, ..rough() };
+    let expected = lost(base);
+    assert!(expected.len() > 500);
+    let rate = Some(Rate { bits_per_second: 1_000_000, queue: Queue::codel(100_000) });
+    let changed = [
+        Link { delay: ms(80), ..base },
+        Link { jitter: ms(50), ..base },
+        Link { order: Order::Free, ..base },
+        Link { reorder: None, ..base },
+        Link { duplicate: 0.5, ..base },
+        Link { mtu: 100, ..base },
+        Link { rate, ..base },
+    ];
+    for link in changed {
+        assert!(lost(link) == expected, "{link:?}");
+    }
 }
 
 #[test]

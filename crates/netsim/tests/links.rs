@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::{ALICE, BOB, drain, ms, network, numbers, send_numbered, start};
-use portolan_netsim::{Ecn, Link, Network, Queue, Rate, Where};
+use portolan_netsim::{Ecn, Link, LinkSpec, Network, Order, Queue, Rate, Where};
 
 /// IPv4 and UDP headers.
 const HEADERS: usize = 28;
@@ -26,6 +26,17 @@ fn a_packet_takes_the_delay_of_its_direction() {
     assert_eq!((pong.from, pong.to, pong.bytes.as_slice()), (BOB, ALICE, &b"pong"[..]));
     assert_eq!(drain(&mut network)[0].at, start + ms(30));
     assert_eq!(network.stats(way(ALICE, BOB)).carried, 1);
+}
+
+#[test]
+fn fifty_milliseconds_are_fifty_milliseconds() {
+    let link = "delay=50ms".parse::<LinkSpec>().expect("a link").duplex.up;
+    let mut network = network(1, link);
+    let start = start();
+    send_numbered(&mut network, start, 1_000);
+    for (delivery, number) in drain(&mut network).iter().zip(0..) {
+        assert_eq!(delivery.at, start + ms(number) + ms(50));
+    }
 }
 
 #[test]
@@ -57,6 +68,23 @@ fn jitter_spreads_evenly_and_keeps_the_order() {
     send_numbered(&mut network, start, 10_000);
     let numbers = numbers(&drain(&mut network));
     assert!(numbers.is_sorted());
+}
+
+#[test]
+fn jitter_without_order_lets_packets_overtake() {
+    let jitter = Link { delay: ms(5), jitter: ms(10), order: Order::Free, ..Link::default() };
+    let mut network = network(3, jitter);
+    let start = start();
+    send_numbered(&mut network, start, 10_000);
+    let arrived = drain(&mut network);
+    for delivery in &arrived {
+        let [number] = numbers(std::slice::from_ref(delivery))[..] else { panic!("one packet") };
+        assert!((ms(5)..ms(15)).contains(&(delivery.at - (start + ms(1) * number))));
+    }
+    let mut numbers = numbers(&arrived);
+    assert!(!numbers.is_sorted());
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..10_000).collect::<Vec<_>>());
 }
 
 #[test]
