@@ -124,6 +124,12 @@ pub(crate) fn list(names: &[&str]) -> String {
     }
 }
 
+/// With a capital at its start.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
+}
+
 /// `1 round`, `2 rounds`.
 pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })

@@ -26,6 +26,13 @@ impl Chance {
     }
 }
 
+/// The seed of a test that draws: `SEED`, or its own.
+pub(crate) fn seed(own: u64) -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(own);
+    println!("SEED={seed}");
+    seed
+}
+
 /// A subject: its speed beside `quinn`, and the congestion control.
 const SUBJECTS: &[(&str, &str, &str, f64, bool)] = &[
     ("tcp", "our streams over TCP and TLS 1.3", "cubic (kernel)", 1.9, true),

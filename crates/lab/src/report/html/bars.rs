@@ -38,7 +38,7 @@ pub(super) fn bars(figures: &Figures<'_>, metric: &'static Metric) -> Option<Str
     svg += "</svg>";
     let caption = format!(
         "<figcaption><b>{}</b> {}, {} <span>{}</span></figcaption>",
-        escape(metric.title),
+        escape(&words::sentence(metric.title)),
         escape(metric.unit),
         words::direction(metric.better),
         escape(metric.about)
@@ -75,12 +75,9 @@ fn bar(svg: &mut String, figures: &Figures<'_>, cell: &Cell<'_>, place: Place) {
     );
     let (low, high) = (x(figure.low), x(figure.high));
     if figure.count > 1 {
-        let _ = write!(
-            svg,
-            "<path class=whisker d=\"M{low:.1} {middle}H{high:.1}M{low:.1} {}v8M{high:.1} {}v8\"/>",
-            middle - 4.0,
-            middle - 4.0
-        );
+        let top = middle - 4.0;
+        let path = format!("M{low:.1} {middle}H{high:.1}M{low:.1} {top}v8M{high:.1} {top}v8");
+        let _ = write!(svg, "<path class=halo d=\"{path}\"/><path class=whisker d=\"{path}\"/>");
     }
     let _ = write!(
         svg,

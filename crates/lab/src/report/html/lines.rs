@@ -125,18 +125,32 @@ impl Lines<'_> {
             .enumerate()
             .collect();
         heights.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-        let mut above = TOP - LABEL_STEP + 6.0;
-        for (_, height) in &mut heights {
-            *height = height.max(above + LABEL_STEP);
-            above = *height;
-        }
-        let mut below = HEIGHT - BOTTOM + LABEL_STEP;
-        for (_, height) in heights.iter_mut().rev() {
-            *height = height.min(below - LABEL_STEP);
-            below = *height;
-        }
+        spread(&mut heights);
         heights.sort_by_key(|(index, _)| *index);
         heights.into_iter().map(|(_, height)| height).collect()
+    }
+}
+
+/// Pushes apart what stands closer than [`LABEL_STEP`], both ways, and then back into the chart.
+fn spread(heights: &mut [(usize, f64)]) {
+    for _ in 0..4 * heights.len() {
+        for index in 1..heights.len() {
+            let overlap = LABEL_STEP - (heights[index].1 - heights[index - 1].1);
+            if overlap > 0.0 {
+                heights[index - 1].1 -= overlap / 2.0;
+                heights[index].1 += overlap / 2.0;
+            }
+        }
+    }
+    let mut below = HEIGHT - BOTTOM + LABEL_STEP;
+    for (_, height) in heights.iter_mut().rev() {
+        *height = height.min(below - LABEL_STEP);
+        below = *height;
+    }
+    let mut above = TOP - LABEL_STEP;
+    for (_, height) in heights.iter_mut() {
+        *height = height.max(above + LABEL_STEP);
+        above = *height;
     }
 }
 

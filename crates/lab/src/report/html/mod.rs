@@ -155,7 +155,7 @@ fn key_findings(figures: &Figures<'_>) -> String {
     }
     let mut html = String::from("<dl class=findings>");
     for finding in findings {
-        let _ = write!(html, "<dt>{}</dt><dd>", escape(finding.title));
+        let _ = write!(html, "<dt>{}</dt><dd>", escape(&words::sentence(finding.title)));
         for piece in &finding.pieces {
             html += &match piece {
                 Piece::Text(text) => escape(text),
@@ -368,7 +368,11 @@ fn all_figures(figures: &Figures<'_>) -> String {
         let mut head = vec![String::new()];
         head.extend(metrics.iter().map(|metric| {
             let direction = words::direction(metric.better);
-            format!("{}<small>{}, {direction}</small>", escape(metric.title), escape(metric.unit))
+            format!(
+                "{}<small>{}, {direction}</small>",
+                escape(&words::sentence(metric.title)),
+                escape(metric.unit)
+            )
         }));
         let row = |name: &str| {
             let mut row = vec![subject(figures, name)];
