@@ -43,6 +43,8 @@ mod rounds;
 mod server;
 mod simulate;
 mod subjects;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod wishes;
 mod workload;
@@ -318,9 +320,10 @@ fn write(options: &Options, run: &Run) -> Result<(), BenchError> {
         Ok::<_, BenchError>(path)
     };
     let result = store("result.json", &json)?;
+    let page = store("report.html", &report::html(run))?;
     let shown =
         if options.json { json + "\n" } else { report::table(run, &report::Style::of_stdout()) };
     report::print(&shown).map_err(BenchError::Print)?;
-    eprintln!("written: {}", result.display());
+    eprintln!("written: {} and {}", result.display(), page.display());
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Who takes part: names, `ours` or `all` [default: all; over a link, quick: a few]
+    /// Who takes part: names, `ours` or `all` [default: those of whom the network shows something]
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub(crate) subjects: Option<Vec<String>>,
     /// Whom ratios are to

@@ -5,18 +5,79 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use portolan::{
-    BindConfig, Carrier, Connection, Endpoint, Expect, Identity, Lifetime, PeerId, Priority,
-    Transport,
+    BindConfig, BindError, Capabilities, Carrier, Connection, Endpoint, Expect, Identity, Lifetime,
+    PeerId, Priority, Transport,
 };
+use portolan_rudp::Congestion;
 use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject, Traits};
+use portolan_transport_udp::TunedUdp;
 
-/// One of `portolan::ALL_TRANSPORTS`, as it comes.
+use crate::{bench::subjects::SubjectRef, virtual_time};
+
+/// One of `portolan::ALL_TRANSPORTS` as it comes, or set up in another way.
 #[derive(Debug)]
-pub(crate) struct Ours(pub(crate) &'static dyn Transport);
+pub(crate) struct Ours {
+    name: &'static str,
+    transport: &'static dyn Transport,
+    /// What is different from what we ship.
+    different: Option<&'static str>,
+}
+
+/// Our UDP in settings that we do not ship, to see what each is worth.
+static TUNED: &[Ours] = &[
+    Ours {
+        name: "udp-cubic",
+        transport: &Tuned(|| TunedUdp { congestion: Congestion::Cubic, ..TunedUdp::default() }),
+        different: Some("our UDP with CUBIC, whatever it ships with"),
+    },
+    Ours {
+        name: "udp-bbr",
+        transport: &Tuned(|| TunedUdp { congestion: Congestion::Bbr, ..TunedUdp::default() }),
+        different: Some("our UDP with BBR, whatever it ships with"),
+    },
+    Ours {
+        name: "udp-1452",
+        transport: &Tuned(|| TunedUdp { packet_limit: 1452, ..TunedUdp::default() }),
+        different: Some("our UDP with packets as long as Ethernet's, as on most paths"),
+    },
+];
+
+/// A [`TunedUdp`] that a table can hold.
+#[derive(Debug)]
+struct Tuned(fn() -> TunedUdp);
+
+#[async_trait]
+impl Transport for Tuned {
+    fn scheme(&self) -> &'static str {
+        (self.0)().scheme()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (self.0)().capabilities()
+    }
+
+    async fn bind(&self, config: BindConfig) -> Result<Arc<dyn Endpoint>, BindError> {
+        (self.0)().bind(config).await
+    }
+}
 
 impl Ours {
+    /// What is shipped.
+    pub(crate) fn shipped() -> impl Iterator<Item = Self> {
+        portolan::ALL_TRANSPORTS.iter().map(|transport| Self {
+            name: transport.scheme(),
+            transport: *transport,
+            different: None,
+        })
+    }
+
+    /// What is not.
+    pub(crate) fn tuned() -> impl Iterator<Item = SubjectRef> {
+        TUNED.iter().map(|ours| ours as SubjectRef)
+    }
+
     async fn bind(&self, local: SocketAddr, identity: Identity) -> io::Result<Bound> {
-        let bound = self.0.bind(BindConfig::new(local, identity)).await;
+        let bound = self.transport.bind(BindConfig::new(local, identity)).await;
         Ok(Bound(bound.map_err(io::Error::other)?))
     }
 }
@@ -24,14 +85,13 @@ impl Ours {
 #[async_trait]
 impl Subject for Ours {
     fn name(&self) -> &'static str {
-        self.0.scheme()
+        self.name
     }
 
     fn traits(&self) -> Traits {
-        let capabilities = self.0.capabilities();
         // Where messages share a byte stream, that stream repairs them, in time or not.
         Traits {
-            summary: capabilities.summary,
+            summary: self.different.unwrap_or(self.transport.capabilities().summary),
             encrypted: true,
             repairs: true,
             multiplexes: true,
@@ -40,14 +100,13 @@ impl Subject for Ours {
     }
 
     fn congestion_control(&self) -> String {
-        match self.0.capabilities().carrier {
-            Carrier::Tcp => kernel_congestion_control(),
-            Carrier::Udp | Carrier::Memory => match self.0.scheme() {
-                "quic" => "cubic (quinn)".into(),
-                "udp" => "cubic (ours)".into(),
-                _ => "its own".into(),
-            },
+        if self.transport.capabilities().carrier == Carrier::Tcp {
+            return kernel_congestion_control();
         }
+        // Both drivers set up the same machines.
+        let machine = virtual_time::Subject::find(self.name)
+            .or_else(|| virtual_time::Subject::find(self.transport.scheme()));
+        machine.map_or_else(|| "its own".into(), virtual_time::Subject::congestion_control)
     }
 
     async fn listen(&self, local: SocketAddr, identity: Identity) -> io::Result<Box<dyn Listener>> {

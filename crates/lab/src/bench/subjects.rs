@@ -1,5 +1,7 @@
 //! Who can take part: our transports, the yardsticks, and slowed copies of either.
 
+use std::sync::OnceLock;
+
 use portolan_baselines::BASELINES;
 use portolan_subject::Subject;
 use thiserror::Error;
@@ -20,14 +22,29 @@ pub(crate) enum UnknownSubject {
     Share { word: String },
 }
 
+/// Settings that differ only in congestion control, of which a network without loss shows nothing.
+const OTHER_CONGESTION: &[&str] =
+    &["udp-cubic", "udp-bbr", "raw-tcp-cubic", "raw-tcp-bbr", "quinn-bbr"];
+
+/// Settings that differ only in packets longer than those of an emulated link.
+const OTHER_SIZE: &[&str] = &["udp-1452"];
+
 /// Everyone, ours first.
 pub(crate) fn all() -> Vec<SubjectRef> {
-    ours().into_iter().chain(BASELINES.iter().copied()).collect()
+    ours().into_iter().chain(Ours::tuned()).chain(BASELINES.iter().copied()).collect()
+}
+
+/// Everyone of whom this ground shows something of their own.
+pub(crate) fn usual(emulated: bool) -> Vec<SubjectRef> {
+    let alike = if emulated { OTHER_SIZE } else { OTHER_CONGESTION };
+    let mut usual = all();
+    usual.retain(|subject| !alike.contains(&subject.name()));
+    usual
 }
 
 fn ours() -> Vec<SubjectRef> {
-    let transports = portolan::ALL_TRANSPORTS.iter();
-    transports.map(|transport| -> SubjectRef { Box::leak(Box::new(Ours(*transport))) }).collect()
+    static OURS: OnceLock<Vec<Ours>> = OnceLock::new();
+    OURS.get_or_init(|| Ours::shipped().collect()).iter().map(|ours| ours as SubjectRef).collect()
 }
 
 /// The subjects of a list such as `all`, `ours` or `udp,quinn`, each once, in that order.

@@ -40,7 +40,7 @@ pub(super) fn wishes(options: &Options, link: Option<&LinkChoice>) -> Result<Wis
         Pace::Quick => quick,
     };
     Ok(Wishes {
-        subjects: chosen(options, link.is_some() && options.quick)?,
+        subjects: chosen(options, link.is_some())?,
         only: options.only.clone(),
         rounds: options.rounds.unwrap_or(rounds),
         pace,
@@ -51,11 +51,11 @@ pub(super) fn wishes(options: &Options, link: Option<&LinkChoice>) -> Result<Wis
 }
 
 /// Those that were named, the baseline, and slowed copies beside their originals.
-fn chosen(options: &Options, few: bool) -> Result<Vec<SubjectRef>, BenchError> {
-    let mut chosen = match (&options.subjects, few) {
+fn chosen(options: &Options, emulated: bool) -> Result<Vec<SubjectRef>, BenchError> {
+    let mut chosen = match (&options.subjects, emulated && options.quick) {
         (Some(words), _) => subjects::choose(words)?,
         (None, true) => subjects::choose(&QUICK_OVER_LINK.map(str::to_owned))?,
-        (None, false) => subjects::all(),
+        (None, false) => subjects::usual(emulated),
     };
     let mut join = |subject: SubjectRef| {
         if chosen.iter().all(|other| other.name() != subject.name()) {
