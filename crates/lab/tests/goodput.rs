@@ -10,8 +10,8 @@ use portolan_lab::{
     virtual_time::{Grid, Subject, matrix},
 };
 
-/// Ours, and a yardstick: where both change, the model has.
-const SUBJECTS: [&str; 2] = ["udp", "quic"];
+/// Ours, and a yardstick: where it changes too, the model has.
+const SUBJECTS: [&str; 3] = ["udp-cubic", "udp-bbr", "quic"];
 
 const GOLDEN: &str = "tests/goldens/goodput.txt";
 
@@ -22,7 +22,7 @@ fn goodput_is_as_it_was_reviewed() {
         println!("left out: the table is that of Linux on x86-64");
         return;
     }
-    let grid = Grid::usual(Duration::from_secs(2), 1);
+    let grid = Grid { bytes_max: 6_000_000, ..Grid::usual(Duration::from_secs(5), 1) };
     let subjects = SUBJECTS.map(|name| Subject::find(name).unwrap());
     let table = text(&matrix(&subjects, &grid, &mut |_| {}), &grid);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
@@ -41,10 +41,11 @@ fn goodput_is_as_it_was_reviewed() {
 fn text(matrix: &Matrix, grid: &Grid) -> String {
     let mut text = format!(
         "Goodput in Mbit/s at {} Mbit/s with a queue of 100 ms, in virtual time: one stream up for \
-         {} s\nor 25 round trips, its first quarter left out, median of {}. Loss is that of each \
-         direction.\n",
+         {} s\nor 25 round trips, but {} MB at most; its first quarter left out, median of {}. Loss \
+         is that of\neach direction.\n",
         grid.rate_mbit,
         grid.time.as_secs(),
+        grid.bytes_max / 1_000_000,
         grid.repeats
     );
     for table in &matrix.tables {

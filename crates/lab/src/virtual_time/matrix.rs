@@ -38,6 +38,9 @@ pub struct Grid {
     pub rtt_ms: Vec<u32>,
     /// How long each transfer lasts, from its first byte; at least 25 round trips.
     pub time: Duration,
+    /// Bytes after which a transfer ends in any case: fast cells are steady soon, and they are
+    /// what a matrix costs.
+    pub bytes_max: u64,
     /// Transfers for each cell, each with its own chance, of which the median counts. Where the
     /// first fills the link, chance has no say, and it is the only one.
     pub repeats: u32,
@@ -46,7 +49,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Loss 0 to 10 % by round trips of 1 to 400 ms at 100 Mbit/s, each for `time`.
+    /// Loss 0 to 10 % by round trips of 1 to 400 ms at 100 Mbit/s, for `time` or 2 s at full rate.
     #[must_use]
     pub fn usual(time: Duration, seed: u64) -> Self {
         Self {
@@ -54,9 +57,17 @@ impl Grid {
             loss_percent: vec![0.0, 0.1, 1.0, 2.0, 5.0, 10.0],
             rtt_ms: vec![1, 10, 50, 100, 200, 400],
             time,
+            bytes_max: 25_000_000,
             repeats: 3,
             seed,
         }
+    }
+
+    /// The same cells for a first look: shorter, and each once.
+    #[must_use]
+    pub fn quick(seed: u64) -> Self {
+        let time = Duration::from_secs(3);
+        Self { bytes_max: 10_000_000, repeats: 1, ..Self::usual(time, seed) }
     }
 
     fn link(&self, loss_percent: f64, rtt_ms: u32) -> Duplex {
@@ -91,7 +102,7 @@ impl Grid {
             Stage { subject, scene: Scene { link, outages: &[], seed }, effort: &Effort::QUICK };
         let round_trip = link.up.delay + link.down.delay;
         let time = self.time.max(round_trip * ROUND_TRIPS_MIN);
-        let window = Window { time, bin: time, bytes_max: u64::MAX };
+        let window = Window { time, bin: time, bytes_max: self.bytes_max };
         transfer(&stage, Direction::Up, 1, window).ok()?.megabits_a_second()
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_netsim::{Delivery, Network, Where, topology::Duplex};
+use portolan_netsim::{
+    Arrival, InterfaceId, Kind, Packet, Protocol, World,
+    topology::{Duplex, Happening, Moment, Topology},
+};
 
 use super::{
     keys::{Keys, derive},
@@ -20,6 +23,17 @@ const STEPS_AT_ONCE_MAX: u32 = 50_000;
 
 /// Steps of one simulation: some gibibytes, and some seconds of real time.
 const STEPS_MAX: u32 = 6_000_000;
+
+/// The names of [`Topology::pair`]; the client's attachment is the link.
+const HOSTS: [&str; 2] = ["alice", "bob"];
+
+const PORT: u16 = 7275;
+
+/// IPv4 and UDP headers (RFC 791, RFC 768).
+const HEADERS: usize = 20 + 8;
+
+/// What hosts set (RFC 1700).
+const HOP_LIMIT: u8 = 64;
 
 /// What stands between client and server, and what happens to it.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +92,7 @@ pub(crate) enum Ending {
 /// Computing takes no time here: what a machine has to say leaves in the moment of its cause.
 pub(crate) struct Simulation<'a> {
     now: Instant,
-    network: Network,
+    world: World<Vec<u8>>,
     ends: [End<'a>; 2],
     buffer: Vec<u8>,
     steps: u32,
@@ -86,6 +100,7 @@ pub(crate) struct Simulation<'a> {
 }
 
 struct End<'a> {
+    interface: InterfaceId,
     address: SocketAddr,
     machine: Box<dyn Machine>,
     app: &'a mut dyn App,
@@ -111,19 +126,23 @@ impl<'a> Simulation<'a> {
         client: &'a mut dyn App,
         server: &'a mut dyn App,
     ) -> Self {
-        let [of_client, of_server] = Keys::pair(derive(scene.seed, 1));
-        let ends = [(of_client, client, 1), (of_server, server, 2)].map(|(keys, app, host)| End {
-            address: SocketAddr::from(([10, 0, 0, host], 7275)),
-            machine: subject.machine(&keys),
-            app,
-            connected: false,
-            closed: None,
+        let world = world(scene);
+        let keys = Keys::pair(derive(scene.seed, 1));
+        let [client, server] = [(CLIENT, client), (SERVER, server)].map(|(end, app)| {
+            let interface = world.host(HOSTS[end]).expect("a pair has both");
+            End {
+                interface,
+                address: SocketAddr::new(address(&world, interface), PORT),
+                machine: subject.machine(&keys[end]),
+                app,
+                connected: false,
+                closed: None,
+            }
         });
-        let [client, server] = [CLIENT, SERVER].map(|end| ends[end].address.ip());
         Self {
             now: start(),
-            network: network(scene, client, server),
-            ends,
+            world,
+            ends: [client, server],
             buffer: Vec::new(),
             steps: 0,
             steps_at_once: 0,
@@ -160,8 +179,8 @@ impl<'a> Simulation<'a> {
     }
 
     fn next_time(&mut self) -> Option<Instant> {
-        let network = self.network.poll_timeout();
-        self.ends.iter_mut().filter_map(End::next_time).chain(network).min()
+        let world = self.world.poll_timeout();
+        self.ends.iter_mut().filter_map(End::next_time).chain(world).min()
     }
 
     /// Goes to `next` and lets happen what happens then.
@@ -169,8 +188,8 @@ impl<'a> Simulation<'a> {
         self.steps += 1;
         self.steps_at_once = if next > self.now { 0 } else { self.steps_at_once + 1 };
         self.now = self.now.max(next);
-        if let Some(delivery) = self.network.poll_delivery(self.now) {
-            self.deliver(delivery);
+        if let Some(arrival) = self.world.poll_delivery(self.now) {
+            self.deliver(arrival);
             return;
         }
         for end in [CLIENT, SERVER] {
@@ -181,23 +200,31 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
-        let to = if delivery.to == self.ends[CLIENT].address { CLIENT } else { SERVER };
-        let Delivery { from, ecn, bytes, .. } = delivery;
-        self.ends[to].machine.handle_datagram(self.now, from, ecn, bytes);
+    fn deliver(&mut self, arrival: Arrival<Vec<u8>>) {
+        let Arrival { interface, packet, flipped_bit, .. } = arrival;
+        // What routers say by ICMP is not for sockets that find the packet size out themselves.
+        if packet.kind != Kind::Plain {
+            return;
+        }
+        let mut bytes = packet.payload;
+        if let Some(choice) = flipped_bit {
+            flip_bit(&mut bytes, choice);
+        }
+        let to = if interface == self.ends[CLIENT].interface { CLIENT } else { SERVER };
+        self.ends[to].machine.handle_datagram(self.now, packet.source, packet.ecn, bytes);
         self.settle(to);
     }
 
     /// After every input: the application has its turn, then the network gets what there is.
     fn settle(&mut self, end: usize) {
-        let Self { now, network, ends, buffer, .. } = self;
+        let Self { now, world, ends, buffer, .. } = self;
         let end = &mut ends[end];
         end.listen();
         if end.connected {
             end.app.drive(*now, &mut *end.machine);
         }
         while let Some(train) = end.machine.poll_transmit(*now, buffer) {
-            send(network, *now, end.address, &train, buffer);
+            send(world, *now, end, &train, buffer);
         }
         end.listen();
     }
@@ -225,19 +252,47 @@ impl End<'_> {
     }
 }
 
-fn network(scene: &Scene<'_>, client: IpAddr, server: IpAddr) -> Network {
-    let mut network = Network::new(derive(scene.seed, 0));
-    network.set_link(Where::Between { from: client, to: server }, scene.link.up);
-    network.set_link(Where::Between { from: server, to: client }, scene.link.down);
+fn world(scene: &Scene<'_>) -> World<Vec<u8>> {
+    let mut topology = Topology::pair(&scene.link, derive(scene.seed, 0));
+    let [alice, _] = HOSTS;
     for outage in scene.outages {
-        network.schedule_blackhole(Where::Everywhere, start() + outage.from, outage.lasting);
+        let (node, interface) = (alice.to_owned(), None);
+        let down = Happening::Down { node: node.clone(), interface: interface.clone() };
+        let up = Happening::Up { node, interface };
+        topology.timeline.push(Moment { at: outage.from, what: down });
+        topology.timeline.push(Moment { at: outage.from + outage.lasting, what: up });
     }
-    network
+    World::new(&topology, start()).expect("a pair is well formed")
+}
+
+fn address(world: &World<Vec<u8>>, interface: InterfaceId) -> IpAddr {
+    let mut addresses = world.addressing(interface).addresses.into_iter();
+    let of_v4 = addresses.find_map(|(address, _)| address.is_ipv4().then_some(address));
+    of_v4.expect("both of a pair have one")
 }
 
 /// Cuts a train into its datagrams and gives them to the network.
-fn send(network: &mut Network, now: Instant, from: SocketAddr, train: &Train, bytes: &[u8]) {
+fn send(world: &mut World<Vec<u8>>, now: Instant, from: &End<'_>, train: &Train, bytes: &[u8]) {
     for datagram in bytes.chunks(train.segment.unwrap_or(bytes.len()).max(1)) {
-        network.send(now, from, train.destination, datagram, train.ecn);
+        let packet = Packet {
+            protocol: Protocol::Udp,
+            source: from.address,
+            destination: train.destination,
+            size: u32::try_from(datagram.len() + HEADERS).unwrap_or(u32::MAX),
+            ecn: train.ecn,
+            hop_limit: HOP_LIMIT,
+            may_fragment: false,
+            kind: Kind::Plain,
+            payload: datagram.to_vec(),
+        };
+        world.send(now, from.interface, packet);
+    }
+}
+
+/// Flips the bit that `choice` names, modulo the length.
+fn flip_bit(bytes: &mut [u8], choice: u64) {
+    let Some(bit) = choice.checked_rem(bytes.len() as u64 * 8) else { return };
+    if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index)) {
+        *byte ^= 1 << (bit % 8);
     }
 }

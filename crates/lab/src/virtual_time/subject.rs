@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use portolan_identity::Identity;
+use portolan_rudp::Congestion;
 use portolan_transport::ConnectionConfig;
 use portolan_transport_udp::machine_config;
 use quinn_proto::congestion::BbrConfig;
@@ -25,8 +26,20 @@ pub static SUBJECTS: &[Subject] = &[
     Subject {
         name: "udp",
         summary: "our UDP: portolan-rudp's machine, set up as the transport does it",
-        congestion_control: of_udp,
-        machine: |keys| Box::new(Udp::new(keys)),
+        congestion_control: || of_udp(None),
+        machine: |keys| Box::new(Udp::new(keys, None)),
+    },
+    Subject {
+        name: "udp-cubic",
+        summary: "our UDP with CUBIC, whatever the transport chooses",
+        congestion_control: || of_udp(Some(Congestion::Cubic)),
+        machine: |keys| Box::new(Udp::new(keys, Some(Congestion::Cubic))),
+    },
+    Subject {
+        name: "udp-bbr",
+        summary: "our UDP with BBR, whatever the transport chooses",
+        congestion_control: || of_udp(Some(Congestion::Bbr)),
+        machine: |keys| Box::new(Udp::new(keys, Some(Congestion::Bbr))),
     },
     Subject {
         name: "quic",
@@ -77,7 +90,8 @@ impl fmt::Debug for Subject {
     }
 }
 
-fn of_udp() -> String {
-    let config = machine_config(&ConnectionConfig::new(Identity::from_seed([0; 32])));
-    format!("{:?} (ours)", config.connection.congestion).to_lowercase()
+fn of_udp(chosen: Option<Congestion>) -> String {
+    let usual = || machine_config(&ConnectionConfig::new(Identity::from_seed([0; 32])));
+    let congestion = chosen.unwrap_or_else(|| usual().connection.congestion);
+    format!("{congestion:?} (ours)").to_lowercase()
 }

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use portolan_identity::{Alpn, Expect, Identity};
 use portolan_mux::{Priority, StreamId};
 use portolan_netsim::Ecn;
-use portolan_rudp::{Connection, ConnectionHandle, Ecn as Mark, Endpoint, Event as Told, Routed};
+use portolan_rudp::{
+    Congestion, Connection, ConnectionHandle, Ecn as Mark, Endpoint, Event as Told, Routed,
+};
 use portolan_transport::ConnectionConfig;
 use portolan_transport_udp::machine_config;
 
@@ -31,12 +33,15 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    /// One end, set up as the transport does it.
-    pub(crate) fn new(keys: &Keys) -> Self {
-        let config = ConnectionConfig::new(keys.own.clone());
+    /// One end, set up as the transport does it; with `congestion` instead of its default.
+    pub(crate) fn new(keys: &Keys, congestion: Option<Congestion>) -> Self {
+        let mut config = machine_config(&ConnectionConfig::new(keys.own.clone()));
+        if let Some(congestion) = congestion {
+            Arc::make_mut(&mut config.connection).congestion = congestion;
+        }
         let tls = keys.own.server_config(Alpn::Udp);
         Self {
-            endpoint: Endpoint::new(Arc::new(machine_config(&config)), Some(tls), keys.seed),
+            endpoint: Endpoint::new(Arc::new(config), Some(tls), keys.seed),
             identity: keys.own.clone(),
             remote: Expect::Id(keys.remote),
             session: None,

@@ -108,7 +108,7 @@ pub(crate) fn pour(machine: &mut dyn Machine, stream: Stream, count: u64) -> u64
 
 /// Reads whatever has come and hands it to `take` in pieces.
 pub(crate) fn drain(machine: &mut dyn Machine, stream: Stream, mut take: impl FnMut(&[u8])) {
-    let mut piece = [0; 16 << 10];
+    let mut piece = [0; 4 << 10];
     loop {
         let read = machine.read(stream, &mut piece);
         if read == 0 {
