@@ -31,17 +31,21 @@
 //! - Chance is per flow: packets of one flow never change what chance does to another
 //!   (`another_flow_does_not_change_the_fate_of_this_one`). Queues are shared, as in life.
 //! - A packet uses the same number of random draws whatever happens to it, so changing one
-//!   parameter does not reshuffle the others (`turning_on_duplication_does_not_change_what_is_lost`).
+//!   parameter does not reshuffle the others (`changing_one_thing_does_not_change_who_is_lost`).
+//! - What waits in a queue is known on entry, CoDel's choices included
+//!   (`deciding_on_entry_drops_the_same_packets_as_deciding_on_leaving`).
 //! - Every packet that entered is delivered, under way or counted as dropped with its reason
 //!   (`every_packet_is_accounted_for`).
 //!
 //! # Memory
 //! A network holds the packets under way and a small state per pair of addresses that ever spoke;
-//! both are decided by the caller, who is a test or a laboratory, never a remote.
+//! both are decided by the caller, who is a test or a laboratory, never a remote. A world, which
+//! may carry real programs for hours, forgets silent flows and sessions beyond named bounds.
 //!
 //! # Where to start
 //! [`Link`] says what one direction does to packets and `Lane::pass` does it; another queue
-//! discipline is another arm there. In a world, `World::step` is the one place where things happen.
+//! discipline is another arm in `Bottleneck`. [`PROFILES`] are links that people know, a
+//! [`LinkSpec`] is a link as one line of text, [`topology::parse`] reads a whole world. In a world, `World::step` is the one place where things happen.
 //!
 //! # Example
 //! ```
@@ -68,6 +72,7 @@
 
 mod bottleneck;
 mod codel;
+mod describe;
 mod draft;
 mod flow;
 mod lane;

@@ -115,7 +115,7 @@ impl Segment {
         {
             return Some(64);
         }
-        self.prefixes.iter().find(|prefix| contains(prefix, address)).map(|prefix| prefix.length)
+        self.prefixes.iter().find(|prefix| prefix.contains(address)).map(|prefix| prefix.length)
     }
 
     /// Whether everybody on the network is meant.
@@ -267,24 +267,10 @@ impl Graph {
     }
 }
 
-fn contains(prefix: &Prefix, address: IpAddr) -> bool {
-    match (prefix.address, address) {
-        (IpAddr::V4(base), IpAddr::V4(address)) => {
-            let differ = base.to_bits() ^ address.to_bits();
-            differ.leading_zeros() >= u32::from(prefix.length)
-        }
-        (IpAddr::V6(base), IpAddr::V6(address)) => {
-            let differ = base.to_bits() ^ address.to_bits();
-            differ.leading_zeros() >= u32::from(prefix.length)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-    }
-}
-
 /// The last address of an IPv4 prefix (RFC 919 §7); prefixes of two addresses or one have none
 /// (RFC 3021).
 fn is_broadcast(prefix: &Prefix, address: IpAddr) -> bool {
     let IpAddr::V4(v4) = address else { return false };
     let host_bits = 32_u32.saturating_sub(u32::from(prefix.length));
-    host_bits > 1 && contains(prefix, address) && v4.to_bits().trailing_ones() >= host_bits
+    host_bits > 1 && prefix.contains(address) && v4.to_bits().trailing_ones() >= host_bits
 }
