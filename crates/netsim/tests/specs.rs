@@ -155,3 +155,32 @@ fn what_means_nothing_alone_is_refused() {
     assert_eq!(refusal("hold=5ms").problem, needs("hold", "reorder"));
     assert_eq!(refusal("loss=90%,burst=2").problem, SpecProblem::Misfit(Misfit::ShortBurst));
 }
+
+#[test]
+fn a_link_is_described_by_the_text_that_makes_it() {
+    let rows = [
+        ("lossy-1", "delay=25ms,rate=100Mbit,queue=1250kB,loss=1%"),
+        ("delay=0.1ms,jitter=1.5s", "delay=100us,jitter=1500ms"),
+        (
+            "rate=1Mbit,queue=64KiB,discipline=codel,up.ecn=off,down.ecn=3kB",
+            "rate=1Mbit,queue=64KiB,discipline=codel,target=5ms,interval=100ms,down.ecn=3kB",
+        ),
+        ("loss=10%,burst=4,order=free,mtu=1280", "order=free,loss=10%,burst=4,mtu=1280"),
+        (
+            "up.loss=0.1%,down.loss=7%,reorder=0.5",
+            "up.loss=0.1%,down.loss=7%,reorder=50%,hold=10ms",
+        ),
+        ("delay=0", "delay=0ms"),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(links(text).to_string(), expected);
+    }
+    for profile in PROFILES {
+        let text = profile.duplex.to_string();
+        let again = links(&text);
+        assert_eq!(again.to_string(), text);
+        let without_loss = |link: Link| Link { loss: Loss::None, ..link };
+        assert_eq!(without_loss(again.up), without_loss(profile.duplex.up), "{text}");
+        assert_eq!(without_loss(again.down), without_loss(profile.duplex.down), "{text}");
+    }
+}
