@@ -151,8 +151,10 @@ fn end_with_launcher(life: &OwnedFd) -> io::Result<()> {
 fn start_program() -> io::Result<Pid> {
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let child =
-        Command::new("/proc/self/exe").arg0(name).args(arguments).env(INSIDE, PROGRAM).spawn()?;
+    let mut program = Command::new("/proc/self/exe");
+    program.arg0(name).args(arguments).env(INSIDE, PROGRAM);
+    sys::release_signals_of(&mut program);
+    let child = program.spawn()?;
     let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     id.ok_or_else(|| io::Error::other("the program has no process id"))
 }

@@ -55,11 +55,14 @@ pub fn launch() -> Result<Launch, Missing> {
     check_device()?;
     let (alive, life) = new_pipe()?;
     let (reports, report) = new_pipe()?;
-    let child = enter_namespaces(Outside { life: alive, report })?;
-    // The other end is held here for as long as this process lives, and no longer.
-    let code = wait(child, &reports);
+    let signals = |source| Missing::Setup { step: "signals", source };
+    sys::hold_signals().map_err(signals)?;
+    let outcome = enter_namespaces(Outside { life: alive, report });
+    let outcome = outcome.and_then(|child| wait(child, &reports));
+    // The other end was held here for as long as the child lived.
     drop(life);
-    code.map(Launch::Finished)
+    sys::release_signals().map_err(signals)?;
+    outcome.map(Launch::Finished)
 }
 
 /// Whether TUN devices can be had here.
@@ -82,7 +85,6 @@ fn new_pipe() -> Result<(OwnedFd, OwnedFd), Missing> {
 fn enter_namespaces(outside: Outside) -> Result<Pid, Missing> {
     let flags = UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWNS;
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    sys::hold_signals().map_err(|source| Missing::Setup { step: "signals", source })?;
     let privileged = if user == 0 { sys::fork_into(flags) } else { Err(Errno::PERM.into()) };
     let child = match privileged {
         Ok(None) => first::live(outside, None),

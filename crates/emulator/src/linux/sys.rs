@@ -7,8 +7,9 @@ use std::{
     io, mem,
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
+        unix::{fs::OpenOptionsExt, process::CommandExt},
     },
+    process::Command,
     ptr,
 };
 
@@ -147,11 +148,27 @@ fn held() -> libc::sigset_t {
     set
 }
 
-/// Holds signals back in this thread, and in those that it starts.
+/// Holds signals back in this thread, and in the processes that it starts.
 pub(super) fn hold_signals() -> io::Result<()> {
+    mask_signals(libc::SIG_BLOCK)
+}
+
+/// Lets them come again.
+pub(super) fn release_signals() -> io::Result<()> {
+    mask_signals(libc::SIG_UNBLOCK)
+}
+
+/// Lets them come to the program that the command starts.
+pub(super) fn release_signals_of(command: &mut Command) {
+    // SAFETY: between fork and exec this calls `sigemptyset`, `sigaddset` and `pthread_sigmask`,
+    // which are safe there (signal-safety(7)), and allocates nothing.
+    unsafe { command.pre_exec(release_signals) };
+}
+
+fn mask_signals(how: libc::c_int) -> io::Result<()> {
     let set = held();
     // SAFETY: reads a set that outlives the call; the old one is not asked for.
-    let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
+    let error = unsafe { libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) };
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
