@@ -84,6 +84,12 @@ impl Config {
     }
 }
 
+/// What is left of a window when the writer is told of more: seven eighths. On a long way it can
+/// then use that much of the window in each round trip; with half, no more than half.
+pub(crate) fn told_again_below(window: u32) -> u64 {
+    u64::from(window - window / 8)
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

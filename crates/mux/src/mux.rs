@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::{
     Config, DatagramTooLarge, Event, MuxStats, Params, Priority, ReadError, Side, StreamId,
     VARINT_MAX, Violation, ViolationCode, WriteError,
+    config::told_again_below,
     datagrams::{DatagramReceiver, DatagramSender},
     frame::PAYLOAD_MAX,
     schedule::Schedule,
@@ -372,10 +373,11 @@ impl Mux {
 }
 
 impl RecvCredit {
-    /// Bytes that make room for others; a new limit is told once half of the window is used up.
+    /// Bytes that make room for others; a new limit is told once a part of the window is used
+    /// up ([`told_again_below`]).
     fn consume(&mut self, bytes: u64, window: u32) {
         self.consumed += bytes;
-        self.to_tell |= self.told - self.consumed <= u64::from(window / 2);
+        self.to_tell |= self.told - self.consumed <= told_again_below(window);
     }
 
     fn limit(&self, window: u32) -> u64 {

@@ -1,6 +1,8 @@
 //! The receiving half of a stream (RFC 9000 §3.2).
 
-use crate::{ReadError, Violation, ViolationCode, pages::Pages, ranges::RangeSet};
+use crate::{
+    ReadError, Violation, ViolationCode, config::told_again_below, pages::Pages, ranges::RangeSet,
+};
 
 /// The receiving half of a stream.
 ///
@@ -266,10 +268,10 @@ impl RecvPart {
         Err(ReadError::Blocked)
     }
 
-    /// Tells a new limit once half of the window is used up.
+    /// Tells a new limit once a part of the window is used up ([`told_again_below`]).
     fn widen(&mut self) {
         let told = self.max_data - self.read;
-        if self.final_size.is_none() && told <= u64::from(self.window / 2) {
+        if self.final_size.is_none() && told <= told_again_below(self.window) {
             self.max_data_to_send = true;
         }
     }
