@@ -8,8 +8,10 @@ use crate::{
     result::{Matrix, MatrixTable},
 };
 
-/// The share of the link from which on a cell's ground is dark enough for light text.
-const INVERTED_FROM: f64 = 0.5;
+/// The depth of a ground from which on text in the page's colour reads better than in its ink: on a
+/// dark page, whose deepest ground is light, and on a light one.
+const INVERTED_ON_DARK: f64 = 0.58;
+const INVERTED_ON_LIGHT: f64 = 0.7;
 
 /// A table for each subject.
 pub(super) fn maps(figures: &Figures<'_>, matrix: &Matrix) -> String {
@@ -46,6 +48,10 @@ fn coloured(mbit: Option<f64>, rate: f64) -> String {
     };
     let share = (mbit / rate).clamp(0.0, 1.0);
     let depth = if share.is_finite() { share.sqrt() } else { 0.0 };
-    let class = if depth >= INVERTED_FROM { " class=deep" } else { "" };
+    let class = match depth {
+        deep if deep >= INVERTED_ON_LIGHT => " class=\"mid deep\"",
+        middle if middle >= INVERTED_ON_DARK => " class=mid",
+        _ => "",
+    };
     format!("<td{class} style=\"--v:{:.0}%\">{}</td>", depth * 100.0, words::number(mbit))
 }
