@@ -110,7 +110,19 @@ fn server_and_peer_name_no_transport() {
 #[test]
 fn embedders_never_build_the_yardsticks() {
     let tree = dependencies("portolan");
-    for yardstick in ["criterion", "proptest", "portolan-conformance", "portolan-netsim"] {
+    let yardsticks = [
+        "criterion",
+        "proptest",
+        "portolan-conformance",
+        "portolan-netsim",
+        "portolan-subject",
+        "portolan-baselines",
+        "portolan-emulator",
+        "portolan-lab",
+        "s2n-quic",
+        "tokio_kcp",
+    ];
+    for yardstick in yardsticks {
         assert!(!tree.contains(yardstick), "the facade brings {yardstick} along");
     }
 }
