@@ -17,9 +17,8 @@ use crate::{
 /// Why a subject has no row.
 const NO_MACHINE: &str = "no protocol machine that virtual time can drive: needs the emulator";
 
-/// Virtual time of each transfer of a matrix.
-const CELL_QUICK: Duration = Duration::from_secs(2);
-const CELL_FULL: Duration = Duration::from_secs(5);
+/// Virtual time of each transfer of a full matrix.
+const CELL: Duration = Duration::from_secs(5);
 
 /// Those of the wanted subjects that are machines, and the names of the others.
 pub(crate) fn divide(wishes: &Wishes) -> (Vec<&'static Subject>, Vec<&'static str>) {
@@ -90,11 +89,10 @@ pub(crate) fn matrix(wishes: &Wishes, progress: &mut Progress) -> Option<Matrix>
     if subjects.is_empty() {
         return None;
     }
-    let time = match wishes.pace {
-        Pace::Quick => CELL_QUICK,
-        Pace::Full => CELL_FULL,
+    let grid = match wishes.pace {
+        Pace::Quick => Grid::quick(wishes.seed),
+        Pace::Full => Grid::usual(CELL, wishes.seed),
     };
-    let grid = Grid::usual(time, wishes.seed);
     Some(virtual_time::matrix(&subjects, &grid, &mut |step| tell(progress, &step)))
 }
 

@@ -249,7 +249,7 @@ fn time_for_samples_is_cut_to_the_budget_and_what_does_not_fit_has_a_reason() {
     let start = clock::now();
     let (mut free, _) = Plan::new(wishes.clone(), start);
     wishes.budget = Some(Duration::from_millis(220));
-    let (mut tight, _) = Plan::new(wishes.clone(), start);
+    let (mut tight, _) = Plan::new(wishes, start);
     let time = |plan: &mut Plan| plan.next(start).unwrap()[0].1[0].time;
     assert!(time(&mut tight) < time(&mut free));
     assert!(tight.next(start + Duration::from_secs(1)).is_none(), "the time is used up");

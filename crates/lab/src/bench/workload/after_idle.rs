@@ -35,7 +35,7 @@ impl Rested {
     /// Sends 1 MiB and waits until the server says that it has come; how long that took.
     pub(super) async fn transfer(&mut self) -> io::Result<Duration> {
         let start = clock::now();
-        let chunk = [0x5a; CHUNK];
+        let chunk = vec![0x5a; CHUNK];
         let write = &mut self.asked.stream.write;
         write.write_u64(TRANSFER).await?;
         for _ in 0..TRANSFER / CHUNK as u64 {
