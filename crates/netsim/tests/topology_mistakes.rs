@@ -207,6 +207,13 @@ fn a_node_without_enough_networks() {
 }
 
 #[test]
+fn a_translator_without_addresses_to_translate() {
+    let six = "network.six.prefix = 'fd00::/64'\nnat.n = { inside = 'six', outside = 'wan' }";
+    let words = ["NAT n translates IPv4, but network \"six\" has no IPv4 prefix"];
+    assert_in_line(7, &format!("{RIGHT}{six}"), 5, &words);
+}
+
+#[test]
 fn a_prefix_that_is_none() {
     let rows = [
         ("'10.0.0.0'", "expected a prefix"),

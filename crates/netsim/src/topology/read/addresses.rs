@@ -9,7 +9,7 @@ use super::{
     draft::{Draft, Plug, Role, attachment_mut},
     error::{Problem, Reading},
 };
-use crate::topology::Prefix;
+use crate::topology::{NodeKind, Prefix};
 
 /// The addresses in use, by network, and who has them.
 #[derive(Debug, Default)]
@@ -50,10 +50,23 @@ pub(super) fn assign(draft: &mut Draft<'_>) -> Reading<()> {
         }
     }
     draft.plugs = plugs;
-    Ok(())
+    draft.refuse_nats_without_ipv4()
 }
 
 impl Draft<'_> {
+    fn refuse_nats_without_ipv4(&self) -> Reading<()> {
+        for (node, one) in self.nodes.iter().zip(&self.declared) {
+            let NodeKind::Nat(nat) = &node.kind else { continue };
+            for side in [&nat.inside, &nat.outside] {
+                if !side.addresses.iter().any(IpAddr::is_ipv4) {
+                    let (node, network) = (node.name.clone(), side.network.clone());
+                    return Err(Problem::NoIpv4 { node, network }.at(one.entry.at));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn settle(&mut self, plug: &Plug, addresses: Vec<IpAddr>) {
         let node = self.nodes.get_mut(plug.node);
         if let Some(place) = node.and_then(|node| attachment_mut(&mut node.kind, plug.slot)) {

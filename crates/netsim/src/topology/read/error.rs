@@ -167,6 +167,16 @@ pub enum Problem {
         /// The router.
         node: String,
     },
+    /// A translator without the addresses that it translates.
+    #[error(
+        "NAT {node} translates IPv4, but network \"{network}\" has no IPv4 prefix (or the address given is of IPv6): add one, or use a firewall"
+    )]
+    NoIpv4 {
+        /// The translator.
+        node: String,
+        /// The network.
+        network: String,
+    },
     /// An interface must be named.
     #[error("{node} has several interfaces: name one, such as \"{node}.{first}\"")]
     WhichInterface {
