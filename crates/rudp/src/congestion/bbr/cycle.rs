@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BETA, Bbr, Phase, scaled};
+use super::{BETA, Bbr, Phase, losses::Flight, scaled};
 use crate::{
     congestion::AckSummary,
     delivery::{Lost, Sample},
@@ -183,9 +183,8 @@ impl Bbr {
                 AckPhase::Quiet | AckPhase::Feedback => {}
             }
         }
-        if self.losses.is_too_much(sample.lost, sample.in_flight_then)
-            || self.inflight_hi == u64::MAX
-        {
+        let flight = self.flight(sample.lost, sample.in_flight_then);
+        if self.losses.is_too_much(&flight) || self.inflight_hi == u64::MAX {
             return;
         }
         self.inflight_hi = self.inflight_hi.max(sample.in_flight_then);
@@ -216,10 +215,14 @@ impl Bbr {
         self.cycle.up_every = (self.window / growth).max(1);
     }
 
+    fn flight(&self, lost: u64, sent: u64) -> Flight {
+        Flight { lost, sent, packet_size: self.packet_size }
+    }
+
     /// A probe that has lost too much is over, and its flight was too long.
     pub(super) fn react_to_loss(&mut self, now: Instant, lost: &Lost, delivered: u64) {
-        let is_too_much = self.losses.is_too_much(lost.lost_since, lost.in_flight_then);
-        if !self.cycle.is_sampling || !is_too_much {
+        let flight = self.flight(lost.lost_since, lost.in_flight_then);
+        if !self.cycle.is_sampling || !self.losses.is_too_much(&flight) {
             return;
         }
         self.cycle.is_sampling = false;

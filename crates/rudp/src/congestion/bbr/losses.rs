@@ -38,8 +38,9 @@ pub(super) struct Losses {
     rtt: Option<Duration>,
     /// The rounds of the last two said: there is a queue.
     sees_queue: bool,
-    /// What the last full round lost.
-    last_share: f64,
+    /// What the last full round lost, and what arrived or was lost in it.
+    last_lost: u64,
+    last_sent: u64,
     was_marked: bool,
     /// What is lost when there is no queue.
     ambient: f64,
@@ -68,15 +69,15 @@ impl Losses {
 
     #[expect(clippy::cast_precision_loss, reason = "bytes of a round are far below 2^52")]
     fn conclude(&mut self, min: Option<Duration>) {
-        let sent = self.lost + self.acked;
-        self.last_share = if sent == 0 { 0.0 } else { self.lost as f64 / sent as f64 };
+        (self.last_lost, self.last_sent) = (self.lost, self.lost + self.acked);
         self.was_marked = self.is_marked;
         self.sees_queue = match (self.rtt, min) {
             (Some(rtt), Some(min)) => rtt > min + (min / QUEUE_SHARE).max(QUEUE_LEAST),
             (Some(_) | None, _) => false,
         };
-        if !self.sees_queue {
-            let ambient = self.ambient + AMBIENT_WEIGHT * (self.last_share - self.ambient);
+        if !self.sees_queue && self.last_sent > 0 {
+            let share = self.last_lost as f64 / self.last_sent as f64;
+            let ambient = self.ambient + AMBIENT_WEIGHT * (share - self.ambient);
             self.ambient = ambient.min(LOSS_WITHOUT_QUEUE);
         }
     }
@@ -112,18 +113,39 @@ impl Losses {
     }
 
     /// Whether the round that has just ended lost too much, or was marked.
-    pub(super) fn is_congested(&self) -> bool {
-        self.was_marked || self.last_share > self.threshold()
+    pub(super) fn is_congested(&self, packet_size: u64) -> bool {
+        let round = Flight { lost: self.last_lost, sent: self.last_sent, packet_size };
+        self.was_marked || round.loses_more_than(self.threshold())
     }
 
     /// Whether start-up has met the end of the path: what is lost there is lost in a full queue.
-    pub(super) fn is_start_up_over(&self) -> bool {
-        self.was_marked || self.last_share > LOSS_WITHOUT_QUEUE
+    pub(super) fn is_start_up_over(&self, packet_size: u64) -> bool {
+        let round = Flight { lost: self.last_lost, sent: self.last_sent, packet_size };
+        self.was_marked || round.loses_more_than(LOSS_WITHOUT_QUEUE)
     }
 
     /// Whether so much of a flight was lost that it was too long.
+    pub(super) fn is_too_much(&self, flight: &Flight) -> bool {
+        flight.loses_more_than(self.threshold())
+    }
+}
+
+/// Packets that were sent together, and what became of them; in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flight {
+    pub(super) lost: u64,
+    pub(super) sent: u64,
+    pub(super) packet_size: u64,
+}
+
+impl Flight {
+    /// Whether it lost so many packets that chance alone, at this share of loss, would hardly do
+    /// it: two standard deviations of the binomial distribution above the mean. A few packets show
+    /// little.
     #[expect(clippy::cast_precision_loss, reason = "a flight is far below 2^52 bytes")]
-    pub(super) fn is_too_much(&self, lost: u64, of: u64) -> bool {
-        lost as f64 > of as f64 * self.threshold()
+    fn loses_more_than(&self, share: f64) -> bool {
+        let packets = |bytes: u64| bytes as f64 / self.packet_size as f64;
+        let mean = packets(self.sent) * share;
+        packets(self.lost) > mean + 2.0 * (mean * (1.0 - share)).sqrt()
     }
 }

@@ -224,7 +224,7 @@ impl Bbr {
 
     /// Losses outside of probes mean that the path carries less for now.
     fn adapt_lower_bounds(&mut self) {
-        if self.phase.is_probing() || !self.losses.is_congested() {
+        if self.phase.is_probing() || !self.losses.is_congested(self.packet_size) {
             return;
         }
         let bw = if self.bw_lo == u64::MAX { self.max_bw.get() } else { self.bw_lo };
@@ -259,7 +259,7 @@ impl Bbr {
         if self.phase != Phase::Startup {
             return;
         }
-        if self.rounds.is_start && self.losses.is_start_up_over() {
+        if self.rounds.is_start && self.losses.is_start_up_over(self.packet_size) {
             self.full.is_reached = true;
             let bdp = self.bdp(self.bw(), 1.0);
             self.inflight_hi = bdp.max(self.losses.inflight_latest).max(self.window_min());
