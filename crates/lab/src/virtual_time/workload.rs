@@ -134,7 +134,7 @@ impl Stage<'_> {
     }
 }
 
-/// The meter of a bulk transfer.
+/// The meter of a bulk transfer; why there is none when the connection did not last.
 pub(crate) fn transfer(
     stage: &Stage<'_>,
     direction: Direction,
@@ -148,14 +148,18 @@ pub(crate) fn transfer(
         Direction::Up => server.meter,
         Direction::Down => client.meter,
     };
-    // A connection that broke in the middle has carried what it has carried.
     ended.map(|()| meter)
 }
 
 fn bulk(metric: &'static str, stage: &Stage<'_>, direction: Direction, streams: usize) -> Findings {
     let window = Window { time: stage.effort.bulk, bin: BIN, bytes_max: stage.effort.bytes_max };
     let figure = transfer(stage, direction, streams, window).and_then(|meter| {
-        meter.mebibytes_a_second().ok_or_else(|| "the link carries any amount at once".to_owned())
+        let nothing = if meter.is_empty() {
+            "not one byte arrived"
+        } else {
+            "the link carries any amount at once"
+        };
+        meter.mebibytes_a_second().ok_or_else(|| nothing.to_owned())
     });
     Findings { figures: vec![(metric, figure)], ..Findings::default() }
 }
@@ -263,4 +267,26 @@ pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
     #[expect(clippy::cast_possible_truncation, reason = "a share of a length is one")]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1).min(last)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::METRICS;
+
+    #[test]
+    fn a_quantile_is_one_of_the_times() {
+        let times: Vec<_> = (1..=100).map(Duration::from_millis).collect();
+        for (share, millis) in [(0.0, 1), (0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100)] {
+            assert_eq!(quantile(&times, share), Some(Duration::from_millis(millis)), "{share}");
+        }
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn only_metrics_that_exist_are_left_out() {
+        for (id, _) in SKIPPED {
+            assert!(METRICS.iter().any(|metric| metric.id == *id), "{id}");
+        }
+    }
 }

@@ -79,6 +79,10 @@ impl Meter {
         Some(self.opened? + self.window.time)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
