@@ -12,7 +12,7 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
 
 /// The least distance between two labels at the ends of lines.
-const LABEL_STEP: f64 = 13.0;
+const LABEL_STEP: f64 = 14.0;
 
 /// The points that a line is drawn with: more cannot be told apart.
 const POINTS_MAX: usize = 240;
