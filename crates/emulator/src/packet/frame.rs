@@ -104,8 +104,7 @@ impl Frame {
     /// Where in the frame the payload of these segments stands.
     pub(crate) fn payload(&self, run: &Range<u16>) -> Range<usize> {
         let (begin, end) = (self.layout.payload_at, self.layout.length);
-        let Some(segments) = self.offload.segments else { return begin..end };
-        let size = usize::from(segments.size);
+        let size = self.offload.segments.map_or(end - begin, |segments| segments.size.into());
         let place = |index: u16| (begin + usize::from(index) * size).min(end);
         place(run.start)..place(run.end)
     }
