@@ -6,7 +6,7 @@
 //!                      \                        /
 //!                       TARGETS: name, run, seeds          this crate
 //!                                │
-//!                 peer-id, identity, protocol, mux, rudp
+//!                 peer-id, identity, protocol, mux, rudp, netsim
 //! ```
 //!
 //! Each function takes any bytes and must return. It also checks what a decoder promises beyond
@@ -24,6 +24,7 @@ mod frames;
 mod keys;
 mod messages;
 pub mod mutation;
+mod networks;
 mod rudp;
 
 use std::{sync::OnceLock, time::Instant};
@@ -60,6 +61,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rudp_endpoint", run: rudp::first_datagram, seeds: rudp::first_datagram_seeds },
     Target { name: "rudp_init", run: rudp::init, seeds: rudp::init_seeds },
     Target { name: "rudp_client", run: rudp::client, seeds: rudp::client_seeds },
+    Target { name: "netsim_link", run: networks::link, seeds: networks::link_seeds },
+    Target { name: "netsim_topology", run: networks::topology, seeds: networks::topology_seeds },
 ];
 
 /// Runs the target of this name.
