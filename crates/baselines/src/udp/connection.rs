@@ -22,9 +22,6 @@ use super::{
 /// for it in a socket's buffer.
 const COST_MIN: usize = 768;
 
-/// What a client may begin with; it learns of more as it spends it.
-const FIRST_GRANT: u64 = 64 << 10;
-
 /// Trains that wait for their reader. Credit keeps far below.
 const TRAINS_MAX: usize = 4096;
 
@@ -165,7 +162,7 @@ impl Connection {
     /// Says what the other side may send: hello or its answer. If it gets lost, it is said again.
     pub(crate) fn greet(&self, port: &Port) {
         let state = &mut *self.state();
-        state.incoming.granted = state.incoming.granted.max(port.share().min(FIRST_GRANT));
+        state.incoming.granted = state.incoming.granted.max(port.first_share());
         let granted = state.incoming.granted.to_be_bytes();
         let kind = match self.side {
             Side::Client => Kind::Hello,

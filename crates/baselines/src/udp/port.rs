@@ -48,7 +48,13 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const SHARE_MAX: u64 = 1 << 20;
 
 /// However many connections there are, each may have this many bytes under way.
-const SHARE_MIN: u64 = 8 << 10;
+const SHARE_MIN: u64 = 4 << 10;
+
+/// The least that a connection begins with: more than one datagram.
+const FIRST_MIN: u64 = 2 << 10;
+
+/// How many connections may spend what they begin with at once.
+const FIRST_SHARES: u64 = 64;
 
 /// Connections of one socket.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -139,6 +145,12 @@ impl Port {
     pub(crate) fn share(&self) -> u64 {
         let connections = lock(&self.connections).len().max(1) as u64;
         (self.window / connections).clamp(SHARE_MIN, SHARE_MAX)
+    }
+
+    /// What a connection begins with, so that many that begin at once do not overflow the socket;
+    /// it learns of more as it spends this.
+    pub(crate) fn first_share(&self) -> u64 {
+        self.share().min((self.window / FIRST_SHARES).max(FIRST_MIN))
     }
 
     /// A number that no other connection of this socket has.
