@@ -1,6 +1,6 @@
 //! A run, judged: what tables, pages and comparisons show of each subject and metric.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     metric::{GROUPS, Group, METRICS, Metric, metric_of},
@@ -111,7 +111,7 @@ impl<'a> Figures<'a> {
         let mut reasons: BTreeMap<(&str, &str), Vec<&'static str>> = BTreeMap::new();
         for cell in &self.cells {
             if let Some(reason) = cell.skipped {
-                reasons.entry((reason, cell.subject)).or_default().push(cell.metric.title);
+                reasons.entry((reason, cell.subject)).or_default().push(cell.metric.id);
             }
         }
         let mut merged: BTreeMap<(&str, Vec<&'static str>), Vec<&str>> = BTreeMap::new();
@@ -124,19 +124,11 @@ impl<'a> Figures<'a> {
 
     /// The doubts, one entry each: the doubt, how many samples it concerns, and of whom.
     pub(crate) fn doubts(&self) -> Vec<Doubt<'a>> {
-        let mut doubts: BTreeMap<&str, Doubt<'_>> = BTreeMap::new();
+        let mut doubts: BTreeMap<String, Doubt<'_>> = BTreeMap::new();
         for cell in &self.cells {
             for sample in &cell.doubted {
                 let Some(reason) = sample.doubt.as_deref() else { continue };
-                let new = || Doubt { reason, samples: 0, subjects: Vec::new(), rounds: Vec::new() };
-                let doubt = doubts.entry(reason).or_insert_with(new);
-                doubt.samples += 1;
-                if !doubt.subjects.contains(&cell.subject) {
-                    doubt.subjects.push(cell.subject);
-                }
-                if !doubt.rounds.contains(&sample.round) {
-                    doubt.rounds.push(sample.round);
-                }
+                doubts.entry(without_numbers(reason)).or_default().add(cell, sample, reason);
             }
         }
         doubts.into_values().collect()
@@ -148,23 +140,44 @@ impl<'a> Figures<'a> {
 pub(crate) struct LeftOut<'a> {
     /// Why.
     pub(crate) reason: &'a str,
-    /// Titles of metrics.
+    /// Ids of metrics.
     pub(crate) metrics: Vec<&'static str>,
     /// Of whom.
     pub(crate) subjects: Vec<&'a str>,
 }
 
 /// What speaks against some samples.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Doubt<'a> {
-    /// What.
+    /// What: the first of the reasons that differ in numbers only.
     pub(crate) reason: &'a str,
+    /// Whether there are others that differ in numbers.
+    pub(crate) varies: bool,
     /// How many samples.
     pub(crate) samples: usize,
     /// Of whom.
     pub(crate) subjects: Vec<&'a str>,
     /// In which rounds.
-    pub(crate) rounds: Vec<u32>,
+    pub(crate) rounds: BTreeSet<u32>,
+}
+
+impl<'a> Doubt<'a> {
+    fn add(&mut self, cell: &Cell<'a>, sample: &Sample, reason: &'a str) {
+        if self.samples == 0 {
+            self.reason = reason;
+        }
+        self.varies |= self.reason != reason;
+        self.samples += 1;
+        self.rounds.insert(sample.round);
+        if !self.subjects.contains(&cell.subject) {
+            self.subjects.push(cell.subject);
+        }
+    }
+}
+
+/// What reasons that differ in numbers only have in common.
+fn without_numbers(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | ',')).collect()
 }
 
 fn cells_of<'a>(run: &'a Run, metric: &'static Metric) -> Vec<Cell<'a>> {

@@ -3,7 +3,7 @@
 use portolan::ALL_TRANSPORTS;
 
 use crate::{
-    metric::{Better, Metric},
+    metric::{Better, Metric, metric_of},
     report::{
         figures::{Cell, Figures, Trust},
         stats::Verdict,
@@ -80,28 +80,54 @@ const TELLINGS: &[Telling] = &[
     telling("memory-10k", "needs", "the memory of", ""),
 ];
 
+/// The rounds that a leader's interval needs.
+const ROUNDS_MIN: usize = 3;
+
 /// The subjects that a sentence speaks of, at most.
 const SPOKEN_OF_MAX: usize = 3;
 
 /// What the run shows.
 #[must_use]
 pub fn findings(figures: &Figures<'_>) -> Vec<Finding> {
-    TELLINGS.iter().filter_map(|telling| finding(figures, telling)).collect()
+    let mut findings = Vec::new();
+    let mut untold = Vec::new();
+    for telling in TELLINGS {
+        match finding(figures, telling) {
+            Some((true, finding)) => findings.push(finding),
+            Some((false, finding)) => untold.push(finding.title),
+            None => {}
+        }
+    }
+    findings.extend(nothing_told(&untold, &figures.run.baseline));
+    findings
 }
 
-fn finding(figures: &Figures<'_>, telling: &Telling) -> Option<Finding> {
-    let metric = crate::metric::metric_of(telling.metric)?;
+/// The metrics that tell nobody from the baseline, in one finding.
+fn nothing_told(titles: &[&str], baseline: &str) -> Option<Finding> {
+    let titles = (!titles.is_empty()).then(|| titles.join("; "))?;
+    let pieces = vec![
+        text("nobody can be told from "),
+        Piece::Subject(baseline.to_owned()),
+        text(format!(" by: {titles}.")),
+    ];
+    Some(Finding { title: "undecided", pieces })
+}
+
+/// A finding, and whether it tells anything apart.
+fn finding(figures: &Figures<'_>, telling: &Telling) -> Option<(bool, Finding)> {
+    let metric = metric_of(telling.metric)?;
     let row = figures.row(metric);
     let spoken_of = spoken_of(figures, &row);
     let mut pieces = Vec::new();
     let (told, untold): (Vec<_>, Vec<_>) =
-        spoken_of.iter().partition(|cell| cell.verdict != Verdict::CannotTell);
-    for cell in told {
+        spoken_of.into_iter().partition(|cell| cell.verdict != Verdict::CannotTell);
+    for cell in &told {
         tell(&mut pieces, cell, telling, &figures.run.baseline);
     }
     tell_apart(&mut pieces, &untold, &figures.run.baseline);
-    best(&mut pieces, metric, &row);
-    (!pieces.is_empty()).then_some(Finding { title: metric.title, pieces })
+    let leads = best(&mut pieces, metric, &row);
+    let finding = Finding { title: metric.title, pieces };
+    (!finding.pieces.is_empty()).then_some((leads || !told.is_empty(), finding))
 }
 
 /// Our own transports where they took part, else the first subjects.
@@ -151,20 +177,23 @@ fn tell_apart(pieces: &mut Vec<Piece>, untold: &[&Cell<'_>], baseline: &str) {
     pieces.push(Piece::Subject(baseline.to_owned()));
 }
 
-/// The leader of all subjects; all that share the lead where their intervals meet.
-fn best(pieces: &mut Vec<Piece>, metric: &Metric, row: &[&Cell<'_>]) {
+/// Adds the leader of all subjects, where intervals mean something; says whether there is one.
+fn best(pieces: &mut Vec<Piece>, metric: &Metric, row: &[&Cell<'_>]) -> bool {
     let trusted = row.iter().filter(|cell| cell.trust != Trust::Nothing);
     let with_figure = trusted.filter_map(|cell| Some((cell.subject, cell.figure?)));
-    let mut ranked: Vec<_> = with_figure.collect();
+    let mut ranked: Vec<_> = with_figure.filter(|(_, it)| it.count >= ROUNDS_MIN).collect();
     ranked.sort_by(|(_, a), (_, b)| match metric.better {
         Better::Higher => b.middle.total_cmp(&a.middle),
         Better::Lower => a.middle.total_cmp(&b.middle),
     });
-    let Some((leader, figure)) = ranked.first().filter(|_| ranked.len() > 1) else { return };
-    let beside = ranked.iter().skip(1).take_while(|(_, other)| !other.is_apart_from(figure));
-    let beside: Vec<&str> = beside.map(|(name, _)| *name).collect();
-    let share = if beside.is_empty() { "Best of all: " } else { "Best, though not clearly: " };
-    pieces.push(text(if pieces.is_empty() { share.to_owned() } else { format!(". {share}") }));
+    let [(leader, figure), others @ ..] = ranked.as_slice() else { return false };
+    if others.is_empty() {
+        return false;
+    }
+    let clear = others.iter().all(|(_, other)| other.is_apart_from(figure));
+    let lead = if clear { "Best of all: " } else { "Best, though not clearly: " };
+    pieces.push(text(if pieces.is_empty() { lead.to_owned() } else { format!(". {lead}") }));
     pieces.push(Piece::Subject((*leader).to_owned()));
     pieces.push(text(format!(" with {}.", words::with_unit(figure.middle, metric))));
+    true
 }

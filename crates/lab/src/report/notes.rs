@@ -1,7 +1,9 @@
 //! What a reader must know beside the figures: where, how, how sure, what is missing.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    metric::Metric,
+    metric::{GROUPS, Metric, metric_of},
     report::{
         figures::{Doubt, Figures, LeftOut},
         words,
@@ -14,6 +16,9 @@ const SHOWN_MAX: usize = 12;
 
 /// The rounds from which on intervals cover what a verdict needs.
 const VERDICT_ROUNDS: u32 = 5;
+
+/// The figures of one group that are counted instead of listed.
+const MERGED_FROM: usize = 3;
 
 /// What was measured where, in sentences.
 pub(crate) fn setting(run: &Run) -> Vec<String> {
@@ -96,10 +101,11 @@ pub(crate) fn doubts(figures: &Figures<'_>) -> Vec<String> {
 
 fn doubt(doubt: &Doubt<'_>) -> String {
     format!(
-        "! Doubtful: {} of {} ({}): {}.",
+        "! Doubtful: {} of {} ({}): {}{}.",
         words::count(doubt.samples, "sample"),
         words::list(&doubt.subjects),
         rounds(&doubt.rounds),
+        if doubt.varies { "such as: " } else { "" },
         doubt.reason.trim_end_matches('.')
     )
 }
@@ -108,7 +114,9 @@ fn doubt(doubt: &Doubt<'_>) -> String {
 pub(crate) fn left_out(figures: &Figures<'_>) -> Vec<String> {
     let left_out = figures.left_out();
     let note = |it: &LeftOut<'_>| {
-        let (who, what) = (words::list(&it.subjects), it.metrics.join("; "));
+        let all = it.subjects.len() == figures.run.subjects.len();
+        let who = if all { "all subjects".to_owned() } else { words::list(&it.subjects) };
+        let what = metrics(&it.metrics);
         format!("– Left out for {who}: {what}. Why: {}.", it.reason.trim_end_matches('.'))
     };
     let mut notes: Vec<String> = left_out.iter().take(SHOWN_MAX).map(note).collect();
@@ -116,6 +124,22 @@ pub(crate) fn left_out(figures: &Figures<'_>) -> Vec<String> {
         notes.push(format!("– And {more} more; the result file has them all."));
     }
     notes
+}
+
+/// Titles of metrics; of a group of which many are left out, the heading and how many.
+fn metrics(ids: &[&str]) -> String {
+    let metrics: Vec<&Metric> = ids.iter().filter_map(|id| metric_of(id)).collect();
+    let mut texts = Vec::new();
+    for group in GROUPS {
+        let of: Vec<&str> =
+            metrics.iter().filter(|it| it.group == *group).map(|it| it.title).collect();
+        if of.len() < MERGED_FROM {
+            texts.extend(of.into_iter().map(str::to_owned));
+        } else {
+            texts.push(format!("{} of \"{}\"", words::count(of.len(), "figure"), group.title()));
+        }
+    }
+    texts.join("; ")
 }
 
 /// How the matrix was taken.
@@ -131,7 +155,7 @@ pub(crate) fn matrix(matrix: &Matrix) -> String {
     )
 }
 
-fn rounds(rounds: &[u32]) -> String {
+fn rounds(rounds: &BTreeSet<u32>) -> String {
     let numbers: Vec<String> = rounds.iter().map(u32::to_string).collect();
     let word = if rounds.len() == 1 { "round" } else { "rounds" };
     format!("{word} {}", words::list(&numbers.iter().map(String::as_str).collect::<Vec<_>>()))
@@ -141,14 +165,14 @@ fn rounds(rounds: &[u32]) -> String {
 pub(crate) fn method(figures: &Figures<'_>) -> String {
     let coverages = figures.cells.iter().filter_map(|cell| cell.figure.map(|it| it.coverage));
     let (least, most) = coverages.fold((1.0_f64, 0.0_f64), |(a, b), it| (a.min(it), b.max(it)));
-    let coverage = match (words::percent(least), words::percent(most)) {
-        (least, most) if least == most => least,
-        (least, most) => format!("{least} to {most}"),
+    let interval = match (words::percent(least), words::percent(most)) {
+        _ if most <= 0.0 => "one round has no interval".to_owned(),
+        (least, most) if least == most => holds(&least),
+        (least, most) => holds(&format!("{least} to {most}")),
     };
     let mut text = format!(
-        "Median of {}, [interval that holds the true median in {coverage} of runs], × {}, compared \
-         within each round. ▲ better, ▼ worse: all of the ratio's interval is on one side; ≈ cannot \
-         be told.",
+        "Median of {}, [{interval}], × {}, compared within each round. ▲ better, ▼ worse: all of the \
+         ratio's interval is on one side; ≈ cannot be told.",
         words::count(figures.run.rounds as usize, "round"),
         figures.run.baseline
     );
@@ -164,6 +188,10 @@ pub(crate) fn method(figures: &Figures<'_>) -> String {
     };
     text
 }
+fn holds(coverage: &str) -> String {
+    format!("interval that holds the true median in {coverage} of runs")
+}
+
 /// A metric's heading.
 pub(crate) fn heading(metric: &Metric) -> String {
     format!("{}, {} ({})", metric.title, metric.unit, words::direction(metric.better))

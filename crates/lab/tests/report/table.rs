@@ -118,3 +118,25 @@ fn sentences_tell_what_the_figures_show() {
     assert!(text.contains("cannot be told from quinn"), "{text}");
     assert!(text.contains("Best of all: raw-udp"), "{text}");
 }
+
+#[test]
+fn one_round_has_figures_no_intervals_and_one_sentence_of_what_it_cannot_tell() {
+    let text = table(&fixture::run(1, 1), &Style::Plain).replace("\n  ", " ");
+    assert!(
+        text.contains("[one round has no interval]") && !text.contains("0 % of runs"),
+        "{text}"
+    );
+    assert_eq!(text.matches("nobody can be told from quinn by: ").count(), 1, "{text}");
+    assert!(!text.contains("Best"), "{text}");
+}
+
+#[test]
+fn doubts_that_differ_in_numbers_only_are_one() {
+    let mut run = fixture::run(1, 5);
+    for (index, sample) in fixture::measure(&mut run, "udp", "cpu").samples.iter_mut().enumerate() {
+        sample.doubt = Some(format!("other programs took {}.5 % of the machine", index + 20));
+    }
+    let text = table(&run, &Style::Plain).replace("\n  ", " ");
+    let line = "5 samples of udp (rounds 1, 2, 3, 4 and 5): such as: other programs took 20.5 %";
+    assert!(text.contains(line), "{text}");
+}

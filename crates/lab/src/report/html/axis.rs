@@ -43,7 +43,11 @@ impl Axis {
         let least = least.max(0.01);
         let most = most.max(least);
         let (first, last) = (least.log10().floor(), most.log10().ceil().min(12.0));
-        let multiples: &[f64] = if last - first > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let multiples: &[f64] = match most / least {
+            wide if wide > 1e3 => &[1.0],
+            middle if middle > 5.0 => &[1.0, 2.0, 5.0],
+            _ => &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+        };
         let mut marks = Vec::new();
         let mut decade = first;
         while decade <= last {
