@@ -107,8 +107,10 @@ fn fifty_milliseconds_are_fifty() {
 #[test]
 fn one_percent_in_a_live_flow_is_one_percent() {
     let effort = Effort { live_messages: 10_000, ..LITTLE };
-    let measured = run(&Request { effort, ..request(link(ms(50), 0.01), 3) });
-    for subject in SUBJECTS {
+    let subjects = ["udp", "quic"].map(|name| Subject::find(name).unwrap());
+    let link = link(ms(50), 0.01);
+    let measured = run(&Request { subjects: subjects.to_vec(), effort, ..request(link, 3) });
+    for subject in subjects {
         let lost = figure(&measured, subject.name, "live-once-lost");
         assert!((0.7..1.3).contains(&lost), "{}: {lost} %", subject.name);
     }
@@ -128,10 +130,11 @@ fn cubic_obeys_mathis_and_bbr_does_not() {
     };
     // Mathis et al. 1997: (packet / round trip) · 1.22 / √loss = 2.8 Mbit/s of 1,448-byte
     // packets; CUBIC in its Reno-friendly region is near it.
-    let cubic = of("quic");
-    assert!((1.4..5.6).contains(&cubic), "{cubic} Mbit/s");
-    let bbr = of("quinn-bbr");
-    assert!(bbr > 8.0 * cubic, "BBR {bbr}, CUBIC {cubic} Mbit/s");
+    for (cubic, bbr) in [("quic", "quinn-bbr"), ("udp-cubic", "udp-bbr")] {
+        let reached = of(cubic);
+        assert!((1.4..5.6).contains(&reached), "{cubic}: {reached} Mbit/s");
+        assert!(of(bbr) > 8.0 * reached, "{bbr}: {}, {cubic}: {reached} Mbit/s", of(bbr));
+    }
 }
 
 #[test]
@@ -162,9 +165,12 @@ fn a_dead_link_is_a_reason_and_no_figure() {
 
 #[test]
 fn a_link_without_delay_or_limit_ends_too() {
-    let measured = run(&request(Duplex::default(), 1));
-    let measure = of(&measured, "udp", "bulk-up");
-    assert!(measure.samples.is_empty() && measure.skipped.is_some(), "{measure:?}");
+    let subjects = ["udp", "quic"].map(|name| Subject::find(name).unwrap());
+    let measured = run(&Request { subjects: subjects.to_vec(), ..request(Duplex::default(), 1) });
+    for subject in subjects {
+        let measure = of(&measured, subject.name, "bulk-up");
+        assert!(measure.samples.is_empty() && measure.skipped.is_some(), "{measure:?}");
+    }
 }
 
 #[test]
