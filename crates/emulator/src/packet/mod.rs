@@ -13,6 +13,9 @@ mod outgoing;
 mod reset;
 mod vnet;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use fragments::Fragments;
 pub(crate) use frame::{Frame, Piece};
 pub(crate) use layout::{Malformed, Transport};

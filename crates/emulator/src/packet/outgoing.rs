@@ -99,6 +99,12 @@ impl Run {
         self.segments.len() as u64
     }
 
+    /// Which of its frame's segments it is.
+    #[cfg(test)]
+    pub(super) const fn segments(&self) -> Range<u16> {
+        self.segments.start..self.segments.end
+    }
+
     /// For whom it is.
     pub(crate) fn destination(&self) -> IpAddr {
         self.face.destination.ip()
