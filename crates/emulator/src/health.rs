@@ -29,6 +29,8 @@ pub struct Health {
     pub packets_written: u64,
     /// Packets that devices dropped before the emulator could read them: it was too slow.
     pub device_dropped: u64,
+    /// Packets that were dropped because too many were under way at once.
+    pub overrun: u64,
     /// Packets that a host's kernel refused.
     pub write_errors: u64,
     /// Packets that could not be understood.
@@ -48,6 +50,7 @@ impl Health {
         }
         for (count, what) in [
             (self.device_dropped, "came faster than the emulator could read them"),
+            (self.overrun, "were more than can be under way at once"),
             (self.write_errors, "were refused by the receiver's kernel"),
             (self.malformed, "could not be understood"),
         ] {

@@ -89,7 +89,7 @@ pub(super) fn live(outside: Outside, identity: Option<(u32, u32)>) -> ! {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     // When nobody reads it, nobody is there who waits.
     let _ = fs::File::from(report).write_all(&bytes);
-    std::process::exit(code)
+    sys::exit_at_once(code)
 }
 
 /// Reads what [`live`] has written; `None`: it could not.

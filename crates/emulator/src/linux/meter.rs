@@ -40,6 +40,10 @@ impl Meter {
         self.lateness.saturating_record_n(late, packets);
     }
 
+    pub(super) fn on_overrun(&mut self, packets: u64) {
+        self.health.overrun += packets;
+    }
+
     pub(super) fn on_write_error(&mut self) {
         self.health.write_errors += 1;
     }

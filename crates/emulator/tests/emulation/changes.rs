@@ -6,9 +6,7 @@ use std::{
 };
 
 use portolan_emulator::Emulator;
-use portolan_netsim::topology::{
-    Duplex, Happening, Moment, Nat, Node, NodeKind, Router, Topology,
-};
+use portolan_netsim::topology::{Duplex, Happening, Moment, Nat, Node, NodeKind, Router, Topology};
 
 use crate::worlds::{
     ALICE, BOB, PATIENCE, attachment, behind, emulate, host, link, on, subnet, two, udp,

@@ -1,28 +1,92 @@
 //! Packets of the kernel's own sockets cross emulated networks.
 
 use std::{
-    net::{TcpListener, TcpStream},
-    process::Stdio,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
-use crate::worlds::{ALICE, BOB, emulate, link, on, routed, two, udp};
-use portolan_netsim::Link;
+use portolan_emulator::Emulator;
+use portolan_netsim::{Link, topology::Nat};
+use quinn_udp::{Transmit, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::worlds::{ALICE, BOB, PATIENCE, behind, emulate, link, on, routed, two, udp};
+
+/// Sends an echo request from alice; whether an answer with the same bytes comes back. `None`: this
+/// kernel lets nobody ping.
+fn is_pinged(emulator: &Emulator, address: &str) -> Option<bool> {
+    let address = SocketAddr::new(address.parse().unwrap(), 0);
+    let (protocol, request, reply) = match address {
+        SocketAddr::V4(_) => (Protocol::ICMPV4, 8, 0),
+        SocketAddr::V6(_) => (Protocol::ICMPV6, 128, 129),
+    };
+    on(emulator, "alice", move || {
+        let domain = Domain::for_address(address);
+        let mut socket = Socket::new(domain, Type::DGRAM, Some(protocol)).ok()?;
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.connect(&address.into()).unwrap();
+        socket.write_all(&[request, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4]).unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).unwrap();
+        Some(answer[0] == reply && answer[8..] == [1, 2, 3, 4])
+    })
+}
 
 #[test]
 fn a_ping_crosses_and_finds_its_way_back() {
-    let Some(emulator) = emulate(&two(1, link())) else { return };
-    for address in [BOB, "fd00::2"] {
-        let mut ping = std::process::Command::new("ping");
-        ping.args(["-c", "3", "-i", "0.01", "-W", "10", address]).stdout(Stdio::piped());
-        let Ok(child) = emulator.host("alice").unwrap().spawn(&mut ping) else {
-            println!("left out: there is no program ping here");
-            return;
-        };
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let through_nat = behind(Nat::default(), link());
+    for (topology, addresses) in [
+        (two(1, link()), [BOB, "fd00::2"]),
+        (routed(link()), ["10.1.0.254", "fd02::2"]),
+        (through_nat, ["203.0.113.10", "192.168.1.1"]),
+    ] {
+        let Some(emulator) = emulate(&topology) else { return };
+        for address in addresses {
+            match is_pinged(&emulator, address) {
+                None => println!("left out: this system lets nobody ping"),
+                Some(answered) => assert!(answered, "{address}"),
+            }
+        }
+        assert_eq!(emulator.health().malformed, 0);
     }
-    assert_eq!(emulator.health().malformed, 0);
+}
+
+#[test]
+fn a_closed_port_is_told_through_a_translator() {
+    let Some(emulator) = emulate(&behind(Nat::default(), link())) else { return };
+    let alice = udp(&emulator, "alice", "192.168.1.10");
+    alice.connect("203.0.113.10:9").unwrap();
+    alice.send(b"anybody there?").unwrap();
+    let error = alice.recv(&mut [0; 16]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Many datagrams in one call, as fast transports send them: a super-packet of UDP.
+#[test]
+fn datagrams_that_are_sent_together_arrive_as_they_were() {
+    const SIZE: usize = 1200;
+    let Some(emulator) = emulate(&two(1, link())) else { return };
+    let (alice, bob) = (udp(&emulator, "alice", ALICE), udp(&emulator, "bob", BOB));
+    let state = UdpSocketState::new((&alice).into()).unwrap();
+    let count = state.max_gso_segments().min(20);
+    let contents: Vec<u8> = (0..count * SIZE - 100).map(|at| (at / 7) as u8).collect();
+    let transmit = Transmit {
+        destination: bob.local_addr().unwrap(),
+        ecn: None,
+        contents: &contents,
+        segment_size: Some(SIZE),
+        src_ip: None,
+    };
+    alice.set_nonblocking(false).unwrap();
+    state.send((&alice).into(), &transmit).unwrap();
+    for expected in contents.chunks(SIZE) {
+        let mut datagram = vec![0; 2 * SIZE];
+        let length = bob.recv(&mut datagram).unwrap();
+        assert_eq!(&datagram[..length], expected);
+    }
+    let health = emulator.health();
+    assert!(health.packets_written >= count as u64, "each is a packet of its own: {health:?}");
 }
 
 #[test]
