@@ -14,6 +14,9 @@ use crate::packet::{Frame, Malformed, Offload, Run, VNET_HEADER};
 
 /// An Ethernet header: receiver, sender, type (IEEE 802.3).
 const ETHERNET: usize = 14;
+
+/// By so much the kernel's offload header counts from an earlier place than ours.
+const SHIFT: u16 = 14;
 const ETHERTYPE_V4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_V6: [u8; 2] = [0x86, 0xdd];
 
@@ -75,7 +78,7 @@ impl Device {
         buffer.clear();
         buffer.resize(PREFIX, 0);
         let offload = run.write(buffer);
-        let header = offload.encode(ETHERNET as u16);
+        let header = offload.encode(SHIFT);
         let ethernet = self.ethernet(run.destination());
         if let Some(prefix) = buffer.first_chunk_mut::<PREFIX>() {
             let (before, after) = prefix.split_at_mut(VNET_HEADER);
@@ -123,7 +126,7 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Option<Frame>, Malformed> {
     }
     let mut offload = Offload::decode(*header).ok_or(Malformed::Offload)?;
     if let Some((start, _)) = &mut offload.checksum {
-        *start = start.checked_sub(ETHERNET as u16).ok_or(Malformed::Offload)?;
+        *start = start.checked_sub(SHIFT).ok_or(Malformed::Offload)?;
     }
     Frame::new(ip, offload).map(Some)
 }

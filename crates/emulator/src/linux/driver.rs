@@ -38,7 +38,7 @@ const UNDER_WAY_MAX: usize = 1 << 19;
 /// What others want of the thread.
 pub(super) enum Command {
     /// Make something happen.
-    Apply(Happening, Answer),
+    Apply(Box<Happening>, Answer),
     /// How is it going?
     Health(SyncSender<Health>),
     /// What has the model counted?
@@ -145,8 +145,8 @@ impl Running {
             return;
         };
         match run.join(next) {
-            Ok(()) => self.held[at] = Some(run),
-            Err(next) => {
+            None => self.held[at] = Some(run),
+            Some(next) => {
                 self.write(at, &run);
                 self.held[at] = Some(next);
             }

@@ -106,7 +106,7 @@ impl Emulator {
     /// # Errors
     /// When it does not fit the world, a host could not follow, or the emulator has stopped.
     pub fn apply(&self, what: &Happening) -> Result<Instant, ApplyError> {
-        let what = what.clone();
+        let what = Box::new(what.clone());
         self.ask(|answer| Command::Apply(what, answer)).ok_or(ApplyError::Stopped)?
     }
 

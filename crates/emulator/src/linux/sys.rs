@@ -56,10 +56,10 @@ pub(super) fn make_tap(name: &str) -> io::Result<OwnedFd> {
         *place = byte.cast_signed() as libc::c_char;
     }
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
     // SAFETY: TUNSETIFF reads and writes an ifreq, which outlives the call.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
-    let header = VNET_HEADER as libc::c_int;
+    let header = libc::c_int::try_from(VNET_HEADER).unwrap_or_default();
     // SAFETY: TUNSETVNETHDRSZ reads an int, which outlives the call.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const header) })?;
     ask_for_offloads(&tap)?;

@@ -68,11 +68,8 @@ impl Run {
         Self { frame, segments: index..index + 1, face, form, flipped_bit, due }
     }
 
-    /// Takes up what comes after it.
-    ///
-    /// # Errors
-    /// Gives it back when it cannot leave together with this.
-    pub(crate) fn join(&mut self, next: Self) -> Result<(), Self> {
+    /// Takes up what comes after it, or gives it back when it cannot leave together with this.
+    pub(crate) fn join(&mut self, next: Self) -> Option<Self> {
         let joins = self.can_grow()
             && next.form == Form::AsSent
             && next.flipped_bit.is_none()
@@ -81,10 +78,8 @@ impl Run {
             && next.face == self.face;
         if joins {
             self.segments.end = next.segments.end;
-            Ok(())
-        } else {
-            Err(next)
         }
+        (!joins).then_some(next)
     }
 
     /// Whether more of its frame may still come.

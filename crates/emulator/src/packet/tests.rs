@@ -160,8 +160,8 @@ fn runs(frame: &Arc<Frame>, survivors: &[u16]) -> Vec<Run> {
         match runs.pop() {
             None => runs.push(next),
             Some(mut run) => match run.join(next) {
-                Ok(()) => runs.push(run),
-                Err(next) => runs.extend([run, next]),
+                None => runs.push(run),
+                Some(next) => runs.extend([run, next]),
             },
         }
     }

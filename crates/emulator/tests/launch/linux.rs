@@ -52,7 +52,7 @@ fn live_in_a_world() -> ExitCode {
     let emulator = Emulator::start(&topology(), Options::default()).unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-c", "setsid sleep 1000 & sleep 1000"]).stdin(Stdio::null());
-    let child = emulator.host("alice").unwrap().spawn(&mut shell).unwrap();
+    let mut child = emulator.host("alice").unwrap().spawn(&mut shell).unwrap();
     let process = child.id().to_string();
     let namespaces = ["self", &process].map(|process| {
         ["net", "pid", "mnt"].map(|kind| namespace(process, kind).unwrap()).join(" ")
@@ -60,6 +60,8 @@ fn live_in_a_world() -> ExitCode {
     println!("{}", namespaces.join(" "));
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
     ExitCode::SUCCESS
 }
 
@@ -98,7 +100,7 @@ fn test() -> ExitCode {
         trial("the_exit_code_comes_out", the_exit_code_comes_out),
         trial("nothing_is_left_when_the_launcher_is_killed", || nothing_is_left_of(Part::Launcher)),
         trial("nothing_is_left_when_the_first_process_is_killed", || {
-            nothing_is_left_of(Part::First)
+            nothing_is_left_of(Part::First);
         }),
         trial("nothing_is_left_when_the_program_is_killed", || nothing_is_left_of(Part::Program)),
         trial("nothing_is_left_when_the_program_ends", nothing_is_left_when_the_program_ends),
