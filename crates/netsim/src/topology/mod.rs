@@ -1,8 +1,55 @@
 //! A small world as plain values: hosts, networks, routers, address translators, and what happens
 //! to them when.
 //!
-//! A topology file in TOML becomes a [`Topology`]; a `World` brings it to life.
-//! Every name in a `Topology` has been checked: it refers to something that is there.
+//! A file in TOML becomes a [`Topology`] by [`parse`]; a [`World`](crate::World) brings it to life.
+//! Every name in a `Topology` that was parsed has been checked: it refers to something that is
+//! there.
+//!
+//! ```
+//! let world = portolan_netsim::topology::parse(r#"
+//!     seed = 7
+//!
+//!     [network.home]
+//!     prefix = "192.168.1.0/24"
+//!
+//!     [network.internet]
+//!     prefix = ["203.0.113.0/24", "2001:db8::/64"]
+//!
+//!     [host.alice]                     # 192.168.1.2: the next that is free
+//!     on = "home"
+//!     link = "good-wifi,loss=1%"
+//!
+//!     [host.bob]
+//!     on = "internet"
+//!     address = "203.0.113.9"
+//!
+//!     [nat.box]                        # 192.168.1.1: gateways come first
+//!     inside = "home"
+//!     outside = { on = "internet", link = "dsl" }
+//!     kind = "port-restricted"
+//!
+//!     [profile.dsl]
+//!     delay = "10ms"
+//!     up = { rate = "2Mbit" }
+//!     down = { rate = "16Mbit" }
+//!
+//!     [[at]]
+//!     time = "3s"
+//!     rebind = "box"
+//!
+//!     [[run]]
+//!     on = "alice"
+//!     command = "ping -c 3 {bob}"
+//! "#)?;
+//! assert_eq!(world.nodes.len(), 5);
+//! # Ok::<(), portolan_netsim::topology::TopologyError>(())
+//! ```
+//!
+//! # Links
+//! A link belongs to the place where a node touches a network, so a packet from one host to
+//! another on the same network passes two: up of the sender's, down of the receiver's. A network's
+//! own `link` is that of every such place that has none. To have a link once, give it to one host:
+//! [`Topology::pair`] does.
 
 mod node;
 mod pair;

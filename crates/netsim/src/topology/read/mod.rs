@@ -8,6 +8,7 @@
 //! given out, so the order of the file never matters but for the order of what it lists.
 
 mod addresses;
+mod circles;
 mod draft;
 mod error;
 mod limits;

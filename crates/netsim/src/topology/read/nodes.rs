@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
+    circles,
     draft::{Declared, Draft, Kind, Plug, Role, attachments, check_name},
     error::{Problem, Reading},
     limits,
@@ -27,7 +28,7 @@ pub(super) fn read(draft: &mut Draft<'_>) -> Reading<()> {
             }
         }
     }
-    refuse_outside_cycles(draft)
+    circles::refuse(draft)
 }
 
 /// Reads what translators forward, now that hosts have addresses.
@@ -350,57 +351,4 @@ fn prefix(value: Value<'_>) -> Reading<Prefix> {
         return value.refuse(&format!("the first address of the prefix: \"{first}\""));
     }
     Ok(prefix)
-}
-
-/// Follows every way out: from a network through a translator or firewall to the one outside.
-fn refuse_outside_cycles(draft: &Draft<'_>) -> Reading<()> {
-    let ways: Vec<(usize, [usize; 2])> = draft
-        .declared
-        .iter()
-        .enumerate()
-        .filter(|(_, one)| matches!(one.kind, Kind::Nat | Kind::Firewall))
-        .filter_map(|(index, _)| {
-            let mut networks = draft.plugs.iter().filter(|plug| plug.node == index);
-            Some((index, [networks.next()?.network, networks.next()?.network]))
-        })
-        .collect();
-    let mut settled = vec![false; draft.declared.len()];
-    for start in 0..draft.declared.len() {
-        follow(draft, &ways, start, &mut settled)?;
-    }
-    Ok(())
-}
-
-/// Depth first, without recursion: `path` holds networks, and where to go on from each.
-fn follow(
-    draft: &Draft<'_>,
-    ways: &[(usize, [usize; 2])],
-    start: usize,
-    settled: &mut [bool],
-) -> Reading<()> {
-    // Each step: the network, the box through which it was reached, the next way to try.
-    let mut path: Vec<(usize, Option<usize>, usize)> = vec![(start, None, 0)];
-    while let Some((network, _, next)) = path.last_mut() {
-        let here = *network;
-        let way = ways.iter().enumerate().skip(*next).find(|(_, (_, [inside, _]))| *inside == here);
-        let Some((index, (by, [_, outside]))) = way.filter(|_| !settled[here]) else {
-            settled[here] = true;
-            path.pop();
-            continue;
-        };
-        *next = index + 1;
-        if let Some(first) = path.iter().position(|(network, _, _)| network == outside) {
-            let name = |node: usize| draft.name(node).to_owned();
-            let mut names = Vec::new();
-            for (network, by, _) in path.iter().skip(first) {
-                names.extend(by.filter(|_| !names.is_empty()).map(name));
-                names.push(name(*network));
-            }
-            names.extend([name(*by), name(*outside)]);
-            let at = draft.declared.get(*by).map_or(0, |one| one.entry.at);
-            return Err(Problem::OutsideCycle { path: names }.at(at));
-        }
-        path.push((*outside, Some(*by), 0));
-    }
-    Ok(())
 }
