@@ -75,6 +75,16 @@ impl<'a> Figures<'a> {
         subjects.iter().position(|it| it.name == subject).unwrap_or(subjects.len())
     }
 
+    /// The subjects that have a figure of a metric that `counts`.
+    pub(crate) fn subjects(&self, counts: impl Fn(&Metric) -> bool) -> Vec<&'a str> {
+        let has = |name: &str| {
+            let mut own = self.cells.iter().filter(|cell| cell.subject == name);
+            own.any(|cell| cell.figure.is_some() && counts(cell.metric))
+        };
+        let names = self.run.subjects.iter().map(|subject| subject.name.as_str());
+        names.filter(|name| has(name)).collect()
+    }
+
     /// All subjects' cells of one metric.
     #[must_use]
     pub fn row(&self, metric: &Metric) -> Vec<&Cell<'a>> {

@@ -6,7 +6,7 @@ use crate::{
     metric::{Better, Metric, metric_of},
     report::{
         figures::{Cell, Figures, Trust},
-        stats::Verdict,
+        stats::{UNNOTICED, Verdict},
         words,
     },
 };
@@ -119,15 +119,20 @@ fn finding(figures: &Figures<'_>, telling: &Telling) -> Option<(bool, Finding)> 
     let row = figures.row(metric);
     let spoken_of = spoken_of(figures, &row);
     let mut pieces = Vec::new();
-    let (told, untold): (Vec<_>, Vec<_>) =
-        spoken_of.into_iter().partition(|cell| cell.verdict != Verdict::CannotTell);
+    let (told, untold): (Vec<_>, Vec<_>) = spoken_of
+        .into_iter()
+        .partition(|cell| matches!(cell.verdict, Verdict::Better | Verdict::Worse));
     for cell in &told {
         tell(&mut pieces, cell, telling, &figures.run.baseline);
     }
-    tell_apart(&mut pieces, &untold, &figures.run.baseline);
+    let (same, untold): (Vec<_>, Vec<_>) =
+        untold.into_iter().partition(|cell| cell.verdict == Verdict::Same);
+    all_of(&mut pieces, &same, " does as well as ", &figures.run.baseline);
+    all_of(&mut pieces, &untold, " cannot be told from ", &figures.run.baseline);
     let leads = best(&mut pieces, metric, &row);
     let finding = Finding { title: metric.title, pieces };
-    (!finding.pieces.is_empty()).then_some((leads || !told.is_empty(), finding))
+    let tells = leads || !told.is_empty() || !same.is_empty();
+    (!finding.pieces.is_empty()).then_some((tells, finding))
 }
 
 /// Our own transports where they took part, else the first subjects.
@@ -162,8 +167,9 @@ fn tell(pieces: &mut Vec<Piece>, cell: &Cell<'_>, telling: &Telling, baseline: &
     pieces.push(text(format!("{} {interval}", telling.tail)));
 }
 
-fn tell_apart(pieces: &mut Vec<Piece>, untold: &[&Cell<'_>], baseline: &str) {
-    let names: Vec<&str> = untold.iter().map(|cell| cell.subject).collect();
+/// Says the same of several subjects at once.
+fn all_of(pieces: &mut Vec<Piece>, cells: &[&Cell<'_>], says: &str, baseline: &str) {
+    let names: Vec<&str> = cells.iter().map(|cell| cell.subject).collect();
     let Some((last, most)) = names.split_last() else { return };
     if !pieces.is_empty() {
         pieces.push(text("; "));
@@ -173,7 +179,7 @@ fn tell_apart(pieces: &mut Vec<Piece>, untold: &[&Cell<'_>], baseline: &str) {
         pieces.push(text(", "));
     }
     pieces.push(Piece::Subject((*last).to_owned()));
-    pieces.push(text(" cannot be told from "));
+    pieces.push(text(says));
     pieces.push(Piece::Subject(baseline.to_owned()));
 }
 
@@ -190,7 +196,9 @@ fn best(pieces: &mut Vec<Piece>, metric: &Metric, row: &[&Cell<'_>]) -> bool {
     if others.is_empty() {
         return false;
     }
-    let clear = others.iter().all(|(_, other)| other.is_apart_from(figure));
+    let clear = others.iter().all(|(_, other)| {
+        other.is_apart_from(figure) && (other.middle / figure.middle - 1.0).abs() > UNNOTICED
+    });
     let lead = if clear { "Best of all: " } else { "Best, though not clearly: " };
     pieces.push(text(if pieces.is_empty() { lead.to_owned() } else { format!(". {lead}") }));
     pieces.push(Piece::Subject((*leader).to_owned()));

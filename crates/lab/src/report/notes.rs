@@ -8,7 +8,7 @@ use crate::{
         figures::{Doubt, Figures, LeftOut},
         words,
     },
-    result::{Driver, Matrix, Run},
+    result::{Driver, Matrix},
 };
 
 /// The doubts, and the reasons for leaving out, that are told one by one.
@@ -21,7 +21,8 @@ const VERDICT_ROUNDS: u32 = 5;
 const MERGED_FROM: usize = 3;
 
 /// What was measured where, in sentences.
-pub(crate) fn setting(run: &Run) -> Vec<String> {
+pub(crate) fn setting(figures: &Figures<'_>) -> Vec<String> {
+    let run = figures.run;
     let processes = match run.setting.processes {
         1 => "client and server in one process".to_owned(),
         more => format!("client and server in {more} processes"),
@@ -50,13 +51,15 @@ pub(crate) fn setting(run: &Run) -> Vec<String> {
             words::count(run.rounds as usize, "round"),
             run.started
         ),
-        congestion_control(run),
+        congestion_control(figures),
     ]
 }
 
-fn congestion_control(run: &Run) -> String {
+fn congestion_control(figures: &Figures<'_>) -> String {
+    let present = figures.subjects(|_| true);
     let mut controls: Vec<(&str, Vec<&str>)> = Vec::new();
-    for subject in &run.subjects {
+    let there = figures.run.subjects.iter().filter(|it| present.contains(&it.name.as_str()));
+    for subject in there {
         let control = subject.congestion_control.as_str();
         match controls.iter_mut().find(|(known, _)| *known == control) {
             Some((_, names)) => names.push(&subject.name),
@@ -172,7 +175,7 @@ pub(crate) fn method(figures: &Figures<'_>) -> String {
     };
     let mut text = format!(
         "Median of {}, [{interval}], × {}, compared within each round. ▲ better, ▼ worse: all of the \
-         ratio's interval is on one side; ≈ cannot be told.",
+         ratio's interval is on one side; = the same within 1 %; ≈ cannot be told.",
         words::count(figures.run.rounds as usize, "round"),
         figures.run.baseline
     );

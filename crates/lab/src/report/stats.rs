@@ -18,6 +18,9 @@ pub const WANTED_COVERAGE_BETWEEN_RUNS: f64 = 0.99;
 /// The least coverage that a verdict may stand on: five rounds, where all five lie on one side.
 pub const VERDICT_COVERAGE: f64 = 0.9;
 
+/// The part of a figure, or the points of a share, that nobody notices.
+pub const UNNOTICED: f64 = 0.01;
+
 /// The most values a side whose U is counted exactly; beyond, the normal approximation is as good.
 const EXACT_MAX: usize = 25;
 
@@ -51,6 +54,8 @@ pub enum Verdict {
     Better,
     /// All of the interval is on the bad side of equal.
     Worse,
+    /// All of the interval is so near to equal that nobody would notice.
+    Same,
     /// Equal lies inside, or the interval promises too little.
     CannotTell,
 }
@@ -96,12 +101,38 @@ pub fn relate(scale: Scale, value: f64, to: f64) -> Option<f64> {
 #[must_use]
 pub fn verdict(relation: &Estimate, scale: Scale, better: Better) -> Verdict {
     let equal = scale.neutral();
-    if relation.coverage < VERDICT_COVERAGE || (relation.low <= equal && equal <= relation.high) {
+    if relation.coverage < VERDICT_COVERAGE {
+        return Verdict::CannotTell;
+    }
+    if is_within(relation, scale, UNNOTICED) {
+        return Verdict::Same;
+    }
+    if relation.low <= equal && equal <= relation.high {
         return Verdict::CannotTell;
     }
     match (better, relation.low > equal) {
         (Better::Higher, true) | (Better::Lower, false) => Verdict::Better,
         (Better::Higher, false) | (Better::Lower, true) => Verdict::Worse,
+    }
+}
+
+/// Whether all of the interval lies within `part` of equal: of shares, within as many points.
+#[must_use]
+pub fn is_within(relation: &Estimate, scale: Scale, part: f64) -> bool {
+    let (low, high) = match scale {
+        // The same factor up and down: a twentieth is from 1 / 1.05 to 1.05.
+        Scale::Ratio => (1.0 / (1.0 + part), 1.0 + part),
+        Scale::Points => (-part, part),
+    };
+    low <= relation.low && relation.high <= high
+}
+
+/// Whether all of the interval lies farther from equal than `part`.
+#[must_use]
+pub fn is_beyond(relation: &Estimate, scale: Scale, part: f64) -> bool {
+    match scale {
+        Scale::Ratio => relation.high < 1.0 / (1.0 + part) || relation.low > 1.0 + part,
+        Scale::Points => relation.high < -part || relation.low > part,
     }
 }
 

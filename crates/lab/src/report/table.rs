@@ -61,7 +61,7 @@ enum Ink {
 pub fn table(run: &Run, style: &Style) -> String {
     let figures = Figures::of(run);
     let mut page = Page { style: *style, text: String::new() };
-    page.head(run);
+    page.head(&figures);
     page.findings(&figures);
     for group in figures.groups() {
         page.group(&figures, group);
@@ -98,9 +98,9 @@ impl Page {
         self.text.push('\n');
     }
 
-    fn head(&mut self, run: &Run) {
-        let names: Vec<&str> = run.subjects.iter().map(|subject| subject.name.as_str()).collect();
-        let title = words::plain(&format!("{} over {}", words::list(&names), run.setting.link));
+    fn head(&mut self, figures: &Figures<'_>) {
+        let names = words::list(&figures.subjects(|_| true));
+        let title = words::plain(&format!("{names} over {}", figures.run.setting.link));
         match self.style {
             Style::Markdown => self.line(&format!("## {}\n", escape_markdown(&title))),
             Style::Plain | Style::Coloured => {
@@ -108,7 +108,7 @@ impl Page {
                 self.wrapped(&title, "");
             }
         }
-        for line in notes::setting(run) {
+        for line in notes::setting(figures) {
             self.paragraph(&words::plain(&line));
         }
         self.line("");
@@ -141,9 +141,11 @@ impl Page {
     }
 
     fn columns(&mut self, figures: &Figures<'_>, group: Group) {
-        let names = names(figures);
+        let subjects = figures.subjects(|metric| metric.group == group);
+        let names: Vec<String> = subjects.iter().map(|name| words::plain(name)).collect();
         let margin = names.iter().map(|name| width(name)).max().unwrap_or(0) + 2;
-        let blocks = figures.metrics(group).into_iter().map(|metric| block(figures, metric));
+        let blocks =
+            figures.metrics(group).into_iter().map(|metric| block(figures, &subjects, metric));
         let mut waiting: Vec<Block> = Vec::new();
         let mut used = margin;
         for block in blocks {
@@ -203,11 +205,11 @@ impl Page {
         let title = |metric: &&Metric| format!(" {} |", notes::heading(metric));
         self.line(&format!("| |{}", metrics.iter().map(title).collect::<String>()));
         self.line(&format!("|---|{}", "---:|".repeat(metrics.len())));
-        for subject in &figures.run.subjects {
-            let mut line = format!("| {} |", escape_markdown(&words::plain(&subject.name)));
+        for subject in figures.subjects(|metric| metric.group == group) {
+            let mut line = format!("| {} |", escape_markdown(&words::plain(subject)));
             for metric in &metrics {
                 let [figure, interval, relation, mark] =
-                    texts(figures.cell(&subject.name, metric.id), &figures.run.baseline);
+                    texts(figures.cell(subject, metric.id), &figures.run.baseline);
                 let joined = format!("{figure} {interval} {relation} {mark}");
                 let _ =
                     write!(line, " {} |", joined.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -301,12 +303,8 @@ impl Page {
     }
 }
 
-fn names(figures: &Figures<'_>) -> Vec<String> {
-    figures.run.subjects.iter().map(|subject| words::plain(&subject.name)).collect()
-}
-
-fn block(figures: &Figures<'_>, metric: &'static Metric) -> Block {
-    let cells = figures.run.subjects.iter().map(|one| figures.cell(&one.name, metric.id));
+fn block(figures: &Figures<'_>, subjects: &[&str], metric: &'static Metric) -> Block {
+    let cells = subjects.iter().map(|name| figures.cell(name, metric.id));
     let cells: Vec<Option<&Cell<'_>>> = cells.collect();
     let rows: Vec<[String; 4]> =
         cells.iter().map(|cell| texts(*cell, &figures.run.baseline)).collect();
@@ -346,6 +344,7 @@ pub(crate) fn mark(cell: &Cell<'_>) -> &'static str {
     match (cell.verdict, cell.relation) {
         (Verdict::Better, _) => "▲",
         (Verdict::Worse, _) => "▼",
+        (Verdict::Same, _) => "=",
         (Verdict::CannotTell, Some(_)) => "≈",
         (Verdict::CannotTell, None) => "",
     }
@@ -356,7 +355,9 @@ fn ink(cell: Option<&Cell<'_>>) -> Ink {
         Some((Verdict::Better, _)) => Ink::Good,
         Some((Verdict::Worse, _)) => Ink::Bad,
         Some((Verdict::CannotTell, Trust::Nothing)) => Ink::Warning,
-        Some((Verdict::CannotTell, Trust::Whole | Trust::Part)) | None => Ink::Normal,
+        Some((Verdict::Same, _) | (Verdict::CannotTell, Trust::Whole | Trust::Part)) | None => {
+            Ink::Normal
+        }
     }
 }
 

@@ -106,6 +106,18 @@ fn a_ranking_that_is_turned_round_is_named() {
 }
 
 #[test]
+fn what_stays_within_the_tolerance_is_unchanged() {
+    let mut old = fixture::run(7, 7);
+    for sample in old.measures.iter_mut().flat_map(|it| &mut it.samples) {
+        sample.value = 100.0;
+    }
+    let mut new = old.clone();
+    fixture::plant(&mut new, "udp", "bulk-up", 0.97);
+    let comparison = compare(&old, &new, TOLERANCE);
+    assert_eq!(outcome(&comparison, "udp", "bulk-up"), Outcome::Unchanged);
+}
+
+#[test]
 fn what_nobody_can_trust_is_not_judged() {
     let (old, mut new) = (fixture::run(7, 7), fixture::run(8, 7));
     fixture::plant(&mut new, "kcp", "handshakes", 0.5);

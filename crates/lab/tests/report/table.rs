@@ -62,7 +62,7 @@ fn doubtful_and_missing_figures_are_marked_and_explained() {
 
 #[test]
 fn three_rounds_give_figures_and_no_verdicts() {
-    let text = table(&fixture::run(1, 3), &Style::Plain);
+    let text = table(&fixture::run(1, 3), &Style::Plain).replace("\n  ", " ");
     let marks = |mark: char| text.matches(mark).count();
     assert_eq!((marks('▲'), marks('▼')), (1, 1), "only in the explanation\n{text}");
     assert!(text.contains("A verdict needs 5 rounds"), "{text}");
@@ -139,4 +139,31 @@ fn doubts_that_differ_in_numbers_only_are_one() {
     let text = table(&run, &Style::Plain).replace("\n  ", " ");
     let line = "5 samples of udp (rounds 1, 2, 3, 4 and 5): such as: other programs took 20.5 %";
     assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn who_has_no_figure_takes_no_row() {
+    let mut run = fixture::run(1, 5);
+    for measure in run.measures.iter_mut().filter(|it| it.subject == "kcp") {
+        measure.samples.clear();
+        measure.skipped = Some("cannot be had here".to_owned());
+    }
+    let text = table(&run, &Style::Plain);
+    assert!(!text.lines().any(|line| line.starts_with("kcp")), "{text}");
+    assert!(text.contains("Left out for kcp") && text.contains("cannot be had here"), "{text}");
+}
+
+#[test]
+fn what_is_the_same_within_a_hair_is_called_so() {
+    let mut run = fixture::run(1, 5);
+    for metric in ["rtt-64-p50", "first-byte"] {
+        for subject in ["quinn", "quic"] {
+            for sample in &mut fixture::measure(&mut run, subject, metric).samples {
+                sample.value = if subject == "quic" { 50_010.0 } else { 50_000.0 };
+            }
+        }
+    }
+    let text = table(&run, &Style::Plain).replace("\n  ", " ");
+    assert!(text.contains("1.00 × ="), "{text}");
+    assert!(text.contains("quic does as well as quinn"), "{text}");
 }

@@ -27,7 +27,7 @@ use crate::{
         Style, complain,
         figures::{Cell, Figures, Trust},
         load, print,
-        stats::{Estimate, Verdict, shift, verdict},
+        stats::{Estimate, Verdict, is_beyond, is_within, shift, verdict},
     },
     result::Run,
 };
@@ -49,7 +49,7 @@ pub struct Options {
     /// point
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = tolerance)]
     tolerance: f64,
-    /// List what cannot be told as well
+    /// List what is unchanged and what cannot be told as well
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -164,6 +164,8 @@ pub enum Outcome {
     PerhapsBetter,
     /// Equality is outside of the interval, on the bad side; the tolerance is not.
     PerhapsWorse,
+    /// All of the interval is within the tolerance, or within what nobody notices.
+    Unchanged,
     /// Equality lies in the interval, or there are too few trusted rounds.
     CannotTell,
 }
@@ -223,13 +225,17 @@ fn change(pair: &Pair<'_>, tolerance: f64) -> Option<Change> {
 }
 
 fn outcome(change: &Estimate, metric: &Metric, tolerance: f64) -> Outcome {
-    let (below, above) = match metric.scale() {
-        // The same factor up and down: 5 % is from 1 / 1.05 to 1.05.
-        Scale::Ratio => (1.0 / (1.0 + tolerance / 100.0), 1.0 + tolerance / 100.0),
-        Scale::Points => (-tolerance * POINTS_OF_PERCENT, tolerance * POINTS_OF_PERCENT),
+    let scale = metric.scale();
+    let part = match scale {
+        Scale::Ratio => tolerance / 100.0,
+        Scale::Points => tolerance * POINTS_OF_PERCENT,
     };
-    let clear = change.high < below || change.low > above;
-    match (verdict(change, metric.scale(), metric.better), clear) {
+    let clear = is_beyond(change, scale, part);
+    match (verdict(change, scale, metric.better), clear) {
+        (Verdict::Same, _) => Outcome::Unchanged,
+        (Verdict::Better | Verdict::Worse, _) if is_within(change, scale, part) => {
+            Outcome::Unchanged
+        }
         (Verdict::CannotTell, _) => Outcome::CannotTell,
         (Verdict::Better, true) => Outcome::Better,
         (Verdict::Worse, true) => Outcome::Worse,

@@ -52,6 +52,10 @@ impl Rankings {
         let metric = first.metric.id;
         let after = new.cell(first.subject, metric).zip(new.cell(second.subject, metric));
         let Some((first_after, second_after)) = after else { return };
+        let all = [first, second, first_after, second_after];
+        if all.iter().any(|cell| cell.figure.is_none()) {
+            return;
+        }
         match (leads(first, second), leads(first_after, second_after)) {
             (None, None) => self.told_by_none += 1,
             (Some(_), None) | (None, Some(_)) => self.told_by_one += 1,

@@ -77,9 +77,10 @@ pub(super) fn text(comparison: &Comparison, style: Style, all: bool) -> String {
         (Outcome::Better, "Better"),
         (Outcome::PerhapsWorse, "Perhaps worse"),
         (Outcome::PerhapsBetter, "Perhaps better"),
+        (Outcome::Unchanged, "Unchanged"),
         (Outcome::CannotTell, "Cannot be told"),
     ] {
-        let shown = all || outcome != Outcome::CannotTell;
+        let shown = all || !matches!(outcome, Outcome::Unchanged | Outcome::CannotTell);
         if shown && comparison.count(outcome) > 0 {
             let _ = writeln!(text, "{}", coloured(title, outcome, style));
             changes(&mut text, comparison, outcome);
@@ -146,7 +147,7 @@ fn summary(comparison: &Comparison) -> String {
     let (coverage, chance) = chance(comparison);
     format!(
         "{} of {} clearly worse, {} clearly better: all of the interval is beyond {} %. {} perhaps \
-         worse, {} perhaps better; {} cannot be told.\n\
+         worse, {} perhaps better; {} unchanged; {} cannot be told.\n\
          Changes are taken against what the other subjects did in the same rounds (\"bare\": there \
          are none); intervals cover {coverage}. If nothing had changed, chance alone would make at \
          most {} of each kind \"perhaps\".\n",
@@ -156,6 +157,7 @@ fn summary(comparison: &Comparison) -> String {
         comparison.tolerance,
         counted(Outcome::PerhapsWorse),
         counted(Outcome::PerhapsBetter),
+        counted(Outcome::Unchanged),
         counted(Outcome::CannotTell),
         words::number(chance),
     )
@@ -199,7 +201,10 @@ fn coloured(title: &str, outcome: Outcome, style: Style) -> String {
     let code = match outcome {
         Outcome::Worse => "1;31",
         Outcome::Better => "1;32",
-        Outcome::PerhapsWorse | Outcome::PerhapsBetter | Outcome::CannotTell => "1",
+        Outcome::PerhapsWorse
+        | Outcome::PerhapsBetter
+        | Outcome::Unchanged
+        | Outcome::CannotTell => "1",
     };
     match style {
         Style::Coloured => format!("\x1b[{code}m{title}\x1b[0m"),

@@ -47,6 +47,7 @@ pub(super) fn costs(figures: &Figures<'_>) -> String {
 const DISTRIBUTIONS: &[(&str, &str)] = &[
     ("rtt-64", "Round trip of 64 B"),
     ("rtt-1k", "Round trip of 1 KiB"),
+    ("handshake", "Handshake"),
     ("first-byte", "Time to first byte"),
     ("live-once", "Live message, sent once"),
     ("live-until", "Live message, repaired for 150 ms"),
@@ -89,7 +90,7 @@ fn distribution_chart(figures: &Figures<'_>, of: &str) -> String {
     let chart = Lines {
         title: format!("{title}: latency by quantile"),
         x: Axis::quantiles(rarest, "share that was at most as slow"),
-        y: Axis::latency(least, most, "latency"),
+        y: Axis::latency(least, most, ""),
         lines: distributions.iter().map(|it| latency_line(figures, it)).collect(),
     };
     figure(title, "one line each subject", &chart, &latency_table(figures, &distributions))

@@ -27,12 +27,13 @@ pub(super) fn all_figures(figures: &Figures<'_>) -> String {
                 escape(metric.unit)
             )
         }));
+        let subjects = figures.subjects(|metric| metric.group == group);
         let row = |name: &str| {
             let mut row = vec![subject(figures, name)];
             row.extend(metrics.iter().map(|metric| cell(figures.cell(name, metric.id), figures)));
             row
         };
-        let rows: Vec<_> = figures.run.subjects.iter().map(|it| row(&it.name)).collect();
+        let rows: Vec<_> = subjects.into_iter().map(row).collect();
         html += &table(group.title(), &head, &rows);
     }
     section("figures", "All figures", &html)
@@ -90,6 +91,6 @@ fn verdict_class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "worse",
-        Verdict::CannotTell => "unclear",
+        Verdict::Same | Verdict::CannotTell => "unclear",
     }
 }

@@ -36,11 +36,11 @@ const HEADLINE_MAX: usize = 4;
 #[must_use]
 pub fn html(run: &Run) -> String {
     let figures = Figures::of(run);
-    let mut page = head(run);
+    let mut page = head(&figures);
     page += &introduction(&figures);
     page += &callouts(&figures);
     page += &key_findings(&figures);
-    page += &legend(run);
+    page += &legend(&figures);
     page += &charts::bar_section(&figures, "throughput", "Throughput", Group::Bulk);
     page += &charts::distributions(&figures);
     page += &charts::bar_section(&figures, "live", "Live messages", Group::Live);
@@ -53,28 +53,28 @@ pub fn html(run: &Run) -> String {
     page + "</main>\n<script>" + SCRIPT + "</script>\n</body></html>\n"
 }
 
-fn head(run: &Run) -> String {
+fn head(figures: &Figures<'_>) -> String {
     format!(
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n<meta name=viewport \
          content=\"width=device-width,initial-scale=1\">\n<meta name=color-scheme content=\"light \
          dark\">\n<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src \
          'unsafe-inline'; script-src 'unsafe-inline'\">\n<title>{}</title>\n<style>{STYLE}{}</style>\
          </head>\n<body><main>\n",
-        escape(&headline(run)),
+        escape(&headline(figures)),
         palette::css()
     )
 }
 
 /// `tcp, udp and quic beside 6 others, over lossy-1`.
-fn headline(run: &Run) -> String {
-    let names: Vec<&str> = run.subjects.iter().map(|subject| subject.name.as_str()).collect();
+fn headline(figures: &Figures<'_>) -> String {
+    let names = figures.subjects(|_| true);
     let who = match names.split_at_checked(HEADLINE_MAX) {
         Some((first, rest)) if rest.len() > 1 => {
             format!("{} and {} others", first.join(", "), rest.len())
         }
         _ => words::list(&names),
     };
-    format!("{who} over {}", run.setting.link)
+    format!("{who} over {}", figures.run.setting.link)
 }
 
 fn introduction(figures: &Figures<'_>) -> String {
@@ -82,7 +82,7 @@ fn introduction(figures: &Figures<'_>) -> String {
     let mut html = format!(
         "<header><p class=eyebrow>Portolan laboratory · {}</p><h1>{}</h1>\n<p class=lead>{}</p></header>\n",
         escape(&run.started),
-        escape(&headline(run)),
+        escape(&headline(figures)),
         escape(&run.setting.description)
     );
     html += "<dl class=facts>";
@@ -170,11 +170,15 @@ pub(super) fn subject(figures: &Figures<'_>, name: &str) -> String {
 }
 
 /// Who took part; the names dim and show their subjects in all charts.
-fn legend(run: &Run) -> String {
+fn legend(figures: &Figures<'_>) -> String {
+    let present = figures.subjects(|_| true);
     let mut html = String::from(
         "<nav class=legend aria-label=\"Subjects: press one to dim it in the charts\">",
     );
-    for (index, subject) in run.subjects.iter().enumerate() {
+    for (index, subject) in figures.run.subjects.iter().enumerate() {
+        if !present.contains(&subject.name.as_str()) {
+            continue;
+        }
         let _ = write!(
             html,
             "<button type=button aria-pressed=true data-toggle={} {}><i class=swatch></i>{} \

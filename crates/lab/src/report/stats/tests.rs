@@ -124,10 +124,18 @@ fn three_rounds_are_too_few_for_a_verdict() {
 }
 
 #[test]
+fn what_differs_by_less_than_anybody_notices_is_the_same() {
+    let hair = estimate(&[1.001, 1.002, 1.001, 1.003, 1.002]).unwrap();
+    assert_eq!(verdict(&hair, Scale::Ratio, Better::Lower), Verdict::Same);
+    let few = estimate(&[1.001, 1.002, 1.001]).unwrap();
+    assert_eq!(verdict(&few, Scale::Ratio, Better::Lower), Verdict::CannotTell);
+}
+
+#[test]
 fn shares_in_percent_are_compared_by_difference_and_may_be_zero() {
     assert_eq!(relate(Scale::Ratio, 0.0, 0.0), None);
     let same = shift(&[0.0; 5], &[0.0; 5], Scale::Points).unwrap();
-    assert_eq!(verdict(&same, Scale::Points, Better::Lower), Verdict::CannotTell);
+    assert_eq!(verdict(&same, Scale::Points, Better::Lower), Verdict::Same);
     let lossy = shift(&[0.0; 5], &[1.0, 1.1, 0.9, 1.2, 1.0], Scale::Points).unwrap();
     assert_eq!(verdict(&lossy, Scale::Points, Better::Lower), Verdict::Worse);
 }
