@@ -104,7 +104,7 @@ fn loss(loss: Loss) -> Vec<(&'static str, String)> {
 fn time(time: Duration) -> String {
     let nanoseconds = time.as_nanos();
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
-    match units.iter().find(|(unit, _)| nanoseconds > 0 && nanoseconds % unit == 0) {
+    match units.iter().find(|(unit, _)| nanoseconds > 0 && nanoseconds.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", nanoseconds / unit),
         None => format!("{nanoseconds}ns"),
     }

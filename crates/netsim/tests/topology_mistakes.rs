@@ -127,6 +127,8 @@ fn a_name_that_cannot_be_one() {
         47,
         &["at most 15"],
     );
+    let lo = "host.c = { interfaces = [{ on = 'lan', name = 'lo' }] }";
+    assert_mistake(lo, 47, &["\"lo\" is the name of every host's loopback"]);
 }
 
 #[test]

@@ -203,6 +203,11 @@ impl<'a> Draft<'a> {
             if let Some(given) = table.take("name") {
                 check_name(given.text()?, limits::INTERFACE_NAME, given.at())?;
                 name = given.text()?.to_owned();
+                if name == "lo" {
+                    return Err(
+                        Problem::Reserved { name, by: "every host's loopback" }.at(given.at())
+                    );
+                }
             }
             address = table.take("address").or(address);
             link = table.take("link").or(link);
