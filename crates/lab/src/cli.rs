@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, net, probe, report};
+use crate::{bench, check, net, probe, report};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Task {
     Report(report::Options),
     /// Compare two result files: what got better, what got worse, what cannot be told
     Compare(report::compare::Options),
+    /// See whether this laboratory measures what it says it measures, on this machine
+    Check(check::Options),
     /// Build a small world of hosts, routers and translators, and run programs in it
     Net(net::Options),
     /// Ask a network one question: who is there, what gets through, how translators behave
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
         Task::BenchServer(options) => bench::serve(&options),
         Task::Report(options) => report::run(&options),
         Task::Compare(options) => report::compare::run(&options),
+        Task::Check(options) => check::run(&options),
         Task::Net(options) => net::run(&options),
         Task::Probe(options) => probe::run(&options),
     }

@@ -61,7 +61,7 @@ pub use options::Options;
 use crate::{
     bench::{
         collect::{Collector, Heading},
-        ground::{Emulated, Ground, Pinned, ServerPlace, Staging},
+        ground::{Ground, Pinned, ServerPlace, Staging},
         link::LinkChoice,
         plan::{Plan, Wishes},
         progress::Progress,
@@ -161,19 +161,46 @@ enum Means {
 }
 
 fn bench(options: &Options) -> Result<ExitCode, BenchError> {
+    let (run, ended) = match measured(options)? {
+        Ok(measured) => measured,
+        Err(finished) => return Ok(finished),
+    };
+    write(options, &run)?;
+    Ok(match ended {
+        Ended::Whole => ExitCode::SUCCESS,
+        Ended::Interrupted => ExitCode::from(INTERRUPTED),
+    })
+}
+
+/// Measures for another part of the laboratory, which has launched whatever it needs.
+pub(crate) fn take(options: &Options) -> Result<Run, String> {
+    match measured(options) {
+        Ok(Ok((run, Ended::Whole))) => Ok(run),
+        Ok(Ok((_, Ended::Interrupted))) => Err("interrupted".into()),
+        Ok(Err(_)) => Err("there are no namespaces to measure in".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The result and whether it is whole; or, where this process only waited for another that
+/// measured, what to exit with.
+fn measured(options: &Options) -> Result<Result<(Run, Ended), ExitCode>, BenchError> {
     let link = options.link.as_deref().map(parse_link).transpose()?;
     let wishes = wishes(options, link.as_ref())?;
     let mut progress = Progress::new(wishes.rounds);
     let means = match means(options, &progress)? {
         Ok(means) => means,
-        Err(finished) => return Ok(finished),
+        Err(finished) => return Ok(Err(finished)),
     };
     let heading = heading(options, &wishes, link.as_ref(), means);
     let (mut run, ended) = match (&link, means) {
-        (None, _) => measure(options, wishes.clone(), Ground::Loopback, heading, &mut progress)?,
+        (None, _) => {
+            let loopback = vec![Ground::Loopback];
+            measure(options, wishes.clone(), loopback, heading, &mut progress)?
+        }
         (Some(link), Means::Real) => {
-            let ground = Ground::Emulated(Box::new(Emulated::start(link, wishes.seed)?));
-            measure(options, wishes.clone(), ground, heading, &mut progress)?
+            let grounds = Ground::emulated(link, &wishes)?;
+            measure(options, wishes.clone(), grounds, heading, &mut progress)?
         }
         (Some(link), Means::Virtual) => {
             (simulate::run(&wishes, link, heading, &mut progress)?, Ended::Whole)
@@ -185,12 +212,7 @@ fn bench(options: &Options) -> Result<ExitCode, BenchError> {
             Means::Virtual => simulate::matrix(&wishes, &mut progress),
         };
     }
-    drop(progress);
-    write(options, &run)?;
-    Ok(match ended {
-        Ended::Whole => ExitCode::SUCCESS,
-        Ended::Interrupted => ExitCode::from(INTERRUPTED),
-    })
+    Ok(Ok((run, ended)))
 }
 
 fn parse_link(text: &str) -> Result<LinkChoice, BenchError> {
@@ -230,7 +252,7 @@ fn staging(options: &Options) -> Staging {
 fn measure(
     options: &Options,
     wishes: Wishes,
-    ground: Ground,
+    grounds: Vec<Ground>,
     heading: Heading,
     progress: &mut Progress,
 ) -> Result<(Run, Ended), BenchError> {
@@ -239,7 +261,7 @@ fn measure(
     let mut collector = Collector::new(wishes, skips);
     let ended = until_interrupted(rounds::run(
         &mut plan,
-        &ground,
+        &grounds,
         staging(options),
         &mut collector,
         progress,

@@ -18,7 +18,7 @@ pub(crate) enum UnknownSubject {
     #[error("there is no subject {name:?}; did you mean {suggestion:?}? (all: {all})")]
     Name { name: String, suggestion: String, all: String },
     /// A slowed copy with a share that makes no sense.
-    #[error("{word:?} is no slowed subject: write NAME=20%, with a share of 1 to 90 percent")]
+    #[error("{word:?} is no slowed subject: write NAME=20%, with a share of 0 to 90 percent")]
     Share { word: String },
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn planted(word: &str) -> Result<(SubjectRef, SubjectRef), UnknownSub
 fn plant(original: &str, share: &str, word: &str) -> Result<SubjectRef, UnknownSubject> {
     let number = share.strip_suffix('%').unwrap_or(share).parse::<u32>();
     match number {
-        Ok(percent @ 1..=90) => Ok(Box::leak(Box::new(Planted::new(find(original)?, percent)))),
+        Ok(percent @ 0..=90) => Ok(Box::leak(Box::new(Planted::new(find(original)?, percent)))),
         Ok(_) | Err(_) => Err(UnknownSubject::Share { word: word.to_owned() }),
     }
 }
