@@ -79,7 +79,7 @@ pub static PROFILES: &[Profile] = &[
     Profile {
         name: "congested-wifi",
         summary: "Wi-Fi that many share: 20 Mbit/s down, 8 up, 10 to 60 ms, bursts of loss",
-        source: "Sui et al., WiFi Can Be the Weakest Link of Round Trip Network Latency in the \
+        source: "Pei et al., WiFi Can Be the Weakest Link of Round Trip Network Latency in the \
                  Wild (INFOCOM 2016): half of the packets wait more than 20 ms on a busy campus, \
                  one in ten more than 100 ms. Jitter without queue of up to 25 ms each way, 300 ms \
                  of unmanaged queue, 1 % of loss in bursts of 3, and rates are our judgement.",
@@ -126,7 +126,7 @@ pub static PROFILES: &[Profile] = &[
         name: "transatlantic",
         summary: "Between data centres of Europe and America: 500 Mbit/s, 80 ms",
         source: "The operators of backbones promise at most 90 ms between London and New York and \
-                 publish monthly means of 70 to 80 ms; light in fibre needs 60. 500 Mbit/s, 0.5 ms \
+                 publish monthly means of 70 to 80 ms; light in the shortest cable needs almost 60. 500 Mbit/s, 0.5 ms \
                  of jitter, 0.01 % of loss and 50 ms of queue are our judgement of a good path \
                  that others use too.",
         duplex: Duplex::symmetric(Link {
