@@ -13,7 +13,7 @@ type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), Failed>);
 const TASKS: &[Task] = &[
     ("ci", "everything that must hold before a change lands", ci),
     ("sim", "long simulation of our UDP: `sim 0..10000` (seeds)", sim),
-    ("bench", "every transport against the bare ones: arguments go to the benchmark", bench),
+    ("bench", "every transport beside outside peers: arguments go to `lab bench`", bench),
     ("fuzz", "each fuzz target for a while: `fuzz 60` (seconds); needs cargo-fuzz", fuzz),
     ("golden", "rewrites the golden vectors of the messages after a deliberate change", golden),
 ];
@@ -59,7 +59,7 @@ fn sim(words: &[String]) -> Result<(), Failed> {
 }
 
 fn bench(words: &[String]) -> Result<(), Failed> {
-    step("bench", cargo("bench -p portolan-benches --bench transports --").args(words))
+    step("bench", cargo("run --release --bin lab -- bench").args(words))
 }
 
 fn golden(_: &[String]) -> Result<(), Failed> {
