@@ -193,7 +193,8 @@ fn best(pieces: &mut Vec<Piece>, metric: &Metric, row: &[&Cell<'_>]) -> bool {
         Better::Lower => a.middle.total_cmp(&b.middle),
     });
     let [(leader, figure), others @ ..] = ranked.as_slice() else { return false };
-    if others.is_empty() {
+    // Of two, the relation says it.
+    if others.len() < 2 {
         return false;
     }
     let clear = others.iter().all(|(_, other)| {

@@ -210,10 +210,17 @@ fn method(figures: &Figures<'_>) -> String {
     html += "<p>Rounds are interleaved: each round measures every subject once, and a ratio compares \
              two figures of the same round, so that what slows the machine for a while slows both. \
              Intervals are those of order statistics; they assume no distribution.</p>\n";
+    let again = match figures.run.setting.driver {
+        Driver::Loopback => "It orders the subjects; a real scheduler differs from run to run.",
+        Driver::Emulated => {
+            "It gives the link the same chance again; what real sockets and a real scheduler add \
+             differs from run to run."
+        }
+        Driver::VirtualTime => "The same program gives the same figures again.",
+    };
     let _ = write!(
         html,
-        "<p>To measure again:</p><pre><code>{}</code></pre>\n<p>The seed {} gives the link the same \
-         chance again; what real sockets and a real scheduler add differs from run to run.</p>\n",
+        "<p>To measure again:</p><pre><code>{}</code></pre>\n<p>The seed is {}. {again}</p>\n",
         escape(&figures.run.command),
         figures.run.setting.seed
     );
