@@ -130,6 +130,9 @@ fn finding(figures: &Figures<'_>, telling: &Telling) -> Option<(bool, Finding)> 
     all_of(&mut pieces, &same, " does as well as ", &figures.run.baseline);
     all_of(&mut pieces, &untold, " cannot be told from ", &figures.run.baseline);
     let leads = best(&mut pieces, metric, &row);
+    if !leads && !pieces.is_empty() {
+        pieces.push(text("."));
+    }
     let finding = Finding { title: metric.title, pieces };
     let tells = leads || !told.is_empty() || !same.is_empty();
     (!finding.pieces.is_empty()).then_some((tells, finding))
