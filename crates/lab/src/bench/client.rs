@@ -40,6 +40,13 @@ pub(crate) struct Step {
     pub(crate) time: Duration,
 }
 
+impl Step {
+    /// After this it is given up.
+    fn patience(&self, round_trip: Duration) -> Duration {
+        patience(self.time, round_trip) + self.workload.grace()
+    }
+}
+
 /// News from a visit.
 #[derive(Debug)]
 pub(crate) enum News {
@@ -164,15 +171,10 @@ impl Bench {
     pub(crate) fn phase(&self) -> Duration {
         self.phase
     }
-
-    /// When something that should take `time` is given up.
-    pub(crate) fn patience(&self, time: Duration) -> Duration {
-        patience(time, self.round_trip)
-    }
 }
 
 /// When something that should take `time` over a link of this round trip is given up.
-pub(crate) fn patience(time: Duration, round_trip: Duration) -> Duration {
+fn patience(time: Duration, round_trip: Duration) -> Duration {
     time * 2 + GRACE + round_trip * GRACE_ROUND_TRIPS
 }
 
@@ -229,7 +231,7 @@ impl Visit {
         if self.hangs >= HANGS_MAX {
             return Err("left out: two steps before it had hung".into());
         }
-        let limit = self.bench.patience(step.time);
+        let limit = step.patience(self.bench.round_trip);
         let ended = timeout(limit, step.workload.run(&mut self.bench, step.time)).await;
         let outcome = match ended {
             Ok(Ok(figures)) => Ok(figures),
@@ -263,6 +265,6 @@ fn other_process(count: &Count) -> Duration {
 /// When everything that this errand may take is over, whatever hangs.
 pub(crate) fn last_moment(steps: &[Step], round_trip: Duration) -> Instant {
     let begin = patience(Duration::ZERO, round_trip) + CONTROL_PATIENCE;
-    let each = |step: &Step| patience(step.time, round_trip) + CONTROL_PATIENCE;
+    let each = |step: &Step| step.patience(round_trip) + CONTROL_PATIENCE;
     clock::now() + begin + steps.iter().map(each).sum::<Duration>()
 }

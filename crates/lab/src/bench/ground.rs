@@ -18,7 +18,9 @@ use crate::bench::{
     client::{Errand, visit},
     control::Control,
     link::LinkChoice,
-    machine, server,
+    machine,
+    plan::Wishes,
+    server,
     subjects::SubjectRef,
 };
 
@@ -43,7 +45,7 @@ pub(crate) struct Emulated {
 
 impl Emulated {
     /// Builds them; only where `launch` said that we are inside.
-    pub(crate) fn start(link: &LinkChoice, seed: u64) -> Result<Self, StartError> {
+    fn start(link: &LinkChoice, seed: u64) -> Result<Self, StartError> {
         let emulator = Emulator::start(&Topology::pair(&link.duplex, seed), Options::default())?;
         let address = |side: Side| {
             let host = emulator.host(side.host());
@@ -125,6 +127,13 @@ impl Side {
 }
 
 impl Ground {
+    /// What the wishes need of this link: one for all, or one for each subject.
+    pub(crate) fn emulated(link: &LinkChoice, wishes: &Wishes) -> Result<Vec<Self>, StartError> {
+        let count = if wishes.side_by_side() { wishes.subjects.len() } else { 1 };
+        let start = |_| Ok(Self::Emulated(Box::new(Emulated::start(link, wishes.seed)?)));
+        (0..count).map(start).collect()
+    }
+
     fn address(&self, side: Side) -> SocketAddr {
         let address = match (self, side) {
             (Self::Loopback, _) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -6,7 +6,7 @@ use crate::{
     bench::{
         BenchError, clock,
         collect::Collector,
-        ground::{Emulated, Ground, Staging},
+        ground::{Ground, Staging},
         link::LinkChoice,
         plan::{Pace, Plan, Wishes},
         progress::Progress,
@@ -104,6 +104,7 @@ fn cell(
         only: vec!["bulk-up".into()],
         rounds: 1,
         budget: None,
+        stretch: 1.0,
         link: link.traits(),
         ..wishes.clone()
     };
@@ -117,11 +118,11 @@ fn fill(
     tables: &mut [MatrixTable],
     progress: &mut Progress,
 ) -> Result<Vec<Option<f64>>, BenchError> {
-    let ground = Ground::Emulated(Box::new(Emulated::start(&cell.link, cell.wishes.seed)?));
+    let grounds = Ground::emulated(&cell.link, &cell.wishes)?;
     let (mut plan, skips) = Plan::without_curves(cell.wishes.clone(), clock::now());
     let mut collector = Collector::new(cell.wishes, skips);
     progress.say(&format!("lab: {}", cell.link.text));
-    until_interrupted(rounds::run(&mut plan, &ground, staging, &mut collector, progress))?;
+    until_interrupted(rounds::run(&mut plan, &grounds, staging, &mut collector, progress))?;
     Ok(tables
         .iter_mut()
         .map(|table| {

@@ -17,8 +17,8 @@ const OVERHEAD: Duration = Duration::from_millis(30);
 /// Time for one sample is never cut below this share of what was planned.
 const SCALE_MIN: f64 = 0.25;
 
-/// Nor stretched beyond this.
-const SCALE_MAX: f64 = 6.0;
+/// Nor stretched beyond this, where somebody said how long it may all take.
+pub(crate) const STRETCH_MAX: f64 = 6.0;
 
 /// One sample on a slow link takes no longer than this.
 const SAMPLE_MAX_QUICK: Duration = Duration::from_secs(3);
@@ -29,11 +29,8 @@ const SAMPLE_MAX_FULL: Duration = Duration::from_secs(15);
 /// What all rounds over a link may take unless told otherwise.
 pub(crate) const LINK_FULL: Duration = Duration::from_secs(15 * 60);
 
-/// The same in a quick run.
-pub(crate) const LINK_QUICK: Duration = Duration::from_secs(150);
-
-/// What a quick run over loopback may take, the report included.
-pub(crate) const LOOPBACK_QUICK: Duration = Duration::from_secs(54);
+/// What a quick run may take; there is a report to write within the minute.
+pub(crate) const QUICK: Duration = Duration::from_secs(54);
 
 /// What a run was asked to do.
 #[derive(Debug, Clone)]
@@ -46,6 +43,8 @@ pub(crate) struct Wishes {
     pub(crate) seed: u64,
     /// Seconds for all rounds; `None`: as long as the plan takes.
     pub(crate) budget: Option<Duration>,
+    /// How many times as long as planned a sample may take when there is time.
+    pub(crate) stretch: f64,
     pub(crate) link: LinkTraits,
 }
 
@@ -176,7 +175,7 @@ impl Plan {
         let (fixed, elastic) = self.remaining();
         let left = end.saturating_duration_since(now).saturating_sub(fixed);
         let scale = left.as_secs_f64() / elastic.as_secs_f64().max(0.001);
-        scale.clamp(SCALE_MIN, SCALE_MAX)
+        scale.clamp(SCALE_MIN, self.wishes.stretch)
     }
 
     /// What remains that cannot be cut, and what can.
@@ -241,6 +240,9 @@ impl Wishes {
         if self.link.emulated && self.only.is_empty() && says_nothing_new(workload) {
             return Some("the link decides it, as it decides the bulk: --only measures it");
         }
+        if self.side_by_side() && self.only.is_empty() && matches_another(workload) {
+            return Some("left out by --quick over a link: --only measures it");
+        }
         let compared = portolan::transport(subject.name()).is_some() || is_yardstick(subject);
         if self.pace == Pace::Quick && cost.needs == Needs::OwnProcess && !compared {
             return Some("left out by --quick");
@@ -258,19 +260,31 @@ impl Wishes {
     }
 
     /// One round's turns: each subject alone, then what may run together, then what needs a
-    /// server process.
+    /// server process. In a quick run over a link, which is what limits them, all run together,
+    /// each over a link of its own.
     fn turns(&self, round: u32, chosen: &[Chosen]) -> Vec<Turn<Visit>> {
         let visits = |needs| chosen.iter().filter_map(move |one| self.visit(round, one, needs));
         let one_by_one = |needs| visits(needs).map(|visit| vec![visit]);
-        let mut turns: Vec<_> = one_by_one(Needs::Alone).collect();
-        if self.pace == Pace::Quick && !self.link.emulated {
-            turns.push(visits(Needs::Little).collect());
+        let together = |needs| std::iter::once(visits(needs).collect());
+        let mut turns: Vec<Turn<Visit>> = Vec::new();
+        if self.side_by_side() {
+            turns.extend(together(Needs::Alone));
+        } else {
+            turns.extend(one_by_one(Needs::Alone));
+        }
+        if self.pace == Pace::Quick {
+            turns.extend(together(Needs::Little));
         } else {
             turns.extend(one_by_one(Needs::Little));
         }
         turns.extend(one_by_one(Needs::OwnProcess));
         turns.retain(|turn| !turn.is_empty());
         turns
+    }
+
+    /// Whether each subject needs a link of its own.
+    pub(crate) fn side_by_side(&self) -> bool {
+        self.pace == Pace::Quick && self.link.emulated
     }
 
     fn visit(&self, round: u32, (subject, workloads): &Chosen, needs: Needs) -> Option<Visit> {
@@ -306,6 +320,11 @@ impl Wishes {
 /// Many small messages are a bulk transfer as soon as the link is slower than the processor.
 fn says_nothing_new(workload: &dyn Workload) -> bool {
     matches!(workload.metrics(), ["messages"] | ["messages-batched"] | ["rtt-1k-p50", ..])
+}
+
+/// Several streams are what one is, and a handshake is in the time to the first byte.
+fn matches_another(workload: &dyn Workload) -> bool {
+    matches!(workload.metrics(), ["bulk-up-4"] | ["bulk-down-4"] | ["handshakes"])
 }
 
 /// Those that a quick run still measures everything of, beside ours.

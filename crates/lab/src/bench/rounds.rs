@@ -29,15 +29,15 @@ pub(crate) struct Told {
     pub(crate) doubt: Option<String>,
 }
 
-/// Makes every visit; dropped half-way, the turns that were over stay in the collector.
+/// Makes every visit, those of a turn over a ground each if there are several; dropped half-way, the turns that were over stay in the collector.
 pub(crate) async fn run(
     plan: &mut Plan,
-    ground: &Ground,
+    grounds: &[Ground],
     staging: Staging,
     collector: &mut Collector,
     progress: &mut Progress,
 ) {
-    let loopback = Ground::Loopback;
+    let loopback = [Ground::Loopback];
     while let Some(turn) = plan.next(clock::now()) {
         let names: Vec<_> = turn.iter().map(|(visit, _)| visit.subject.name()).collect();
         let Some((first, steps)) = turn.first() else { continue };
@@ -45,16 +45,18 @@ pub(crate) async fn run(
         let (planned, count) = (steps.iter().map(|step| step.time).sum(), steps.len());
         let (start, needs) = (clock::now(), first.needs);
         let stage = match needs {
-            Needs::Alone | Needs::Little => Stage { ground, staging, progress },
+            Needs::Alone | Needs::Little => Stage { grounds, staging, progress },
             Needs::OwnProcess => Stage {
-                ground: &loopback,
+                grounds: &loopback,
                 staging: Staging { server: ServerPlace::Process, ..staging },
                 progress,
             },
         };
         let visits = turn.iter().enumerate().map(|(number, (visit, steps))| {
             let phase = LIVE_INTERVAL.mul_f64(number as f64 / turn.len() as f64);
-            stage.make(visit, steps.clone(), phase)
+            // One ground carries all, or there is one for each.
+            let ground = &stage.grounds[number % stage.grounds.len()];
+            stage.make(visit, steps.clone(), ground, phase)
         });
         let told = join_all(visits).await;
         for ((visit, _), told) in turn.iter().zip(told) {
@@ -71,33 +73,40 @@ pub(crate) async fn run(
     }
 }
 
-/// Where visits are made.
+/// Where visits are made. There is at least one ground.
 struct Stage<'a> {
-    ground: &'a Ground,
+    grounds: &'a [Ground],
     staging: Staging,
     progress: &'a Progress,
 }
 
 impl Stage<'_> {
-    async fn make(&self, visit: &Visit, steps: Vec<Step>, phase: Duration) -> Told {
+    async fn make(
+        &self,
+        visit: &Visit,
+        steps: Vec<Step>,
+        ground: &Ground,
+        phase: Duration,
+    ) -> Told {
         let (news, reports) = mpsc::channel(NEWS_MAX);
-        let last_moment = last_moment(&steps, self.ground.round_trip());
+        let last_moment = last_moment(&steps, ground.round_trip());
         let waiting = steps.clone();
         let errand = Errand {
             subject: visit.subject,
-            local: self.ground.client_address(),
-            round_trip: self.ground.round_trip(),
+            local: ground.client_address(),
+            round_trip: ground.round_trip(),
             phase,
             steps,
             news,
         };
-        if let Err(error) = self.ground.start(errand, self.staging) {
+        if let Err(error) = ground.start(errand, self.staging) {
             let mut told = Told::default();
             told.give_up(&waiting, &could_not_start(&error));
             return told;
         }
         let mut told = Told::default();
-        let over = tokio::time::timeout_at(last_moment.into(), self.listen(reports, &mut told));
+        let over =
+            tokio::time::timeout_at(last_moment.into(), self.listen(reports, ground, &mut told));
         let why = match over.await {
             Ok(()) => "its side ended early",
             Err(_) => "its side stopped answering",
@@ -107,7 +116,7 @@ impl Stage<'_> {
     }
 
     /// Hears everything that a visit has to tell.
-    async fn listen(&self, mut reports: mpsc::Receiver<News>, told: &mut Told) {
+    async fn listen(&self, mut reports: mpsc::Receiver<News>, ground: &Ground, told: &mut Told) {
         while let Some(news) = reports.recv().await {
             match news {
                 News::Began { congestion_control } => {
@@ -115,10 +124,10 @@ impl Stage<'_> {
                 }
                 News::Step { name } => {
                     self.progress.step(name);
-                    self.ground.begin_sample();
+                    ground.begin_sample();
                 }
                 News::Done { step, outcome } => {
-                    told.steps.push((step, outcome, self.ground.doubt()));
+                    told.steps.push((step, outcome, ground.doubt()));
                 }
                 News::Over { doubt } => told.doubt = doubt,
             }

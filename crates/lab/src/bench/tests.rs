@@ -16,7 +16,7 @@ use super::{
     collect::{Collector, Heading},
     ground::{Ground, Pinned, ServerPlace, Staging},
     machine,
-    plan::{LinkTraits, Pace, Plan, Wishes},
+    plan::{LinkTraits, Pace, Plan, STRETCH_MAX, Wishes},
     progress::Progress,
     rounds,
     subjects::{self, SubjectRef},
@@ -37,6 +37,7 @@ fn wishes(subjects: Vec<SubjectRef>, only: &[&str]) -> Wishes {
         pace: Pace::Quick,
         seed: 1,
         budget: None,
+        stretch: 1.0,
         link: LinkTraits::LOOPBACK,
     }
 }
@@ -61,7 +62,7 @@ async fn measured(wishes: Wishes) -> Run {
     let (mut plan, skips) = Plan::new(wishes.clone(), clock::now());
     let mut collector = Collector::new(wishes, skips);
     let mut progress = Progress::silent();
-    rounds::run(&mut plan, &Ground::Loopback, THREADS, &mut collector, &mut progress).await;
+    rounds::run(&mut plan, &[Ground::Loopback], THREADS, &mut collector, &mut progress).await;
     collector.finish(heading())
 }
 
@@ -254,6 +255,19 @@ fn time_for_samples_is_cut_to_the_budget_and_what_does_not_fit_has_a_reason() {
     assert!(time(&mut tight) < time(&mut free));
     assert!(tight.next(start + Duration::from_secs(1)).is_none(), "the time is used up");
     assert_eq!(tight.abandoned().count(), 2);
+}
+
+#[test]
+fn samples_are_stretched_only_for_those_who_said_how_long_it_may_take() {
+    let mut wishes = wishes(subjects::choose(&["tcp".into()]).unwrap(), &["rtt-64-p50"]);
+    let start = clock::now();
+    let time =
+        |wishes: &Wishes| Plan::new(wishes.clone(), start).0.next(start).unwrap()[0].1[0].time;
+    let planned = time(&wishes);
+    wishes.budget = Some(Duration::from_secs(60));
+    assert_eq!(time(&wishes), planned);
+    wishes.stretch = STRETCH_MAX;
+    assert!(time(&wishes) > planned);
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{Cost, Figures, Workload, latencies, per_second, record};
 use crate::bench::{
@@ -43,6 +46,12 @@ impl Workload for Handshakes {
     }
 }
 
+/// An attempt without an answer for this long, and some round trips, counts as this long.
+const ATTEMPT_MAX: Duration = Duration::from_secs(1);
+
+/// Round trips that an attempt may take in any case.
+const ATTEMPT_ROUND_TRIPS: u32 = 20;
+
 /// Connect, ask for a byte, get it.
 #[derive(Debug)]
 pub(crate) struct FirstByte;
@@ -63,10 +72,14 @@ impl Workload for FirstByte {
 
     async fn run(&self, bench: &mut Bench, time: Duration) -> io::Result<Figures> {
         first_byte(bench).await?;
+        let limit = ATTEMPT_MAX + bench.round_trip() * ATTEMPT_ROUND_TRIPS;
         let start = clock::now();
         let mut latencies = latencies();
         while start.elapsed() < time || latencies.len() < 3 {
-            record(&mut latencies, first_byte(bench).await?);
+            match timeout(limit, first_byte(bench)).await {
+                Ok(took) => record(&mut latencies, took?),
+                Err(_) => record(&mut latencies, limit),
+            }
         }
         let mut figures = Figures::default();
         figures.quantile("first-byte", &latencies, 0.5);

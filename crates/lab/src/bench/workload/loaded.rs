@@ -33,7 +33,7 @@ impl Workload for Loaded {
     }
 
     fn cost(&self) -> Cost {
-        Cost::every(300, 80, 80)
+        Cost::every(300, 120, 80)
     }
 
     async fn run(&self, bench: &mut Bench, time: Duration) -> io::Result<Figures> {

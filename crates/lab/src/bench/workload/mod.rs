@@ -40,6 +40,12 @@ pub(crate) trait Workload: fmt::Debug + Sync {
         None
     }
 
+    /// What it may take beyond its time before it is given up, where it waits for something that
+    /// a slow network makes long.
+    fn grace(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Takes one sample in about `time`.
     async fn run(&self, bench: &mut Bench, time: Duration) -> io::Result<Figures>;
 }
