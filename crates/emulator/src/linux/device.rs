@@ -4,10 +4,10 @@ use std::{
     io,
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
 };
 
 use portolan_netsim::{Addressing, InterfaceId};
+use rustix::io::Errno;
 
 use super::{netlink, sys};
 use crate::packet::{Frame, Malformed, Offload, Run, VNET_HEADER};
@@ -36,7 +36,7 @@ pub(super) struct Device {
     /// Its name on the host.
     pub(super) name: String,
     hardware: [u8; 6],
-    tap: Arc<OwnedFd>,
+    tap: OwnedFd,
 }
 
 impl Device {
@@ -52,12 +52,7 @@ impl Device {
         let [high, low] = number.to_be_bytes();
         let hardware = [0x02, 0x50, 0x4f, 0, high, low];
         netlink::set_up(name, hardware, addressing)?;
-        Ok(Self { id, name: name.to_owned(), hardware, tap: Arc::new(tap) })
-    }
-
-    /// The descriptor, also for others.
-    pub(super) fn tap(&self) -> &Arc<OwnedFd> {
-        &self.tap
+        Ok(Self { id, name: name.to_owned(), hardware, tap })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -68,7 +63,7 @@ impl Device {
     pub(super) fn read<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
         match rustix::io::read(&self.tap, &mut *buffer) {
             Ok(length) => Ok(buffer.get(..length)),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -85,8 +80,11 @@ impl Device {
             before.copy_from_slice(&header);
             after.copy_from_slice(&ethernet);
         }
-        rustix::io::write(&self.tap, buffer)?;
-        Ok(())
+        match rustix::io::write(&self.tap, buffer) {
+            // The device is down: what arrives at it is lost, as it should be.
+            Ok(_) | Err(Errno::IO) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn ethernet(&self, destination: IpAddr) -> [u8; ETHERNET] {

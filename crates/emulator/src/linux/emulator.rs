@@ -47,7 +47,7 @@ pub struct Emulator {
 /// A host that has been made.
 struct Made {
     host: HostNamespace,
-    devices: Vec<Device>,
+    devices: Vec<(Device, Addressing)>,
     addresses: Addresses,
 }
 
@@ -88,7 +88,7 @@ impl Emulator {
         };
         let threads = vec![
             thread("emulator", move || driver::run(driver))?,
-            thread("emulator-hands", move || hands::work(&done, &places))?,
+            thread("emulator-hands", move || hands::work(&done, places))?,
         ];
         let dropped_before = Mutex::new(0);
         Ok(Self { hosts, interfaces, dropped_before, commands, wake, threads })
@@ -217,7 +217,8 @@ fn make_host(name: &str, plans: Vec<Plan>) -> Result<Made, StartError> {
             let mut devices = Vec::new();
             for Plan { id, number, name, addressing } in &plans {
                 let device = Device::make(*id, *number, name, addressing);
-                devices.push(device.map_err(|reason| no_interface(name, reason))?);
+                let device = device.map_err(|reason| no_interface(name, reason))?;
+                devices.push((device, addressing.clone()));
             }
             let own = |plan: &Plan| -> Vec<IpAddr> {
                 plan.addressing.addresses.iter().map(|(address, _)| *address).collect()
@@ -237,11 +238,12 @@ type Sorted = (Vec<HostNamespace>, Vec<Device>, HashMap<InterfaceId, Place>);
 fn sort(made: Vec<Made>) -> Sorted {
     let (mut hosts, mut all, mut places) = (Vec::new(), Vec::new(), HashMap::new());
     for Made { host, devices, addresses } in made {
-        for (position, device) in devices.into_iter().enumerate() {
+        for (position, (device, addressing)) in devices.into_iter().enumerate() {
             let place = Place {
                 namespace: Arc::clone(host.namespace()),
                 name: device.name.clone(),
-                tap: Arc::clone(device.tap()),
+                addressing,
+                plugged: true,
                 addresses: Arc::clone(&addresses),
                 position,
             };

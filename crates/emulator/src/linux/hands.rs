@@ -2,9 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::IpAddr,
-    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, PoisonError,
         mpsc::{Receiver, SyncSender},
@@ -16,7 +14,7 @@ use portolan_netsim::{Addressing, HostChange, InterfaceId};
 
 use super::{
     namespace::{Addresses, Namespace},
-    netlink, sys,
+    netlink,
 };
 use crate::ApplyError;
 
@@ -40,19 +38,21 @@ pub(super) enum Job {
 pub(super) struct Place {
     pub(super) namespace: Arc<Namespace>,
     pub(super) name: String,
-    pub(super) tap: Arc<OwnedFd>,
+    /// How it is, or will be when its cable is in again.
+    pub(super) addressing: Addressing,
+    pub(super) plugged: bool,
     /// The host's addresses, and which of its interfaces this is.
     pub(super) addresses: Addresses,
     pub(super) position: usize,
 }
 
 /// Does jobs until nobody gives any more.
-pub(super) fn work(jobs: &Receiver<Job>, places: &HashMap<InterfaceId, Place>) {
+pub(super) fn work(jobs: &Receiver<Job>, mut places: HashMap<InterfaceId, Place>) {
     let mut failure = None;
     for job in jobs {
         match job {
             Job::Change(change) => {
-                if let Err(reason) = do_change(change, places) {
+                if let Err(reason) = do_change(change, &mut places) {
                     tracing::error!(reason, "a host did not follow a change of the world");
                     failure = Some(reason);
                 }
@@ -68,25 +68,27 @@ pub(super) fn work(jobs: &Receiver<Job>, places: &HashMap<InterfaceId, Place>) {
 
 fn do_change(
     change: HostChange,
-    places: &HashMap<InterfaceId, Place>,
+    places: &mut HashMap<InterfaceId, Place>,
 ) -> Result<(), netlink::Reason> {
+    let (HostChange::Readdressed { interface, .. } | HostChange::Carrier { interface, .. }) =
+        &change;
     let missing = || "the interface belongs to no host".to_owned();
-    let said = |error: io::Error| error.to_string();
+    let place = places.get_mut(interface).ok_or_else(missing)?;
+    place.namespace.enter().map_err(|error| error.to_string())?;
     match change {
-        HostChange::Readdressed { interface, addressing } => {
-            readdress(places.get(&interface).ok_or_else(missing)?, &addressing)
-        }
-        HostChange::Carrier { interface, up } => {
-            let place = places.get(&interface).ok_or_else(missing)?;
-            sys::set_carrier(place.tap.as_fd(), up).map_err(said)
-        }
+        HostChange::Readdressed { addressing, .. } => place.addressing = addressing,
+        HostChange::Carrier { up, .. } => place.plugged = up,
     }
+    if place.plugged { set_up(place) } else { netlink::take_down(&place.name) }
 }
 
-fn readdress(place: &Place, addressing: &Addressing) -> Result<(), netlink::Reason> {
-    place.namespace.enter().map_err(|error| error.to_string())?;
-    netlink::readdress(&place.name, addressing)?;
-    let now: Vec<IpAddr> = addressing.addresses.iter().map(|(address, _)| *address).collect();
+/// A cable that is pulled takes the device down with it, addresses and routes included, as a program
+/// that configures the network would on a real host. (The kernel would see a lost carrier up to a
+/// second later, which is nobody's network.)
+fn set_up(place: &Place) -> Result<(), netlink::Reason> {
+    netlink::readdress(&place.name, &place.addressing)?;
+    let addresses = place.addressing.addresses.iter();
+    let now: Vec<IpAddr> = addresses.map(|(address, _)| *address).collect();
     let mut addresses = place.addresses.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(own) = addresses.get_mut(place.position) {
         *own = now;

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use futures_util::TryStreamExt as _;
@@ -10,7 +11,7 @@ use portolan_netsim::Addressing;
 use rtnetlink::{
     Handle, LinkUnspec, RouteMessageBuilder,
     packet_route::{
-        address::AddressAttribute,
+        address::{AddressAttribute, AddressFlags},
         link::{LinkAttribute, LinkMessage},
         route::RouteScope,
     },
@@ -24,6 +25,10 @@ const QUEUE_LENGTH: u32 = 10_000;
 
 /// Routes of the first interface win.
 const METRIC: u32 = 100;
+
+/// How often, and after what time, a new address is looked for: 5 s together.
+const LOOKS_MAX: u32 = 5000;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What the kernel does not do by itself on a host: look for routers, defend addresses, remember
 /// earlier connections; and the buffers that 1 Gbit/s over a long way needs.
@@ -46,7 +51,7 @@ pub(super) type Reason = String;
 fn with_netlink<T>(work: impl AsyncFnOnce(&Handle) -> Result<T, Reason>) -> Result<T, Reason> {
     let said = |error: io::Error| error.to_string();
     let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(said)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(said)?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(said)?;
         let connection = tokio::spawn(connection);
@@ -102,9 +107,18 @@ pub(super) fn readdress(name: &str, addressing: &Addressing) -> Result<(), Reaso
     with_netlink(async |handle| {
         let index = link(handle, name).await?.header.index;
         forget_addresses(handle, index).await?;
-        let change = LinkUnspec::new_with_index(index).mtu(mtu(addressing)).build();
+        let change = LinkUnspec::new_with_index(index).mtu(mtu(addressing)).up().build();
         handle.link().set(change).execute().await.map_err(failed("changing the device"))?;
         address(handle, index, addressing).await
+    })
+}
+
+/// Takes a device down, and every route through it.
+pub(super) fn take_down(name: &str) -> Result<(), Reason> {
+    with_netlink(async |handle| {
+        let index = link(handle, name).await?.header.index;
+        let change = LinkUnspec::new_with_index(index).down().build();
+        handle.link().set(change).execute().await.map_err(failed("taking the device down"))
     })
 }
 
@@ -163,9 +177,13 @@ async fn forget_addresses(handle: &Handle, index: u32) -> Result<(), Reason> {
 
 async fn address(handle: &Handle, index: u32, addressing: &Addressing) -> Result<(), Reason> {
     for (address, length) in &addressing.addresses {
-        let request = handle.address().add(index, *address, *length).replace();
+        let mut request = handle.address().add(index, *address, *length).replace();
+        // Good at once: nobody else can have it.
+        request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         request.execute().await.map_err(failed("adding an address"))?;
     }
+    let own = addressing.addresses.iter().map(|(address, _)| *address);
+    within_reach(own).await?;
     if addressing.addresses.iter().any(|(address, _)| address.is_ipv4()) {
         reach_everybody(handle, index).await?;
     }
@@ -173,6 +191,25 @@ async fn address(handle: &Handle, index: u32, addressing: &Addressing) -> Result
         default_route(handle, index, *gateway).await?;
     }
     Ok(())
+}
+
+/// The kernel takes packets for a new IPv6 address a moment after it has said that the address is
+/// there: once the local route is. Nobody tells when, so this looks.
+async fn within_reach(own: impl Iterator<Item = IpAddr>) -> Result<(), Reason> {
+    let route = |address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(format!("{:032x} 80 ", address.to_bits())),
+    };
+    let routes: Vec<String> = own.filter_map(route).collect();
+    for _ in 0..LOOKS_MAX {
+        let table = fs::read_to_string("/proc/thread-self/net/ipv6_route");
+        let Ok(table) = table else { return Ok(()) };
+        if routes.iter().all(|route| table.lines().any(|line| line.starts_with(route))) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Err("the kernel does not take up a new IPv6 address".to_owned())
 }
 
 /// Multicast and broadcast find the interface also where there is no default route.

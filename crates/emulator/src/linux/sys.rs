@@ -6,7 +6,7 @@ use std::{
     fs::OpenOptions,
     io, mem,
     os::{
-        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::{fs::OpenOptionsExt, process::CommandExt},
     },
     process::Command,
@@ -78,13 +78,6 @@ fn ask_for_offloads(tap: &OwnedFd) -> io::Result<()> {
         }
     }
     last
-}
-
-/// Plugs the cable of a TAP device in or out.
-pub(super) fn set_carrier(tap: BorrowedFd<'_>, up: bool) -> io::Result<()> {
-    let carrier = libc::c_int::from(up);
-    // SAFETY: TUNSETCARRIER reads an int, which outlives the call.
-    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETCARRIER, &raw const carrier) })
 }
 
 /// Gives this thread namespaces of its own.
