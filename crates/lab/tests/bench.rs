@@ -104,6 +104,34 @@ fn virtual_time_needs_no_root_and_says_what_it_is() {
 }
 
 #[test]
+fn an_emulated_link_is_as_slow_as_it_was_asked_to_be() {
+    let out = tempfile::tempdir().unwrap();
+    let arguments = ["--link=delay=5ms,rate=50Mbit", "--driver=real", "--quick", "--rounds=1"];
+    let who = ["--subjects=tcp,udp", "--baseline=udp", "--processes=2"];
+    let what = ["--only=bulk-up,rtt-64-p50"];
+    let output = lab(out.path(), &[&arguments[..], &who, &what].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("this machine cannot emulate a network") {
+        assert_eq!(output.status.code(), Some(1));
+        println!("left out: {said}");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let file = std::fs::read(out.path().join("result.json")).unwrap();
+    let run: Run = serde_json::from_slice(&file).unwrap();
+    assert_eq!(run.setting.driver, Driver::Emulated);
+    let figure = |subject: &str, metric: &str| {
+        let of = run.measures.iter().find(|m| m.subject == subject && m.metric == metric);
+        of.and_then(|measure| measure.samples.first()).unwrap_or_else(|| panic!("{said}")).value
+    };
+    for subject in ["tcp", "udp"] {
+        assert!(figure(subject, "rtt-64-p50") >= 10_000.0, "{subject} was faster than the link");
+        // What had been queued may come in the time that is measured: a little more than the rate.
+        assert!(figure(subject, "bulk-up") < 9.0, "{subject} got more than the link carries");
+    }
+}
+
+#[test]
 fn mistakes_are_answered_with_the_nearest_name_and_the_code_for_usage() {
     refused(&["--subjects=quik"], 2, &["no subject \"quik\"", "did you mean \"quic\""]);
     refused(&["--only=bulk-upp"], 2, &["no metric", "did you mean \"bulk-up\""]);
