@@ -127,12 +127,6 @@ impl Collector {
         samples.first().map(|sample| sample.value)
     }
 
-    /// The congestion control that a subject told of itself.
-    pub(crate) fn congestion_control(&self, subject: &str) -> Option<String> {
-        let note = self.notes.iter().find(|note| note.name == subject)?;
-        Some(note.congestion_control.clone())
-    }
-
     /// Whether any figure has come.
     pub(crate) fn is_empty(&self) -> bool {
         self.samples.is_empty()

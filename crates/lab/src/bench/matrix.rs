@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     bench::{
-        BenchError, clock,
+        BenchError, Ended, clock,
         collect::Collector,
         ground::{Ground, Staging},
         link::LinkChoice,
@@ -34,37 +34,44 @@ const ROUND_TRIPS_FULL: &[f64] = &[1.0, 10.0, 50.0, 100.0, 200.0];
 /// MiB/s in Mbit/s.
 const MBIT: f64 = 8.388_608;
 
-/// Fills a matrix, a world for each cell.
+/// Fills a matrix, a world for each cell. Cells stay empty from where somebody interrupts it.
 pub(crate) fn measure(
     wishes: &Wishes,
     staging: Staging,
     progress: &mut Progress,
-) -> Result<Matrix, BenchError> {
+) -> Result<(Matrix, Ended), BenchError> {
     let (losses, round_trips) = match wishes.pace {
         Pace::Quick => (LOSSES_QUICK, ROUND_TRIPS_QUICK),
         Pace::Full => (LOSSES_FULL, ROUND_TRIPS_FULL),
     };
     let subjects = taking_part(wishes)?;
     let mut tables: Vec<MatrixTable> = subjects.iter().map(|subject| empty(*subject)).collect();
-    for loss in losses {
-        for table in &mut tables {
-            table.mbit.push(Vec::new());
-        }
-        for round_trip in round_trips {
-            let cell = cell(wishes, &subjects, *loss, *round_trip);
-            let goodputs = fill(cell?, staging, &mut tables, progress)?;
-            for (table, goodput) in tables.iter_mut().zip(goodputs) {
-                table.mbit.last_mut().expect("a row was begun").push(goodput);
-            }
+    let (start, total) = (clock::now(), losses.len() * round_trips.len());
+    let cells = losses.iter().flat_map(|loss| round_trips.iter().map(move |trip| (*loss, *trip)));
+    let mut ended = Ended::Whole;
+    for (done, (loss, round_trip)) in cells.enumerate() {
+        let row = done / round_trips.len();
+        tables.iter_mut().for_each(|table| table.mbit.resize(row + 1, Vec::new()));
+        let goodputs = if ended == Ended::Whole {
+            progress.cell((loss, round_trip), done, total, start.elapsed());
+            let (goodputs, how) = fill(cell(wishes, &subjects, loss, round_trip)?, staging)?;
+            ended = how;
+            goodputs
+        } else {
+            vec![None; subjects.len()]
+        };
+        for (table, goodput) in tables.iter_mut().zip(goodputs) {
+            table.mbit[row].push(goodput);
         }
     }
-    Ok(Matrix {
+    let matrix = Matrix {
         driver: Driver::Emulated,
         rate_mbit: f64::from(RATE_MBIT),
         loss_percent: losses.to_vec(),
         rtt_ms: round_trips.to_vec(),
         tables,
-    })
+    };
+    Ok((matrix, ended))
 }
 
 fn taking_part(wishes: &Wishes) -> Result<Vec<SubjectRef>, BenchError> {
@@ -111,23 +118,17 @@ fn cell(
     Ok(Cell { link, wishes })
 }
 
-/// The median goodput of each subject's transfer in a cell.
-fn fill(
-    cell: Cell,
-    staging: Staging,
-    tables: &mut [MatrixTable],
-    progress: &mut Progress,
-) -> Result<Vec<Option<f64>>, BenchError> {
-    let grounds = Ground::emulated(&cell.link, &cell.wishes)?;
-    let (mut plan, skips) = Plan::without_curves(cell.wishes.clone(), clock::now());
-    let mut collector = Collector::new(cell.wishes, skips);
-    progress.say(&format!("lab: {}", cell.link.text));
-    until_interrupted(rounds::run(&mut plan, &grounds, staging, &mut collector, progress))?;
-    Ok(tables
-        .iter_mut()
-        .map(|table| {
-            table.congestion_control = collector.congestion_control(&table.subject)?;
-            collector.figure(&table.subject, "bulk-up").map(|rate| rate * MBIT)
-        })
-        .collect())
+/// The goodput of each subject's transfer in a cell.
+fn fill(cell: Cell, staging: Staging) -> Result<(Vec<Option<f64>>, Ended), BenchError> {
+    let Cell { link, wishes } = cell;
+    let grounds = Ground::emulated(&link, &wishes)?;
+    let (mut plan, skips) = Plan::without_curves(wishes.clone(), clock::now());
+    let mut collector = Collector::new(wishes.clone(), skips);
+    // The cell is what there is to tell of.
+    let mut silent = Progress::silent();
+    let visits = rounds::run(&mut plan, &grounds, staging, &mut collector, &mut silent);
+    let ended = until_interrupted(visits)?;
+    let goodput = |subject: &SubjectRef| collector.figure(subject.name(), "bulk-up");
+    let goodputs = wishes.subjects.iter().map(goodput).map(|rate| rate.map(|rate| rate * MBIT));
+    Ok((goodputs.collect(), ended))
 }

@@ -193,7 +193,7 @@ fn measured(options: &Options) -> Result<Result<(Run, Ended), ExitCode>, BenchEr
         Err(finished) => return Ok(Err(finished)),
     };
     let heading = heading(options, &wishes, link.as_ref(), means);
-    let (mut run, ended) = match (&link, means) {
+    let (mut run, mut ended) = match (&link, means) {
         (None, _) => {
             let loopback = vec![Ground::Loopback];
             measure(options, wishes.clone(), loopback, heading, &mut progress)?
@@ -207,10 +207,13 @@ fn measured(options: &Options) -> Result<Result<(Run, Ended), ExitCode>, BenchEr
         }
     };
     if options.matrix && ended == Ended::Whole {
-        run.matrix = match means {
-            Means::Real => Some(matrix::measure(&wishes, staging(options), &mut progress)?),
-            Means::Virtual => simulate::matrix(&wishes, &mut progress),
-        };
+        match means {
+            Means::Real => {
+                let (matrix, how) = matrix::measure(&wishes, staging(options), &mut progress)?;
+                (run.matrix, ended) = (Some(matrix), how);
+            }
+            Means::Virtual => run.matrix = simulate::matrix(&wishes, &mut progress),
+        }
     }
     Ok(Ok((run, ended)))
 }

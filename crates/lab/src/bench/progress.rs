@@ -24,7 +24,6 @@ impl Progress {
     }
 
     /// Nothing is shown.
-    #[cfg(test)]
     pub(crate) fn silent() -> Self {
         Self { bar: Some(ProgressBar::hidden()), rounds: 0, heading: String::new() }
     }
@@ -32,9 +31,28 @@ impl Progress {
     /// A subject has its turn.
     pub(crate) fn visit(&mut self, round: u32, subject: &str, left: Duration) {
         let left = minutes(left);
-        self.heading = format!("round {round} of {}, {left} left: {subject}", self.rounds);
+        self.turn_to(format!("round {round} of {}, {left} left: {subject}", self.rounds));
+    }
+
+    /// A cell of a matrix has its turn: loss in percent and round trip in milliseconds.
+    pub(crate) fn cell(&mut self, at: (f64, f64), done: usize, total: usize, spent: Duration) {
+        let rest = (total - done) as f64 / done.max(1) as f64;
+        let left = match done {
+            0 => String::new(),
+            _ => format!(", {} left", minutes(spent.mul_f64(rest))),
+        };
+        let (loss, round_trip) = at;
+        let cell = done + 1;
+        self.turn_to(format!("cell {cell} of {total}{left}: loss {loss} %, {round_trip} ms"));
+    }
+
+    fn turn_to(&mut self, heading: String) {
+        self.heading = heading;
         match &self.bar {
-            Some(bar) => bar.set_message(self.heading.clone()),
+            Some(bar) => {
+                bar.set_message(self.heading.clone());
+                bar.tick();
+            }
             None => eprintln!("{}", self.heading),
         }
     }

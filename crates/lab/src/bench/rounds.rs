@@ -41,8 +41,9 @@ pub(crate) async fn run(
     while let Some(turn) = plan.next(clock::now()) {
         let names: Vec<_> = turn.iter().map(|(visit, _)| visit.subject.name()).collect();
         let Some((first, steps)) = turn.first() else { continue };
-        progress.visit(first.round, &names.join(", "), plan.left(clock::now()));
-        let (planned, count) = (steps.iter().map(|step| step.time).sum(), steps.len());
+        let planned: Duration = steps.iter().map(|step| step.time).sum();
+        let count = steps.len();
+        progress.visit(first.round, &names.join(", "), planned + plan.left(clock::now()));
         let (start, needs) = (clock::now(), first.needs);
         let stage = match needs {
             Needs::Alone | Needs::Little => Stage { grounds, staging, progress },
