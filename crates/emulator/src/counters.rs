@@ -34,10 +34,7 @@ impl Counters {
             let (up, down) = world.link_stats(id);
             LinkCounters { node: node.to_owned(), interface: interface.to_owned(), up, down }
         });
-        let links: Vec<_> = links.collect();
-        let mut names: Vec<&str> = links.iter().map(|link| link.node.as_str()).collect();
-        names.dedup();
-        let nat = |name: &str| Some((name.to_owned(), world.nat_stats(name)?));
-        Self { world: world.stats(), nats: names.into_iter().filter_map(nat).collect(), links }
+        let nats = world.nats().map(|(name, stats)| (name.to_owned(), stats));
+        Self { world: world.stats(), nats: nats.collect(), links: links.collect() }
     }
 }

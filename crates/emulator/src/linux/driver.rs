@@ -28,8 +28,9 @@ use crate::{
     packet::{Fragments, Frame, Malformed, Piece, Run, Transport},
 };
 
-/// Packets that are read from one device before the others, and what is due, have their turn.
-const BATCH: usize = 64;
+/// Packets that are read from one device before the others, and what is due, have their turn; the
+/// last of them may be the first of a super-packet.
+const BATCH: u16 = 128;
 
 /// Packets under way at once; more are dropped. At 1,500 bytes they hold 750 MiB: 10 Gbit/s for
 /// 600 ms.
@@ -246,11 +247,12 @@ impl Running {
     }
 
     fn read(&mut self, at: usize) {
-        for _ in 0..BATCH {
+        let mut taken = 0_u16;
+        while taken < BATCH {
             match self.devices[at].read(&mut self.input) {
                 Ok(Some(bytes)) => {
                     let frame = device::frame(bytes);
-                    self.send(at, frame);
+                    taken = taken.saturating_add(self.on_frame(at, frame).max(1));
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -261,28 +263,36 @@ impl Running {
         }
     }
 
-    fn send(&mut self, at: usize, frame: Result<Option<Frame>, Malformed>) {
-        let frame = match frame {
-            Ok(Some(frame)) if frame.layout().transport != Transport::LinkTalk => Arc::new(frame),
-            Ok(_) => return,
+    /// Sends what a host has sent; as how many packets.
+    fn on_frame(&mut self, at: usize, frame: Result<Option<Frame>, Malformed>) -> u16 {
+        match frame {
+            Ok(Some(frame)) if frame.layout().transport != Transport::LinkTalk => {
+                self.send(at, &Arc::new(frame))
+            }
+            Ok(_) => 0,
             Err(error) => {
                 tracing::debug!(%error, "a packet could not be understood");
                 self.meter.on_malformed();
-                return;
+                0
             }
-        };
-        let ports = self.fragments.ports(&frame);
-        let (now, from) = (clock(), self.devices[at].id);
-        self.meter.on_read(u64::from(frame.segments()));
-        if self.world.under_way() >= UNDER_WAY_MAX {
-            self.meter.on_overrun(u64::from(frame.segments()));
-            return;
         }
-        for index in 0..frame.segments() {
+    }
+
+    fn send(&mut self, at: usize, frame: &Arc<Frame>) -> u16 {
+        let ports = self.fragments.ports(frame);
+        let (now, from) = (clock(), self.devices[at].id);
+        let segments = frame.segments();
+        self.meter.on_read(segments.into());
+        if self.world.under_way() >= UNDER_WAY_MAX {
+            self.meter.on_overrun(segments.into());
+            return segments;
+        }
+        for index in 0..segments {
             if let Ok(packet) = frame.packet(index, ports) {
                 self.world.send(now, from, packet);
             }
         }
+        segments
     }
 }
 
