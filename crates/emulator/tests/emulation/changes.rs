@@ -156,3 +156,34 @@ fn groups_and_broadcasts_reach_everybody_on_the_network() {
         }
     }
 }
+
+#[test]
+fn a_host_with_two_interfaces_is_reached_on_both() {
+    let mut topology = roaming();
+    for node in &mut topology.nodes {
+        if let NodeKind::Host(alice) = &mut node.kind
+            && node.name == "alice"
+        {
+            alice.interfaces.push(attachment("wifi", "cafe", &["10.2.0.1"], link()));
+        }
+    }
+    let Some(emulator) = emulate(&topology) else { return };
+    let own = emulator.host("alice").unwrap().addresses();
+    assert_eq!(own, [IpAddr::from([10, 1, 0, 1]), IpAddr::from([10, 2, 0, 1])]);
+    let (alice, bob) = (udp(&emulator, "alice", "0.0.0.0"), udp(&emulator, "bob", "10.3.0.1"));
+    for address in own {
+        bob.send_to(b"hello", (address, alice.local_addr().unwrap().port())).unwrap();
+        let (_, from) = alice.recv_from(&mut [0; 8]).unwrap();
+        assert_eq!(from, bob.local_addr().unwrap());
+    }
+}
+
+#[test]
+fn what_is_dropped_is_gone() {
+    let Some(emulator) = emulate(&two(1, link())) else { return };
+    let alice = udp(&emulator, "alice", ALICE);
+    drop(emulator);
+    // The host is still there, because a socket is; its interface is not.
+    let error = alice.send_to(b"anybody?", (BOB, 1)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NetworkUnreachable);
+}

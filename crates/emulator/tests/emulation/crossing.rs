@@ -62,6 +62,22 @@ fn a_closed_port_is_told_through_a_translator() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
+#[test]
+fn a_datagram_in_fragments_is_translated_whole() {
+    let Some(emulator) = emulate(&behind(Nat::default(), link())) else { return };
+    let alice = udp(&emulator, "alice", "192.168.1.10");
+    let bob = udp(&emulator, "bob", "203.0.113.10");
+    let mut datagram = vec![0; 5000];
+    blake3::Hasher::new().finalize_xof().fill(&mut datagram);
+    alice.send_to(&datagram, bob.local_addr().unwrap()).unwrap();
+    let mut received = vec![0; 6000];
+    let (length, from) = bob.recv_from(&mut received).unwrap();
+    assert_eq!(received[..length], datagram);
+    bob.send_to(&datagram, from).unwrap();
+    let length = alice.recv(&mut received).unwrap();
+    assert_eq!(received[..length], datagram);
+}
+
 /// Many datagrams in one call, as fast transports send them: a super-packet of UDP.
 #[test]
 fn datagrams_that_are_sent_together_arrive_as_they_were() {
