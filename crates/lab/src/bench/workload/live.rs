@@ -86,9 +86,11 @@ pub(super) async fn measure(bench: &mut Bench, time: Duration) -> io::Result<Fig
     }
     in_phase(bench.phase()).await;
     let sent = send(&mut flows, time).await?;
-    let logs = collect(bench, flows.len(), sent).await?;
+    let patience = STRAGGLERS + bench.round_trip() * 3;
+    let logs = collect(bench, flows.len(), sent, patience).await?;
     for flow in &flows {
-        report(&mut figures, flow.way(), logs.get(&flow.way().number()), sent);
+        let arrived = first_arrivals(logs.get(&flow.way().number()));
+        report(&mut figures, flow.way(), arrived, sent, patience);
     }
     Ok(figures)
 }
@@ -155,9 +157,13 @@ async fn send(flows: &mut [Flow], time: Duration) -> io::Result<u32> {
 }
 
 /// Waits for the last messages, but not for ever.
-async fn collect(bench: &mut Bench, flows: usize, sent: u32) -> io::Result<BTreeMap<u8, LiveLog>> {
+async fn collect(
+    bench: &mut Bench,
+    flows: usize,
+    sent: u32,
+    patience: Duration,
+) -> io::Result<BTreeMap<u8, LiveLog>> {
     let start = clock::now();
-    let patience = STRAGGLERS + bench.round_trip() * 3;
     loop {
         let logs = bench.control.live().await?;
         let arrived: usize = logs.iter().map(|log| log.arrivals.len()).sum();
@@ -169,12 +175,22 @@ async fn collect(bench: &mut Bench, flows: usize, sent: u32) -> io::Result<BTree
     }
 }
 
-fn report(figures: &mut Figures, way: Way, log: Option<&LiveLog>, sent: u32) {
-    // A copy of a message is no news: the first counts.
+/// The delay of each message that arrived; of a copy, that of the first.
+fn first_arrivals(log: Option<&LiveLog>) -> BTreeMap<u32, Duration> {
     let mut delays = BTreeMap::new();
     for (number, delay) in log.iter().flat_map(|log| &log.arrivals) {
         delays.entry(*number).or_insert(Duration::from_nanos(*delay));
     }
+    delays
+}
+
+fn report(
+    figures: &mut Figures,
+    way: Way,
+    delays: BTreeMap<u32, Duration>,
+    sent: u32,
+    patience: Duration,
+) {
     let in_time = match way {
         Way::Once | Way::Stream => delays.len(),
         Way::Until => delays.values().filter(|delay| **delay <= LIFETIME).count(),
@@ -183,10 +199,52 @@ fn report(figures: &mut Figures, way: Way, log: Option<&LiveLog>, sent: u32) {
         let share = 1.0 - in_time as f64 / f64::from(sent);
         figures.values.push((lost, share.max(0.0) * 100.0));
     }
+    // A stream loses nothing: what is missing takes at least as long as was waited for it.
+    let missing = match way {
+        Way::Once | Way::Until => 0,
+        Way::Stream => usize::try_from(sent).unwrap_or(usize::MAX).saturating_sub(delays.len()),
+    };
     let mut latencies = latencies();
-    for delay in delays.into_values() {
+    for delay in delays.into_values().chain(std::iter::repeat_n(patience, missing)) {
         record(&mut latencies, delay);
     }
     figures.quantile(way.p99(), &latencies, 0.99);
     figures.distributions.push((way.distribution(), latencies));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::{Way, first_arrivals, report};
+    use crate::bench::{control::LiveLog, workload::Figures};
+
+    const PATIENCE: Duration = Duration::from_millis(400);
+
+    /// A hundred messages of which all but `missing` took 10 ms.
+    fn told(way: Way, missing: u32) -> BTreeMap<&'static str, f64> {
+        let delays = (missing..100).map(|number| (number, Duration::from_millis(10))).collect();
+        let mut figures = Figures::default();
+        report(&mut figures, way, delays, 100, PATIENCE);
+        figures.values.into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_lost_as_a_message_and_late_on_a_stream() {
+        assert!((told(Way::Once, 5)["live-once-lost"] - 5.0).abs() < 1e-9);
+        assert!(told(Way::Once, 5)["live-once-p99"] < 11_000.0);
+        assert!(told(Way::Stream, 5)["live-stream-p99"] > 390_000.0);
+        assert!(told(Way::Stream, 0)["live-stream-p99"] < 11_000.0);
+    }
+
+    #[test]
+    fn a_message_that_comes_too_late_counts_as_lost_and_a_copy_does_not_count() {
+        let millis = |millis: u64| millis * 1_000_000;
+        let arrivals = vec![(0, millis(20)), (0, millis(10)), (1, millis(200)), (2, millis(150))];
+        let arrived = first_arrivals(Some(&LiveLog { flow: 1, arrivals }));
+        assert_eq!(arrived[&0], Duration::from_millis(20), "the first to come");
+        let mut figures = Figures::default();
+        report(&mut figures, Way::Until, arrived, 4, PATIENCE);
+        assert_eq!(figures.values, [("live-until-lost", 50.0)]);
+    }
 }

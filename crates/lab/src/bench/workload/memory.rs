@@ -67,6 +67,10 @@ impl Workload for Memory {
         }
     }
 
+    fn grace(&self) -> Duration {
+        self.expected * 8
+    }
+
     async fn run(&self, bench: &mut Bench, _time: Duration) -> io::Result<Figures> {
         let files = machine::raise_open_files();
         if files < self.connections + FILES_SPARE {
