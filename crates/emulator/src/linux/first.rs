@@ -29,8 +29,8 @@ const PROGRAM: &str = "2";
 
 /// What the first process has of the outside.
 pub(super) struct Outside {
-    /// Hangs up when the launcher has ended.
-    pub(super) life: OwnedFd,
+    /// The launcher; readable when it has ended.
+    pub(super) launcher: OwnedFd,
     /// Takes one [`Report`].
     pub(super) report: OwnedFd,
 }
@@ -74,9 +74,9 @@ impl Step {
 
 /// Lives and ends. `identity`: the user and group to be root for, in a new user namespace.
 pub(super) fn live(outside: Outside, identity: Option<(u32, u32)>) -> ! {
-    let Outside { life, report } = outside;
-    let outcome = set_up(&life, identity).and_then(|program| {
-        drop(life);
+    let Outside { launcher, report } = outside;
+    let outcome = set_up(&launcher, identity).and_then(|program| {
+        drop(launcher);
         watch(program)
     });
     let (code, words) = match outcome {
@@ -115,11 +115,11 @@ pub(super) fn read_report(reports: &OwnedFd) -> Option<Report> {
 
 type Failure = (Step, io::Error);
 
-fn set_up(life: &OwnedFd, identity: Option<(u32, u32)>) -> Result<Pid, Failure> {
+fn set_up(launcher: &OwnedFd, identity: Option<(u32, u32)>) -> Result<Pid, Failure> {
     if let Some((user, group)) = identity {
         become_root(user, group).map_err(|error| (Step::Identity, error))?;
     }
-    end_with_launcher(life).map_err(|error| (Step::Leash, error))?;
+    end_with_launcher(launcher).map_err(|error| (Step::Leash, error))?;
     make_mounts_private().map_err(|error| (Step::Mounts, error))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if let Err(error) = mount("proc", Path::new("/proc"), "proc", flags, None) {
@@ -137,11 +137,11 @@ fn become_root(user: u32, group: u32) -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("0 {group} 1"))
 }
 
-/// The kernel kills this process when its parent ends; if that was before this call, the pipe has
-/// hung up already.
-fn end_with_launcher(life: &OwnedFd) -> io::Result<()> {
+/// The kernel kills this process when its parent ends; if that was before this call, its
+/// descriptor says so.
+fn end_with_launcher(launcher: &OwnedFd) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let mut pending = [PollFd::from_borrowed_fd(life.as_fd(), PollFlags::IN)];
+    let mut pending = [PollFd::from_borrowed_fd(launcher.as_fd(), PollFlags::IN)];
     match poll(&mut pending, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
         0 => Ok(()),
         _ => Err(io::Error::from(io::ErrorKind::BrokenPipe)),

@@ -17,7 +17,10 @@ use std::{
 use rustix::{
     io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, WaitOptions, WaitStatus, getegid, geteuid, kill_process, waitpid},
+    process::{
+        Pid, PidfdFlags, WaitOptions, WaitStatus, getegid, geteuid, getpid, kill_process,
+        pidfd_open, waitpid,
+    },
     thread::UnshareFlags,
 };
 
@@ -53,14 +56,12 @@ pub fn launch() -> Result<Launch, Missing> {
         return Ok(Launch::Inside);
     }
     check_device()?;
-    let (alive, life) = new_pipe()?;
-    let (reports, report) = new_pipe()?;
+    let launcher = pidfd_open(getpid(), PidfdFlags::empty()).map_err(setup("pidfd"))?;
+    let (reports, report) = pipe_with(PipeFlags::CLOEXEC).map_err(setup("pipe"))?;
     let signals = |source| Missing::Setup { step: "signals", source };
     sys::hold_signals().map_err(signals)?;
-    let outcome = enter_namespaces(Outside { life: alive, report });
+    let outcome = enter_namespaces(Outside { launcher, report });
     let outcome = outcome.and_then(|child| wait(child, &reports));
-    // The other end was held here for as long as the child lived.
-    drop(life);
     sys::release_signals().map_err(signals)?;
     outcome.map(Launch::Finished)
 }
@@ -76,9 +77,8 @@ pub(super) fn check_device() -> Result<(), Missing> {
     }
 }
 
-fn new_pipe() -> Result<(OwnedFd, OwnedFd), Missing> {
-    let setup = |error: Errno| Missing::Setup { step: "pipe", source: error.into() };
-    pipe_with(PipeFlags::CLOEXEC).map_err(setup)
+fn setup(step: &'static str) -> impl Fn(Errno) -> Missing {
+    move |error| Missing::Setup { step, source: error.into() }
 }
 
 /// Starts the first process of the inside: as root if possible, else in a user namespace.
