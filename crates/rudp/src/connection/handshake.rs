@@ -146,8 +146,11 @@ impl Connection {
         let is_right = remote.source == self.names.remote
             && match self.side {
                 Side::Client => {
+                    // A server that was asked twice, before its Retry and after, may have taken
+                    // the first; and a Retry that someone forged has cost a round trip, no more:
+                    // it changes no names (unlike QUIC's).
                     remote.original == Some(self.names.original)
-                        && remote.is_retried == self.names.is_retried
+                        && (self.names.is_retried || !remote.is_retried)
                 }
                 Side::Server => {
                     remote.original.is_none() && !remote.is_retried && remote.reset_token.is_none()
