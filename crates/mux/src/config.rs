@@ -50,11 +50,15 @@ impl Priority {
 pub struct Config {
     /// Streams that the remote may have open at once.
     pub streams: u32,
-    /// Unread bytes that one stream may hold before its writer is stopped.
+    /// Unread bytes that one stream may hold before its writer is stopped. The most there can be:
+    /// a stream begins with [`Self::STREAM_WINDOW_FIRST`], and gets more by reading fast.
     pub stream_window: u32,
-    /// Unread bytes that all streams together may hold.
+    /// Unread bytes that all streams together may hold; as above, from
+    /// [`Self::CONNECTION_WINDOW_FIRST`] on.
     pub connection_window: u32,
-    /// Bytes taken from the application for one stream and not yet acknowledged.
+    /// Bytes taken from the application for one stream and not yet acknowledged. The most there
+    /// can be: [`Mux::on_congestion_window`](crate::Mux::on_congestion_window) says how much of it
+    /// is of use.
     pub send_buffer: u32,
     /// Bytes of datagrams waiting to be sent (or repaired), and waiting to be received.
     pub datagram_queue: u32,
@@ -65,6 +69,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// The window of a new stream, if no less is promised.
+    pub const STREAM_WINDOW_FIRST: u32 = 1 << 20;
+
+    /// The window of a new connection, if no less is promised.
+    pub const CONNECTION_WINDOW_FIRST: u32 = 4 << 20;
+
+    /// What a stream takes from the application while nothing is known of the way, if no less is
+    /// allowed.
+    pub const SEND_BUFFER_FIRST: u32 = 1 << 20;
+
+    /// What a stream takes at least, however short or narrow the way, if no less is allowed.
+    pub const SEND_BUFFER_MIN: u32 = 256 << 10;
+
     /// Gaps in what has arrived that are remembered: one for every 512 bytes of the connection's
     /// window, four times as many as full packets can make.
     #[must_use]
@@ -84,19 +101,13 @@ impl Config {
     }
 }
 
-/// What is left of a window when the writer is told of more: seven eighths. On a long way it can
-/// then use that much of the window in each round trip; with half, no more than half.
-pub(crate) fn told_again_below(window: u32) -> u64 {
-    u64::from(window - window / 8)
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
             streams: 256,
-            stream_window: 1 << 20,
-            connection_window: 4 << 20,
-            send_buffer: 1 << 20,
+            stream_window: 8 << 20,
+            connection_window: 16 << 20,
+            send_buffer: 8 << 20,
             datagram_queue: 256 << 10,
             datagram_max: 16 << 10,
             stream_frame_max: 16 << 10,

@@ -14,14 +14,17 @@
 //! arrived, and sends ranges again that the carrier says were lost. The frames are those of QUIC
 //! (RFC 9000 §19) where QUIC has them; all streams go in both directions.
 //!
-//! What it does not do: it knows no socket, packet, key, timer or round trip, and it never closes
-//! the connection: a broken rule of the remote is returned as a [`Violation`] for the carrier.
+//! What it does not do: it knows no socket, packet, key or timer, of the way only what the carrier
+//! tells ([`Mux::on_round_trip`], [`Mux::on_congestion_window`]), and it never closes the
+//! connection: a broken rule of the remote is returned as a [`Violation`] for the carrier.
 //!
 //! # Invariants
 //! - Every byte written arrives exactly once and in order, whatever the carrier loses, repeats or
 //!   reorders: `tests/lossy_pipe.rs`.
 //! - The remote cannot make this side hold more than [`Config::memory_max`] says:
 //!   `tests/bounds.rs`.
+//! - A stream's window, and that of the connection, grow only for who reads as fast as a long way
+//!   brings, and never beyond the configured bound: `tests/windows.rs`.
 //! - No bytes make it panic; every broken rule has its code of RFC 9000 §20.1:
 //!   `tests/violations.rs`.
 //! - A class of [`Priority`] waits for all more urgent ones, and streams of one class take turns:
@@ -46,6 +49,7 @@ mod stats;
 mod stream;
 mod varint;
 mod violation;
+mod window;
 
 pub use config::{Config, Priority, Side};
 pub use error::{DatagramTooLarge, ReadError, WriteError};

@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasherDefault, Hasher},
     mem::size_of,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -15,11 +15,11 @@ use bytes::Bytes;
 use crate::{
     Config, DatagramTooLarge, Event, MuxStats, Params, Priority, ReadError, Side, StreamId,
     VARINT_MAX, Violation, ViolationCode, WriteError,
-    config::told_again_below,
     datagrams::{DatagramReceiver, DatagramSender},
     frame::PAYLOAD_MAX,
     schedule::Schedule,
     stream::Stream,
+    window::Window,
 };
 
 /// All streams and datagrams of one connection; see the crate's page.
@@ -38,6 +38,10 @@ pub struct Mux {
     accepting: RemoteStreams,
     send_credit: SendCredit,
     recv_credit: RecvCredit,
+    /// How long the carrier's shortest round trip took.
+    round_trip: Option<Duration>,
+    /// Bytes that a stream takes from the application, as the way is now.
+    send_buffer: u32,
     schedule: Schedule,
     datagrams_out: DatagramSender,
     datagrams_in: DatagramReceiver,
@@ -82,6 +86,7 @@ struct RecvCredit {
     consumed: u64,
     told: u64,
     to_tell: bool,
+    window: Window,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +101,7 @@ impl Mux {
     /// A machine with no stream, which holds at most what `config` says.
     #[must_use]
     pub fn new(side: Side, config: Config) -> Self {
+        let window = Window::new(Config::CONNECTION_WINDOW_FIRST, config.connection_window);
         Self {
             side,
             config,
@@ -113,9 +119,12 @@ impl Mux {
             recv_credit: RecvCredit {
                 received: 0,
                 consumed: 0,
-                told: config.connection_window.into(),
+                told: window.size(),
                 to_tell: false,
+                window,
             },
+            round_trip: None,
+            send_buffer: config.send_buffer.min(Config::SEND_BUFFER_FIRST),
             schedule: Schedule::default(),
             datagrams_out: DatagramSender::new(config.datagram_queue),
             datagrams_in: DatagramReceiver::new(config.datagram_queue),
@@ -189,7 +198,7 @@ impl Mux {
     /// [`WriteError::Blocked`] when the buffer is full, else why nothing can be written any more.
     pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, WriteError> {
         let stream = self.streams.get_mut(&id).ok_or(WriteError::UnknownStream)?;
-        let written = stream.send.write(bytes, self.config.send_buffer)?;
+        let written = stream.send.write(bytes, self.send_buffer)?;
         self.stats.stream_bytes_queued += written as u64;
         self.schedule.ready(id, stream);
         Ok(written)
@@ -224,7 +233,7 @@ impl Mux {
                 if stream.recv.wants_to_send() {
                     self.schedule.control(id, stream);
                 }
-                self.recv_credit.consume(read as u64, self.config.connection_window);
+                self.recv_credit.consume(read as u64);
             }
             Err(ReadError::Blocked) => {}
             Ok(_) | Err(ReadError::Reset(_) | ReadError::UnknownStream) => self.retire(id),
@@ -258,7 +267,7 @@ impl Mux {
         let discarded = stream.recv.stop(code);
         self.gaps -= gaps - stream.recv.gaps();
         self.schedule.control(id, stream);
-        self.recv_credit.consume(discarded, self.config.connection_window);
+        self.recv_credit.consume(discarded);
         self.retire(id);
     }
 
@@ -304,6 +313,22 @@ impl Mux {
         self.path_datagram_max = max.min(PAYLOAD_MAX);
     }
 
+    /// Learns from the carrier how long its shortest round trip took; windows grow only for who
+    /// consumes much of them in that time, and not at all while it is unknown.
+    ///
+    /// The shortest, because what queues add is no reason to hold more.
+    pub fn on_round_trip(&mut self, shortest: Duration) {
+        self.round_trip = Some(shortest);
+    }
+
+    /// Learns from the carrier how many bytes it may have under way. A stream takes twice as much
+    /// from the application, so that there is always more to send, even behind a gap, within
+    /// [`Config::SEND_BUFFER_MIN`] and [`Config::send_buffer`].
+    pub fn on_congestion_window(&mut self, bytes: u64) {
+        let wanted = u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX);
+        self.send_buffer = wanted.max(Config::SEND_BUFFER_MIN).min(self.config.send_buffer);
+    }
+
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.queue.pop_front()?;
@@ -345,7 +370,8 @@ impl Mux {
 
     fn insert(&mut self, id: StreamId, priority: Priority) -> &mut Stream {
         let max_data = self.remote.map_or(0, |params| params.stream_window);
-        let stream = Stream::new(priority, max_data, self.config.stream_window);
+        let window = Window::new(Config::STREAM_WINDOW_FIRST, self.config.stream_window);
+        let stream = Stream::new(priority, max_data, window);
         self.streams.entry(id).or_insert_with(|| Box::new(stream))
     }
 
@@ -373,15 +399,18 @@ impl Mux {
 }
 
 impl RecvCredit {
-    /// Bytes that make room for others; a new limit is told once a part of the window is used
-    /// up ([`told_again_below`]).
-    fn consume(&mut self, bytes: u64, window: u32) {
+    /// Bytes that make room for others; a new limit is told once a part of the window is used up.
+    fn consume(&mut self, bytes: u64) {
         self.consumed += bytes;
-        self.to_tell |= self.told - self.consumed <= told_again_below(window);
+        self.to_tell |= self.told - self.consumed <= self.window.told_again_below();
     }
 
-    fn limit(&self, window: u32) -> u64 {
-        (self.consumed + u64::from(window)).min(VARINT_MAX)
+    /// The raised limit to send; it counts as sent.
+    fn poll_limit(&mut self, now: Instant, round_trip: Option<Duration>) -> u64 {
+        self.to_tell = false;
+        self.window.on_tell(now, self.consumed, round_trip);
+        self.told = (self.consumed + self.window.size()).min(VARINT_MAX);
+        self.told
     }
 }
 

@@ -30,8 +30,8 @@ impl Params {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             streams: config.streams.into(),
-            stream_window: config.stream_window.into(),
-            connection_window: config.connection_window.into(),
+            stream_window: config.stream_window.min(Config::STREAM_WINDOW_FIRST).into(),
+            connection_window: config.connection_window.min(Config::CONNECTION_WINDOW_FIRST).into(),
             datagram_max: config.datagram_max.into(),
         }
     }

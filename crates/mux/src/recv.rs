@@ -1,8 +1,8 @@
 //! The receiving half of a stream (RFC 9000 §3.2).
 
-use crate::{
-    ReadError, Violation, ViolationCode, config::told_again_below, pages::Pages, ranges::RangeSet,
-};
+use std::time::{Duration, Instant};
+
+use crate::{ReadError, Violation, ViolationCode, pages::Pages, ranges::RangeSet, window::Window};
 
 /// The receiving half of a stream.
 ///
@@ -22,7 +22,7 @@ pub(crate) struct RecvPart {
     final_size: Option<u64>,
     /// The limit that was told to the remote.
     max_data: u64,
-    window: u32,
+    window: Window,
     state: State,
     /// A STOP to send, until it is.
     stop_to_send: Option<u32>,
@@ -52,7 +52,7 @@ pub(crate) struct Effect {
 }
 
 impl RecvPart {
-    pub(crate) fn new(window: u32) -> Self {
+    pub(crate) fn new(window: Window) -> Self {
         Self {
             pages: Pages::default(),
             read: 0,
@@ -60,7 +60,7 @@ impl RecvPart {
             highest: 0,
             islands: RangeSet::default(),
             final_size: None,
-            max_data: window.into(),
+            max_data: window.size(),
             window,
             state: State::Open,
             stop_to_send: None,
@@ -174,11 +174,16 @@ impl RecvPart {
     }
 
     /// The raised limit to send; it counts as sent.
-    pub(crate) fn poll_max_data(&mut self) -> Option<u64> {
+    pub(crate) fn poll_max_data(
+        &mut self,
+        now: Instant,
+        round_trip: Option<Duration>,
+    ) -> Option<u64> {
         if !std::mem::take(&mut self.max_data_to_send) {
             return None;
         }
-        self.max_data = self.read + u64::from(self.window);
+        self.window.on_tell(now, self.read, round_trip);
+        self.max_data = self.read + self.window.size();
         Some(self.max_data)
     }
 
@@ -268,10 +273,10 @@ impl RecvPart {
         Err(ReadError::Blocked)
     }
 
-    /// Tells a new limit once a part of the window is used up ([`told_again_below`]).
+    /// Tells a new limit once a part of the window is used up.
     fn widen(&mut self) {
         let told = self.max_data - self.read;
-        if self.final_size.is_none() && told <= told_again_below(self.window) {
+        if self.final_size.is_none() && told <= self.window.told_again_below() {
             self.max_data_to_send = true;
         }
     }

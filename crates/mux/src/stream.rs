@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Priority, Side, recv::RecvPart, send::SendPart};
+use crate::{Priority, Side, recv::RecvPart, send::SendPart, window::Window};
 
 /// A stream's number: which side opened it, and as which of its streams (RFC 9000 §2.1, with one
 /// bit less, because all streams go in both directions).
@@ -58,7 +58,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(priority: Priority, max_data: u64, window: u32) -> Self {
+    pub(crate) fn new(priority: Priority, max_data: u64, window: Window) -> Self {
         Self {
             priority,
             send: SendPart::new(max_data),

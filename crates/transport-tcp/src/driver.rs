@@ -358,7 +358,10 @@ fn take_session(
     match Session::decode(kind, reader) {
         Ok(Session::Ping(number)) => heartbeat.on_ping(number),
         Ok(Session::Pong(number)) => {
-            state.rtt = heartbeat.on_pong(now, number).or(state.rtt);
+            if let Some(rtt) = heartbeat.on_pong(now, number) {
+                state.rtt = Some(rtt);
+                state.mux.on_round_trip(rtt);
+            }
         }
         Ok(Session::Close(close)) => return Err(End::Remote(reason_of(&close))),
         Ok(Session::Greeting(_)) => {

@@ -50,6 +50,11 @@ impl ConnectionConfig {
 /// One connection's receive side holds at most `connection_window` bytes of streams and
 /// `datagram_queue` bytes of datagrams; its send side at most `send_buffer` bytes a stream and
 /// `datagram_queue` bytes of datagrams.
+///
+/// These are the most there can be. TCP and UDP begin with windows of 1 MiB a stream and 4 MiB a
+/// connection, if no less is allowed, and widen them for an application that reads as fast as a
+/// long way brings; they take 1 MiB from a writer (UDP: from 256 KiB on, by what the way carries),
+/// if no less is allowed. QUIC and memory allow all of it from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that the remote may have open at once.
@@ -74,9 +79,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             streams: 256,
-            stream_window: 1 << 20,
-            connection_window: 4 << 20,
-            send_buffer: 1 << 20,
+            stream_window: 8 << 20,
+            connection_window: 16 << 20,
+            send_buffer: 8 << 20,
             datagram_queue: 256 << 10,
             accept_backlog: 128,
             half_open: 1024,

@@ -168,7 +168,7 @@ impl Mux {
     fn on_received(&mut self, id: StreamId, effect: Effect) {
         self.recv_credit.received += effect.received;
         if effect.discarded > 0 {
-            self.recv_credit.consume(effect.discarded, self.config.connection_window);
+            self.recv_credit.consume(effect.discarded);
         }
         if let Some(stream) = self.streams.get_mut(&id)
             && stream.recv.take_readable()
@@ -180,7 +180,7 @@ impl Mux {
 
     pub(super) fn wake_writer(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id)
-            && stream.send.take_writable(self.config.send_buffer)
+            && stream.send.take_writable(self.send_buffer)
         {
             self.events.queue.push_back(Event::Writable(id));
         }

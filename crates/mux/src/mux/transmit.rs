@@ -60,8 +60,8 @@ impl Mux {
         }
         let (start, frames) = (out.len(), sent.len());
         let mut packet = Packet { end: start.saturating_add(max), out, sent };
-        self.poll_limits(&mut packet);
-        self.poll_signals(&mut packet);
+        self.poll_limits(now, &mut packet);
+        self.poll_signals(now, &mut packet);
         self.poll_class(Priority::Control, &mut packet);
         self.poll_datagrams(now, &mut packet);
         self.poll_class(Priority::Live, &mut packet);
@@ -103,11 +103,9 @@ impl Mux {
         }
     }
 
-    fn poll_limits(&mut self, packet: &mut Packet<'_>) {
+    fn poll_limits(&mut self, now: Instant, packet: &mut Packet<'_>) {
         if self.recv_credit.to_tell && packet.room() >= NUMBERS_MAX {
-            self.recv_credit.to_tell = false;
-            let max = self.recv_credit.limit(self.config.connection_window);
-            self.recv_credit.told = max;
+            let max = self.recv_credit.poll_limit(now, self.round_trip);
             packet.put(Frame::MaxData { max }, SentFrame::MaxData { max });
         }
         if self.accepting.to_tell && packet.room() >= NUMBERS_MAX {
@@ -120,7 +118,7 @@ impl Mux {
     }
 
     /// RESET, STOP and `MAX_STREAM_DATA` of the streams that have one.
-    fn poll_signals(&mut self, packet: &mut Packet<'_>) {
+    fn poll_signals(&mut self, now: Instant, packet: &mut Packet<'_>) {
         while packet.room() >= 3 * NUMBERS_MAX
             && let Some(id) = self.schedule.next_control()
         {
@@ -133,7 +131,7 @@ impl Mux {
             if let Some(code) = stream.recv.poll_stop() {
                 packet.put(Frame::Stop { id, code }, SentFrame::Stop { id });
             }
-            if let Some(max) = stream.recv.poll_max_data() {
+            if let Some(max) = stream.recv.poll_max_data(now, self.round_trip) {
                 let max = max.min(VARINT_MAX);
                 packet.put(Frame::MaxStreamData { id, max }, SentFrame::MaxStreamData { id, max });
             }

@@ -60,6 +60,7 @@ impl Connection {
             is_window_limited: std::mem::take(&mut self.recovery.is_window_limited),
             sample,
         });
+        self.mux.on_congestion_window(path.congestion.window());
     }
 
     /// Takes everything out that the frame acknowledges; answers number and time of the newest.
@@ -116,6 +117,7 @@ impl Connection {
             Level::Data => Duration::from_micros(delay_us).min(self.remote.ack_delay),
         };
         self.path.rtt.on_sample(now, now.saturating_duration_since(sent), delay);
+        self.mux.on_round_trip(self.path.rtt.min());
     }
 
     /// A router has marked packets instead of dropping them (RFC 9002 §7.1).

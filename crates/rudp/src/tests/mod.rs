@@ -5,6 +5,7 @@ mod handshake;
 mod pair;
 mod sizes;
 mod streams;
+mod windows;
 
 use std::{sync::OnceLock, time::Instant};
 

@@ -65,8 +65,8 @@ fn a_path_that_shortens_in_mid_transfer_is_noticed_and_nothing_is_lost() {
 
 #[test]
 fn nothing_longer_than_the_remote_takes_is_sent() {
-    let mut server = crate::ConnectionConfig::default();
-    server.packet_max = 1_300;
+    let server =
+        crate::ConnectionConfig { packet_max: 1_300, ..crate::ConnectionConfig::default() };
     let mut pair = Pair::with(crate::EndpointConfig::default(), crate::EndpointConfig::new(server));
     pair.connect();
     pair.run_until(|pair| pair.is_connected());
