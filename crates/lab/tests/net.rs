@@ -99,7 +99,7 @@ fn bad_input_is_refused_with_the_place_and_a_suggestion() {
     let profile = TWO.replace("delay=5ms", "losy-1");
     let key = TWO.replace("prefix", "prefx");
     for (name, content, expected) in [
-        ("profile", profile, &["line 6", "losy-1", "lossy-1"][..]),
+        ("profile", profile, &["line 7", "losy-1", "lossy-1"][..]),
         ("key", key, &["line 4", "prefx", "prefix"][..]),
         ("host", with(&program("alise", "true")), &["alise", "alice"][..]),
         ("twice", with("[router.alice]\non = [\"wire\"]"), &["alice", "twice"][..]),

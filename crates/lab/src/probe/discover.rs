@@ -29,7 +29,7 @@ pub(super) struct Options {
     /// How long to look
     #[arg(long = "for", default_value = "5s", value_parser = units::duration, value_name = "TIME")]
     time: Duration,
-    /// End with an error unless so many others were seen; end early once they were
+    /// End with an error unless so many others were seen
     #[arg(long)]
     expect: Option<usize>,
 }
@@ -51,9 +51,6 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Problem> {
     while let Ok(Ok(event)) = timeout_at(end, events.recv_async()).await {
         if let ServiceEvent::ServiceResolved(found) = event {
             on_found(options, &found, begun, &mut seen);
-        }
-        if options.expect.is_some_and(|expected| seen.len() >= expected) {
-            break;
         }
     }
     conclude(options, &seen, begun);

@@ -334,7 +334,7 @@ impl Meeting {
             let mine = cells.iter().filter(|((left, _, _), _)| *left == kind);
             mine.filter(|(_, verdict)| matches!(verdict, Verdict::Direct { .. })).count()
         };
-        kinds.sort_by_key(|kind| (std::cmp::Reverse(reached(kind)), *kind));
+        kinds.sort_by_key(|kind| (std::cmp::Reverse(reached(kind)), *kind != "open", *kind));
         say("direct connections, UDP/TCP (- means that one side has no way out at all):");
         for line in table(&kinds, &cells) {
             say(line);
