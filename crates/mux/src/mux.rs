@@ -321,11 +321,12 @@ impl Mux {
         self.round_trip = Some(shortest);
     }
 
-    /// Learns from the carrier how many bytes it may have under way. A stream takes twice as much
-    /// from the application, so that there is always more to send, even behind a gap, within
-    /// [`Config::SEND_BUFFER_MIN`] and [`Config::send_buffer`].
+    /// Learns from the carrier how many bytes it may have under way. A stream takes four times as
+    /// much from the application, so that there is always more to send while a lost piece, and all
+    /// that was sent after it, is kept; within [`Config::SEND_BUFFER_MIN`] and
+    /// [`Config::send_buffer`].
     pub fn on_congestion_window(&mut self, bytes: u64) {
-        let wanted = u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(bytes.saturating_mul(4)).unwrap_or(u32::MAX);
         self.send_buffer = wanted.max(Config::SEND_BUFFER_MIN).min(self.config.send_buffer);
     }
 

@@ -21,10 +21,10 @@ fn full_windows_on_all_streams_stay_within_the_bound() {
     let config = Config::default();
     let mut bob = bob(config);
     let told = bob.params().connection_window;
-    let share = told / u64::from(config.streams);
+    let share = usize::try_from(told).expect("32 bits") / config.streams as usize;
     for index in 0..config.streams.into() {
         let id = StreamId::new(Side::Client, index);
-        bob.on_frame(epoch(), piece(id, 0, &vec![1; share as usize])).expect("within the limits");
+        bob.on_frame(epoch(), piece(id, 0, &vec![1; share])).expect("within the limits");
     }
     assert!(bob.memory() as u64 >= told);
     assert!(bob.memory() <= config.memory_max(), "{} bytes", bob.memory());

@@ -100,7 +100,7 @@ fn a_fast_reader_on_a_long_way_gets_all_that_is_promised() {
 #[test]
 fn a_slow_reader_keeps_the_first_window() {
     let mut way = Way::new(Config::default(), Some(ROUND));
-    way.rounds(100, 100 << 10);
+    way.rounds(100, 40 << 10);
     let unread = way.bob.memory_received();
     assert!(unread <= Config::STREAM_WINDOW_FIRST as usize + (64 << 10), "{unread} bytes");
 }
@@ -181,12 +181,12 @@ fn taken(alice: &mut Mux, id: StreamId) -> usize {
 }
 
 #[test]
-fn a_writer_is_stopped_at_twice_what_the_way_carries() {
+fn a_writer_is_stopped_at_four_times_what_the_way_carries() {
     let config = Config::default();
     let known = [
         (None, Config::SEND_BUFFER_FIRST),
         (Some(12_000), Config::SEND_BUFFER_MIN),
-        (Some(1_500_000), 3_000_000),
+        (Some(1_500_000), 6_000_000),
         (Some(u64::MAX), config.send_buffer),
     ];
     for (window, bound) in known {

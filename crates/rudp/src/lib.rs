@@ -43,7 +43,7 @@
 //!   and nothing is lost over it: `a_transfer_finds_out_what_the_path_carries`,
 //!   `a_path_that_shortens_in_mid_transfer_is_noticed_and_nothing_is_lost`.
 //! - On long ways windows grow for those who read fast and for nobody else, and writers may be
-//!   ahead by two congestion windows: `a_fast_reader_on_a_long_way_is_not_stopped_by_the_first_window`,
+//!   ahead by four congestion windows: `a_fast_reader_on_a_long_way_is_not_stopped_by_the_first_window`,
 //!   `a_slow_reader_makes_nobody_hold_more_than_the_first_window`.
 //! - No bytes make it panic: `no_bytes_panic` in each decoder's module.
 //!

@@ -15,6 +15,15 @@ pub(crate) const ENGINE_DATAGRAMS: usize = 4096;
 /// A peer must be able to send us one datagram of any packet size that quinn uses.
 const RECEIVED_DATAGRAMS_MIN: usize = 4096;
 
+/// quinn's windows do not grow with their use, and larger ones cost time on short ways.
+const STREAM_WINDOW_MAX: u32 = 1 << 20;
+
+/// As above, of all streams together.
+const CONNECTION_WINDOW_MAX: u32 = 4 << 20;
+
+/// As above, of what is sent and not acknowledged.
+const SEND_WINDOW_MAX: u32 = 4 << 20;
+
 /// First packets that may wait for the accepting task to decide. It decides at once, so that this
 /// bounds what one read of the socket brings; quinn ignores what is above it, and those clients
 /// would come back a second later.
@@ -67,14 +76,15 @@ const INITIAL_SUITE: &str = "the provider has TLS13_AES_128_GCM_SHA256";
 /// 6,551 and 65,527 its trains of ten segments would exceed what the system takes at once.
 #[must_use]
 pub fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
+    let connection_window = limits.connection_window.min(CONNECTION_WINDOW_MAX);
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(limits.stream_window))
-        .receive_window(VarInt::from_u32(limits.connection_window))
+        .stream_receive_window(VarInt::from_u32(limits.stream_window.min(STREAM_WINDOW_MAX)))
+        .receive_window(VarInt::from_u32(connection_window))
         // One bound for all streams: a single one is stopped by the remote's stream window.
-        .send_window(u64::from(limits.send_buffer.max(limits.connection_window)))
+        .send_window(u64::from(limits.send_buffer.min(SEND_WINDOW_MAX).max(connection_window)))
         .max_idle_timeout(IdleTimeout::try_from(timing.idle).ok())
         .keep_alive_interval(Some(timing.keep_alive))
         .datagram_receive_buffer_size(Some(

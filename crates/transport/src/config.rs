@@ -54,7 +54,7 @@ impl ConnectionConfig {
 /// These are the most there can be. TCP and UDP begin with windows of 1 MiB a stream and 4 MiB a
 /// connection, if no less is allowed, and widen them for an application that reads as fast as a
 /// long way brings; they take 1 MiB from a writer (UDP: from 256 KiB on, by what the way carries),
-/// if no less is allowed. QUIC and memory allow all of it from the start.
+/// if no less is allowed. QUIC stays at 1 MiB, 4 MiB and 4 MiB; memory allows all of it at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that the remote may have open at once.
