@@ -6,7 +6,7 @@ use super::Finding;
 use crate::{
     bench,
     report::{
-        Figures,
+        Figures, Trust,
         stats::{Estimate, Verdict},
     },
     result::Run,
@@ -28,7 +28,11 @@ struct Words {
 pub(super) fn same() -> Result<Finding, String> {
     let (relation, verdict) = beside_a_copy("udp=0%", "udp-0%")?;
     let is_slight = (relation.middle - 1.0).abs() < SLIGHT;
-    Ok(Finding { seen: words(&relation), holds: verdict == Verdict::CannotTell || is_slight })
+    let holds = match verdict {
+        Verdict::Same | Verdict::CannotTell => true,
+        Verdict::Better | Verdict::Worse => is_slight,
+    };
+    Ok(Finding { seen: words(&relation), holds })
 }
 
 pub(super) fn planted() -> Result<Finding, String> {
@@ -43,8 +47,8 @@ fn beside_a_copy(plant: &str, copy: &str) -> Result<(Estimate, Verdict), String>
     let run = take(&[&words[..], &rest[..]].concat())?;
     let figures = Figures::of(&run);
     let cell = figures.cell(copy, "bulk-up").ok_or("the copy was not measured")?;
-    let relation = cell.relation.ok_or_else(|| doubts(&run))?;
-    Ok((relation, cell.verdict))
+    let trusted = cell.relation.filter(|_| cell.trust != Trust::Nothing);
+    Ok((trusted.ok_or_else(|| doubts(&run))?, cell.verdict))
 }
 
 fn words(relation: &Estimate) -> String {
