@@ -100,6 +100,8 @@ struct Session {
     said: mpsc::Receiver<(usize, Said)>,
     begun: Instant,
     ended: Vec<ProgramSummary>,
+    /// Whether the person's shell has ended.
+    left: bool,
 }
 
 impl Session {
@@ -108,17 +110,8 @@ impl Session {
         let agenda = Agenda::new(&source.topology);
         let programs = Programs::new(sender);
         let begun = Instant::now();
-        Self {
-            source,
-            commands,
-            emulator,
-            teller,
-            agenda,
-            programs,
-            said,
-            begun,
-            ended: Vec::new(),
-        }
+        let (ended, left) = (Vec::new(), false);
+        Self { source, commands, emulator, teller, agenda, programs, said, begun, ended, left }
     }
 
     async fn live(mut self, shell: Option<&str>) -> Result<ExitCode, SessionError> {
@@ -184,9 +177,12 @@ impl Session {
         }
     }
 
-    /// Whether every program has been started and has ended. A world without programs lives until
-    /// its time is over or somebody ends it.
+    /// Whether the shell was left, or every program has been started and has ended. A world without
+    /// programs lives until its time is over or somebody ends it.
     fn over(&self) -> bool {
+        if self.left {
+            return true;
+        }
         let never_any = self.ended.is_empty() && !self.programs.any();
         !never_any && !self.programs.busy() && !self.agenda.starts_more()
     }
@@ -283,6 +279,7 @@ impl Session {
     fn tell_ended(&mut self) {
         while let Some((post, ended)) = self.programs.poll_ended(Instant::now()) {
             let Post { host, label, role } = post;
+            self.left |= role == Role::Shell;
             // A shell gives back the code of its last command: that is no verdict.
             let ended = if role == Role::Shell { Ended::Code(0) } else { ended };
             let at = self.begun.elapsed();
