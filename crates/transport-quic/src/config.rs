@@ -15,7 +15,7 @@ pub(crate) const ENGINE_DATAGRAMS: usize = 4096;
 /// A peer must be able to send us one datagram of any packet size that quinn uses.
 const RECEIVED_DATAGRAMS_MIN: usize = 4096;
 
-/// quinn's windows do not grow with their use, and larger ones cost time on short ways.
+/// quinn's windows do not grow with their use: larger ones would be held by every stuck reader.
 const STREAM_WINDOW_MAX: u32 = 1 << 20;
 
 /// As above, of all streams together.
