@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use portolan::{
     BindConfig, CloseCode, Connection, Endpoint, Expect, Identity, Priority, Transport,
 };
+use portolan_transport_udp::{Congestion, TunedUdp};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -31,7 +32,7 @@ pub(super) struct Route {
     /// The transport: tcp, udp, quic, or raw-tcp for a bare TCP socket without encryption
     #[arg(long, default_value = "udp", value_parser = known)]
     pub(super) over: String,
-    /// Congestion control of a bare TCP socket (Linux): cubic, bbr, reno; the system's otherwise
+    /// Congestion control: of udp cubic, new-reno or bbr, of raw-tcp whatever the system has
     #[arg(long, value_name = "NAME")]
     pub(super) congestion: Option<String>,
     /// Give up when nothing has come for this long
@@ -93,7 +94,11 @@ impl Carriage {
         route: &Route,
     ) -> Result<Self, Problem> {
         let config = config(any(remote), Identity::generate(), route.patience);
-        let endpoint = transport.bind(config).await.map_err(cannot("open a socket"))?;
+        let bound = match &route.congestion {
+            Some(name) => tuned(&route.over, name)?.bind(config).await,
+            None => transport.bind(config).await,
+        };
+        let endpoint = bound.map_err(cannot("open a socket"))?;
         // A probe carries nothing that is worth hiding; the server makes a new key each time.
         let connection = endpoint
             .connect(remote, Expect::Any)
@@ -148,6 +153,25 @@ impl Carriage {
             let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
         }
     }
+}
+
+/// Our UDP with another congestion control; the other transports leave no choice.
+fn tuned(over: &str, name: &str) -> Result<TunedUdp, Problem> {
+    let congestion = match (over, name) {
+        ("udp", "cubic") => Congestion::Cubic,
+        ("udp", "new-reno") => Congestion::NewReno,
+        ("udp", "bbr") => Congestion::Bbr,
+        ("udp", _) => {
+            let problem = format!("udp has no congestion control {name:?}: cubic, new-reno, bbr");
+            return Err(Problem(problem));
+        }
+        (_, _) => {
+            let problem =
+                format!("{over} leaves no choice of congestion control; udp and {RAW} do");
+            return Err(Problem(problem));
+        }
+    };
+    Ok(TunedUdp { congestion, ..TunedUdp::default() })
 }
 
 /// Where the bare TCP socket of a server is whose transports are at `port`.
