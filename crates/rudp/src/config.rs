@@ -133,7 +133,7 @@ impl Default for ConnectionConfig {
             packet_limit: 65_507,
             packet_max: 65_507,
             train_max: 64,
-            congestion: Congestion::Cubic,
+            congestion: Congestion::Bbr,
             key_update_after: 1 << 22,
             crypto_buffer: 16 << 10,
             early_packets: 8,
