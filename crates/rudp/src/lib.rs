@@ -17,7 +17,8 @@
 //! events go back to [`Endpoint::on_endpoint_event`]), the mux's events and [`poll_transmit`], then
 //! read [`poll_timeout`]. Time comes as an argument, randomness from a seed; only TLS draws from
 //! its provider. The wire format is written down in `WIRE.md`. The handshake is TLS 1.3 by
-//! `rustls::quic`, recovery is RFC 9002, congestion control RFC 9438 or NewReno.
+//! `rustls::quic`, recovery is RFC 9002, congestion control BBR, RFC 9438 or
+//! NewReno.
 //!
 //! What it does not do yet, and where it will stand: other addresses of a known remote are read
 //! but not followed (`path.rs`); marks of ECN are understood but not asked for (`ack.rs`, `Transmit::ecn`); another algorithm of

@@ -13,8 +13,8 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::epoch;
 use crate::{
-    CloseReason, Connection, ConnectionConfig, ConnectionHandle, Endpoint, EndpointConfig, Event,
-    Routed,
+    CloseReason, Congestion, Connection, ConnectionConfig, ConnectionHandle, Endpoint,
+    EndpointConfig, Event, Routed,
 };
 
 /// Steps after which a test that does not end is stuck.
@@ -106,11 +106,14 @@ impl Pair {
         pair
     }
 
-    /// Both connected, with datagrams of this size and no other.
+    /// Both connected, with datagrams of this size and no other, and CUBIC.
     pub(crate) fn connected_with_packets_of(size: u16) -> Self {
-        let connection =
-            ConnectionConfig { packet_size: size, packet_limit: size, ..Default::default() };
-        let config = EndpointConfig::new(connection);
+        let config = EndpointConfig::new(ConnectionConfig {
+            congestion: Congestion::Cubic,
+            packet_size: size,
+            packet_limit: size,
+            ..ConnectionConfig::default()
+        });
         let mut pair = Self::with(config.clone(), config);
         pair.connect();
         pair.run_until(|pair| pair.is_connected());
