@@ -38,7 +38,7 @@ impl Workload for RoundTrip {
     }
 
     fn cost(&self) -> Cost {
-        Cost::every(300, 60, 60)
+        Cost::every(600, 60, 60)
     }
 
     async fn run(&self, bench: &mut Bench, time: Duration) -> io::Result<Figures> {
