@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
 use portolan_emulator::{Emulator, Options};
 use portolan_netsim::{Kind, LinkSpec, Packet, Protocol, World, topology::Topology};
+use socket2::{Domain, Socket, Type};
 
 use super::{Finding, statistics};
 
@@ -37,35 +38,42 @@ const LOSSY: &str = "delay=25ms,rate=100Mbit,queue=100ms,loss=1%";
 /// Mbit in a MiB.
 const MBIT_PER_MIB: f64 = 8.388_608;
 
+/// Bob's kernel answers, so that no program has to be woken for it: what is timed is the network.
 pub(super) fn delay() -> Result<Finding, String> {
     let emulator = start(&pair("delay=25ms")?)?;
-    let [alice, bob] = sockets(&emulator)?;
-    let to = bob.local_addr().map_err(text)?;
-    let echo = emulator.host("bob").ok_or("no bob")?.spawn_thread("echo", move || {
-        let mut bytes = [0; 8];
-        while let Ok((length, from)) = bob.recv_from(&mut bytes) {
-            if bob.send_to(bytes.get(..length).unwrap_or_default(), from).is_err() {
-                break;
-            }
-        }
-    });
-    let echo = echo.map_err(text)?;
-    let mut round_trips = Vec::with_capacity(ROUND_TRIPS);
-    for _ in 0..ROUND_TRIPS {
-        let start = now();
-        alice.send_to(b"question", to).map_err(text)?;
-        alice.recv(&mut [0; 8]).map_err(text)?;
-        round_trips.push(start.elapsed());
-    }
+    let host = |name: &str| emulator.host(name).ok_or("a host is missing");
+    let (alice, bob) = (host("alice")?, host("bob")?);
+    let to = SocketAddr::new(ipv4(bob.addresses())?, PORT);
+    let listening = bob.spawn_thread("listen", move || listen(to)).map_err(text)?;
+    let _listening = listening.join().map_err(|_| "a thread panicked")?.map_err(text)?;
+    let connecting = alice.spawn_thread("connect", move || connect(to)).map_err(text)?;
+    let mut round_trips = connecting.join().map_err(|_| "a thread panicked")?.map_err(text)?;
     round_trips.sort_unstable();
     let [p50, p99] = [50, 99].map(|percent| {
         round_trips.get(ROUND_TRIPS * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     });
-    drop(alice);
-    // It ends when nothing has come for a while.
-    echo.join().map_err(|_| "the echo panicked")?;
     let seen = format!("{p50:.2} ms (p99 {p99:.2}); {}", health(&emulator));
     Ok(Finding { seen, holds: (49.5..=50.5).contains(&p50) })
+}
+
+/// A socket at which all connections of the check may wait unaccepted.
+fn listen(at: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+    socket.bind(&at.into())?;
+    socket.listen(i32::try_from(2 * ROUND_TRIPS).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// How long each handshake of TCP takes.
+fn connect(to: SocketAddr) -> io::Result<Vec<Duration>> {
+    let mut round_trips = Vec::with_capacity(ROUND_TRIPS);
+    for _ in 0..ROUND_TRIPS {
+        let start = now();
+        let connection = TcpStream::connect_timeout(&to, PATIENCE)?;
+        round_trips.push(start.elapsed());
+        drop(connection);
+    }
+    Ok(round_trips)
 }
 
 pub(super) fn loss() -> Result<Finding, String> {
