@@ -17,13 +17,13 @@
 //! events go back to [`Endpoint::on_endpoint_event`]), the mux's events and [`poll_transmit`], then
 //! read [`poll_timeout`]. Time comes as an argument, randomness from a seed; only TLS draws from
 //! its provider. The wire format is written down in `WIRE.md`. The handshake is TLS 1.3 by
-//! `rustls::quic`, recovery is RFC 9002, congestion control BBR, RFC 9438 or
-//! NewReno.
+//! `rustls::quic`, recovery is RFC 9002, congestion control BBR, RFC 9438 or NewReno.
 //!
 //! What it does not do yet, and where it will stand: other addresses of a known remote are read
-//! but not followed (`path.rs`); marks of ECN are understood but not asked for (`ack.rs`, `Transmit::ecn`); another algorithm of
-//! congestion control is one file and one arm in `congestion`; another policy of acknowledgements
-//! is `ack.rs` alone. What it will not do: 0-RTT, which can be replayed.
+//! but not followed (`path.rs`); marks of ECN are understood but not asked for (`ack.rs`,
+//! `Transmit::ecn`); another algorithm of congestion control is one file and one arm in
+//! `congestion`; another policy of acknowledgements is `ack.rs` alone. What it will not do: 0-RTT,
+//! which can be replayed.
 //!
 //! # Invariants
 //! - What is written to a stream arrives once and in order over every network, or the connection
