@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use portolan_identity::{Expect, Identity};
-use portolan_transport::{BindConfig, Connection, Endpoint, Priority, Transport};
+use portolan_transport::{BindConfig, Endpoint, Priority, Transport};
 use portolan_transport_udp::{TunedUdp, Udp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
