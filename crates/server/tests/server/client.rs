@@ -90,8 +90,10 @@ impl Harness {
 
     pub(crate) async fn dial(&self, seed: u8) -> (Arc<dyn Endpoint>, Arc<dyn Connection>) {
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config =
+        let mut config =
             BindConfig { shared: self.shared.clone(), ..BindConfig::new(local, key(seed)) };
+        // Little enough that a client which does not read is soon full.
+        config.connection.limits.stream_window = 1 << 20;
         let endpoint = MemTransport.bind(config).await.unwrap();
         let expect = Expect::Id(self.server.id());
         let connection = within(endpoint.connect(self.address, expect)).await.unwrap();
