@@ -83,6 +83,7 @@ pub mod fuzz;
 mod id;
 mod integrity;
 mod keys;
+mod observe;
 mod pacing;
 mod packet;
 mod params;
@@ -95,6 +96,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timer_set;
+mod waiting;
 
 pub use close::CloseReason;
 pub use config::{Congestion, ConnectionConfig, CookiePolicy, EndpointConfig, RateLimit, ResetKey};
@@ -103,4 +105,9 @@ pub use datagram::{Deadline, Ecn, Timer, Transmit};
 pub use endpoint::{ConnectError, Endpoint, Routed};
 pub use event::{EndpointEvent, Event};
 pub use id::{ConnectionHandle, ConnectionId};
+pub use observe::{
+    AckView, Dropped, FrameView, Frames, LossSign, LostPacket, Observation, Observer, Owner,
+    PacketKind, PacketView, Parameters, Stage, TimerChange,
+};
 pub use stats::ConnectionStats;
+pub use waiting::Waited;

@@ -50,6 +50,11 @@ impl Rtt {
         self.smoothed
     }
 
+    /// How much the samples differ.
+    pub(crate) fn variation(&self) -> Duration {
+        self.variation
+    }
+
     /// The last sample.
     pub(crate) fn latest(&self) -> Duration {
         self.latest

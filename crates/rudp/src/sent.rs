@@ -11,7 +11,7 @@ use portolan_mux::SentFrame;
 use crate::delivery::Snapshot;
 
 /// Packets after which an unacknowledged one is lost (RFC 9002 §6.1.1).
-const REORDER_MAX: u64 = 3;
+pub(crate) const REORDER_MAX: u64 = 3;
 
 /// Slots that a connection keeps when nothing is under way.
 const SLOTS_KEPT: usize = 256;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Waited;
+
 /// Counters since the start of a connection, and estimates of this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionStats {
@@ -9,10 +11,18 @@ pub struct ConnectionStats {
     pub rtt: Option<Duration>,
     /// Shortest round-trip time, once it was measured.
     pub rtt_min: Option<Duration>,
+    /// Round-trip time of the newest sample.
+    pub rtt_latest: Option<Duration>,
+    /// How much the samples differ (RFC 9002 §5.3), once there is one.
+    pub rtt_variation: Option<Duration>,
     /// Round-trip time of the last heartbeat: with the remote's own delay.
     pub heartbeat_rtt: Option<Duration>,
     /// Bytes that may be in flight.
     pub congestion_window: u64,
+    /// The window at which slow start ends, where the algorithm has one and has found it.
+    pub slow_start_threshold: Option<u64>,
+    /// Bytes a second at which packets leave, where the algorithm says so.
+    pub pacing_rate: Option<u64>,
     /// Bytes in flight.
     pub in_flight: u64,
     /// Bytes of the longest datagram that is sent.
@@ -33,6 +43,12 @@ pub struct ConnectionStats {
     pub packets_forged: u64,
     /// Times that an answer was asked for because none came.
     pub probes: u64,
+    /// Probes of the present silence: the n-th answer is waited for 2^n times as long.
+    pub probes_unanswered: u32,
+    /// Packets of ours that the remote says arrived marked as congested (RFC 9002 §7.1).
+    pub ecn_marked: u64,
     /// Changes of the keys.
     pub key_updates: u64,
+    /// For how long sending waited for what.
+    pub waited: Waited,
 }

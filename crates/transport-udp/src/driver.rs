@@ -8,6 +8,7 @@ use std::{
 
 use portolan_datagram_io::{Batch, EcnCodepoint, LaneSocket, Received};
 use portolan_identity::{Alpn, remote_id};
+use portolan_qlog::Qlog;
 use portolan_rudp::{
     CloseReason as Ended, Connection, ConnectionHandle, Ecn, Endpoint, Event, Routed, Transmit,
 };
@@ -21,6 +22,7 @@ use crate::{
     outbox::{Label, Outbox},
     reason::{close_reason, closed, connect_error, start_error},
     table::{Stage, Table},
+    watch,
 };
 
 /// Trains that one connection may send before the next has its turn.
@@ -38,6 +40,7 @@ pub(crate) struct Driver {
     socket: Arc<LaneSocket>,
     machine: Endpoint,
     config: ConnectionConfig,
+    qlog: Qlog,
     inbox: Arc<Inbox>,
     backlog: Arc<Backlog<UdpConnection>>,
     table: Table,
@@ -56,13 +59,14 @@ impl Driver {
     pub(crate) fn new(
         socket: Arc<LaneSocket>,
         machine: Endpoint,
-        config: &ConnectionConfig,
+        (config, qlog): (&ConnectionConfig, Qlog),
         (inbox, backlog): Doors,
     ) -> Self {
         Self {
             socket,
             machine,
             config: config.clone(),
+            qlog,
             inbox,
             backlog,
             table: Table::default(),
@@ -140,10 +144,12 @@ impl Driver {
         }
     }
 
-    fn insert(&mut self, handle: ConnectionHandle, connection: Connection, stage: Stage) {
+    fn insert(&mut self, handle: ConnectionHandle, mut connection: Connection, stage: Stage) {
+        let local = self.socket.local_addr();
+        let span = watch::span(&connection);
+        watch::attach(&mut connection, (now(), local), (&self.qlog, &span));
         let inbox = Arc::clone(&self.inbox);
-        let host = Host::new(connection, handle, self.socket.local_addr(), inbox);
-        let host = Arc::new(host);
+        let host = Arc::new(Host::new((connection, handle), local, inbox, span));
         if let Some((code, reason)) = self.inbox.farewell() {
             host.close(*code, reason);
         }
@@ -293,6 +299,7 @@ impl Driver {
         let Ok(remote_id) = remote_id else {
             return host.close(CloseCode::DROPPED, "no key was shown");
         };
+        watch::connected(host.span(), remote_id);
         let connection = UdpConnection::new(Arc::clone(host), remote_id);
         match stage {
             // Nobody waits any more: dropping the connection closes it.
@@ -310,14 +317,15 @@ impl Driver {
     /// Tells whoever waits for a connection that it failed.
     fn on_closed(&mut self, handle: ConnectionHandle, reason: &Ended) {
         let Some(slot) = self.table.get_mut(handle) else { return };
+        watch::closed(slot.host.span(), reason);
         let remote = slot.host.lock().connection.remote_addr();
         match std::mem::replace(&mut slot.stage, Stage::Settled) {
             Stage::Dialling { expect, reply } => {
                 // Nobody waits any more: nobody is told.
                 let _ = reply.send(Err(connect_error(reason, remote, expect)));
             }
-            Stage::Answering => tracing::debug!(%remote, %reason, "handshake failed"),
-            Stage::Settled => {}
+            // The span has told it.
+            Stage::Answering | Stage::Settled => {}
         }
     }
 

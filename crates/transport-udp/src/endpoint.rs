@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use portolan_datagram_io::{LaneSocket, unreachable};
+use portolan_qlog::Qlog;
 use portolan_rudp::Endpoint as Machine;
 use portolan_transport::{
     AcceptError, Backlog, CloseCode, CloseReason, ConnectError, Connection, ConnectionConfig,
@@ -45,13 +46,15 @@ impl UdpEndpoint {
         lane: Arc<LaneSocket>,
         machine: Machine,
         config: &ConnectionConfig,
+        qlog: Qlog,
     ) -> Self {
         let local = lane.local_addr();
         let inbox = Arc::<Inbox>::default();
         let backlog = Arc::new(Backlog::new(config.limits.accept_backlog as usize));
         let (alive, running) = watch::channel(());
         let reach = if local.is_ipv6() { Reach::Both } else { Reach::Ipv4 };
-        let driver = Driver::new(lane, machine, config, (Arc::clone(&inbox), Arc::clone(&backlog)));
+        let doors = (Arc::clone(&inbox), Arc::clone(&backlog));
+        let driver = Driver::new(lane, machine, (config, qlog), doors);
         // Ends by itself soon after `Inbox::close`, which dropping the handle calls too.
         tokio::spawn(async move {
             driver.run().await;

@@ -14,6 +14,7 @@ use portolan_mux_io::{MuxHost, Signals, Waiters, Woken};
 use portolan_rudp::{Connection, ConnectionHandle};
 use portolan_transport::{CloseCode, CloseReason};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::inbox::Inbox;
 
@@ -24,6 +25,7 @@ pub(crate) struct Host {
     handle: ConnectionHandle,
     local: SocketAddr,
     inbox: Arc<Inbox>,
+    span: Span,
     // Listed in the inbox already.
     listed: AtomicBool,
 }
@@ -36,10 +38,10 @@ pub(crate) struct State {
 
 impl Host {
     pub(crate) fn new(
-        connection: Connection,
-        handle: ConnectionHandle,
+        (connection, handle): (Connection, ConnectionHandle),
         local: SocketAddr,
         inbox: Arc<Inbox>,
+        span: Span,
     ) -> Self {
         Self {
             state: Mutex::new(State { connection, waiters: Waiters::new() }),
@@ -47,6 +49,7 @@ impl Host {
             handle,
             local,
             inbox,
+            span,
             listed: AtomicBool::new(false),
         }
     }
@@ -58,6 +61,11 @@ impl Host {
     /// The address that our end is bound to.
     pub(crate) fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// What is logged of the connection belongs to this.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// The driver is looking at the connection: it may be listed again.

@@ -42,16 +42,22 @@ mod inbox;
 mod outbox;
 mod reason;
 mod table;
+mod watch;
 
 use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use portolan_datagram_io::{Lane, SharedSockets};
+use portolan_qlog::Qlog;
 use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint, Transport};
 
 /// For the laboratory, which drives the machine in virtual time and must measure what is shipped.
 #[doc(hidden)]
 pub use crate::config::endpoint as machine_config;
+
+/// Logs of a machine that somebody else drives, as the laboratory does.
+#[doc(hidden)]
+pub use crate::watch::QlogObserver;
 
 pub use portolan_rudp::Congestion;
 
@@ -116,7 +122,8 @@ impl Transport for TunedUdp {
             .map_err(|source| BindError::from_io(config.local, source))?;
         let seed = random_seed().map_err(|source| BindError::Io { addr: config.local, source })?;
         let machine = endpoint_machine(&config.connection, *self, &lane, seed);
-        Ok(Arc::new(UdpEndpoint::start(lane, machine, &config.connection)))
+        let qlog = Qlog::clone(&config.shared.get_or_default::<Qlog>());
+        Ok(Arc::new(UdpEndpoint::start(lane, machine, &config.connection, qlog)))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Acked, CongestionEvent, Controller, Recovery, window_initial, window_min};
+use super::{
+    Acked, CongestionEvent, Controller, Recovery, loss_based_phase, window_initial, window_min,
+};
 
 /// How steep the curve is, in packets per cubic second (RFC 9438 §5.1).
 const C: f64 = 0.4;
@@ -93,10 +95,23 @@ impl Cubic {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "packets are far below 2^52 bytes")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "windows are positive and far below 2^52 bytes"
+)]
 impl Controller for Cubic {
     fn window(&self) -> u64 {
         self.bytes()
+    }
+
+    fn phase(&self) -> &'static str {
+        loss_based_phase(self.window < self.threshold)
+    }
+
+    fn slow_start_threshold(&self) -> Option<u64> {
+        self.threshold.is_finite().then_some(self.threshold as u64)
     }
 
     fn on_packet_size(&mut self, packet_size: u64) {

@@ -25,6 +25,14 @@ pub(crate) trait Controller: fmt::Debug + Send {
         None
     }
 
+    /// What it is doing, in a word of the field.
+    fn phase(&self) -> &'static str;
+
+    /// The window at which slow start ends, where there is one and it is known.
+    fn slow_start_threshold(&self) -> Option<u64> {
+        None
+    }
+
     /// Packets are this long from now on.
     fn on_packet_size(&mut self, packet_size: u64);
 
@@ -100,6 +108,11 @@ fn window_initial(packet_size: u64) -> u64 {
 /// RFC 9002 §7.2.
 fn window_min(packet_size: u64) -> u64 {
     2 * packet_size
+}
+
+/// What an algorithm does that grows to a threshold first, as logs have it (RFC 9002 §7.3).
+fn loss_based_phase(is_below_threshold: bool) -> &'static str {
+    if is_below_threshold { "slow_start" } else { "congestion_avoidance" }
 }
 
 /// The part that all loss based algorithms share: one reaction a round trip (RFC 9002 §7.3.2).

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Acked, CongestionEvent, Controller, Recovery, window_initial, window_min};
+use super::{
+    Acked, CongestionEvent, Controller, Recovery, loss_based_phase, window_initial, window_min,
+};
 
 #[derive(Debug)]
 pub(super) struct NewReno {
@@ -29,6 +31,14 @@ impl NewReno {
 impl Controller for NewReno {
     fn window(&self) -> u64 {
         self.window
+    }
+
+    fn phase(&self) -> &'static str {
+        loss_based_phase(self.window < self.threshold)
+    }
+
+    fn slow_start_threshold(&self) -> Option<u64> {
+        (self.threshold < u64::MAX).then_some(self.threshold)
     }
 
     fn on_packet_size(&mut self, packet_size: u64) {

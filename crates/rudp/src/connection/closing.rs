@@ -10,6 +10,7 @@ use crate::{
     close::Farewell,
     event::Notice,
     frame::Frame,
+    observe::Stage,
     packet::{DATAGRAM_MIN, Draft, Header, Level, TAG_LEN},
 };
 
@@ -21,6 +22,7 @@ impl Connection {
     /// was not delivered never is. The first call counts.
     pub fn close(&mut self, now: Instant, code: u32, reason: &[u8]) {
         let local = CloseReason::Local { code, reason: reason.to_vec() };
+        self.watch_time(now);
         self.start_closing(now, Farewell::application(code, reason), local);
     }
 
@@ -32,6 +34,7 @@ impl Connection {
         let repeats = FAREWELLS - 1;
         let closing = Closing { farewell, is_due: true, received: 0, repeats, repeat_after };
         self.state = State::Closing(closing);
+        self.watch_closed(&reason, Stage::Closing);
         self.linger(now + repeat_after, reason);
     }
 
@@ -44,6 +47,7 @@ impl Connection {
         }
         let answer_is_due = level == Level::Data;
         self.state = State::Draining(Draining { answer_is_due });
+        self.watch_closed(&reason, Stage::Draining);
         self.linger(now + 3 * self.probe_delay(Level::Data), reason);
     }
 
@@ -52,6 +56,7 @@ impl Connection {
         if self.is_closed() {
             return;
         }
+        self.watch_closed(&reason, Stage::Closing);
         self.timers.clear();
         self.drop_everything();
         self.events.push_back(Event::Closed(reason));
@@ -61,6 +66,7 @@ impl Connection {
     pub(super) fn disappear(&mut self) {
         if !self.is_gone() {
             self.state = State::Gone;
+            self.watch_stage(Stage::Gone);
             self.notify(Notice::Gone);
         }
     }
@@ -174,6 +180,7 @@ impl Connection {
 
     /// Closes the packet: from here its number is used.
     pub(crate) fn seal(&mut self, draft: &Draft, buf: &mut Vec<u8>) {
+        self.watch_sent(draft, buf);
         match draft.level {
             Level::Init => {
                 draft.close(buf);

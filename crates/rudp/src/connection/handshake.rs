@@ -11,6 +11,7 @@ use crate::{
     close::Farewell,
     event::Notice,
     keys::{DataKeys, HandshakeKeys},
+    observe::Stage,
     packet::{DATA_OVERHEAD_MAX, Level, VERSION},
     params::Params,
 };
@@ -94,6 +95,7 @@ impl Connection {
             return;
         }
         self.state = State::Established;
+        self.watch_stage(Stage::Established);
         self.timers.stop(Timer::Handshake);
         self.events.push_back(Event::Connected);
         self.notify(Notice::Established);
@@ -106,6 +108,7 @@ impl Connection {
             Side::Server => {
                 self.path.is_validated = true;
                 self.is_confirmed = true;
+                self.watch_stage(Stage::Confirmed);
                 self.pending.done = true;
                 self.end_space(now, Level::Init);
                 self.end_space(now, Level::Handshake);
@@ -122,6 +125,7 @@ impl Connection {
         let remote = Params::decode(self.tls.quic_transport_parameters().ok_or(ABSENT)?)?;
         self.check_names(&remote)?;
         self.mux.on_params(remote.mux)?;
+        self.watch_params(&remote);
         self.remote.ack_delay = remote.ack_delay;
         if !remote.idle.is_zero() {
             self.remote.idle = remote.idle;
@@ -172,6 +176,7 @@ impl Connection {
         }
         if !self.is_confirmed {
             self.is_confirmed = true;
+            self.watch_stage(Stage::Confirmed);
             self.recovery.is_validated_by_remote = true;
             self.end_space(now, Level::Init);
             self.end_space(now, Level::Handshake);

@@ -7,6 +7,7 @@ mod receive;
 mod recovery;
 mod timers;
 mod transmit;
+mod watch;
 
 use std::{
     collections::VecDeque,
@@ -30,6 +31,7 @@ use crate::{
     path::Path,
     space::Spaces,
     timer_set::TimerSet,
+    waiting::Waiting,
 };
 
 /// One connection to one remote; see the crate's page for who drives it.
@@ -59,7 +61,9 @@ pub struct Connection {
     timers: TimerSet,
     events: VecDeque<Event>,
     stats: ConnectionStats,
+    waiting: Waiting,
     created: Instant,
+    watch: Option<Box<watch::Watch>>,
 }
 
 /// What both sides call the connection.
@@ -202,7 +206,9 @@ impl Connection {
             timers: TimerSet::new(),
             events: VecDeque::new(),
             stats: ConnectionStats::default(),
+            waiting: Waiting::new(now),
             created: now,
+            watch: None,
             config,
         };
         connection.timers.set(crate::Timer::Handshake, now + connection.config.handshake);
@@ -284,6 +290,13 @@ impl Connection {
         let mut stats = self.stats;
         stats.rtt = self.path.rtt.first_sample().map(|_| self.path.rtt.smoothed());
         stats.rtt_min = self.path.rtt.first_sample().map(|_| self.path.rtt.min());
+        stats.rtt_latest = self.path.rtt.first_sample().map(|_| self.path.rtt.latest());
+        stats.rtt_variation = self.path.rtt.first_sample().map(|_| self.path.rtt.variation());
+        stats.slow_start_threshold = self.path.congestion.slow_start_threshold();
+        stats.pacing_rate = self.path.congestion.pacing_rate();
+        stats.probes_unanswered = self.recovery.probe_count;
+        stats.ecn_marked = self.recovery.ecn_ce;
+        stats.waited = self.waiting.so_far();
         stats.congestion_window = self.path.congestion.window();
         stats.in_flight = self.path.in_flight;
         stats.packet_size = self.path.packet_size();

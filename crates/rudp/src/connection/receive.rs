@@ -15,6 +15,7 @@ use crate::{
     frame::Frame,
     integrity::equal_secrets,
     keys::{KeyChange, Opened, Unopened},
+    observe::Dropped,
     packet::{Header, InitHeader, Level, TAG_LEN, VERSION, expand_number, number_len_of},
 };
 
@@ -43,6 +44,7 @@ impl Connection {
             State::Draining(_) | State::Gone => return,
         }
         self.stats.bytes_received += datagram.len() as u64;
+        self.watch_time(now);
         // Another address is believed once paths can be validated; until then we answer here.
         if from == self.path.remote {
             let was_blocked = self.path.amplification_budget() == 0;
@@ -91,6 +93,7 @@ impl Connection {
         let number = expand_number(number, self.spaces[Level::Init].acks.largest());
         self.names.remote = header.source;
         self.names.is_remote_known = true;
+        self.watch_received(Level::Init, number, packet.len(), payload);
         // Nothing here is proved: what makes no sense is not the remote's doing.
         let _ = self.on_payload(when, Level::Init, number, payload);
     }
@@ -113,8 +116,11 @@ impl Connection {
         let Some(keys) = &self.handshake_keys else { return };
         match keys.open(packet, number_at, largest) {
             Ok(opened) => self.on_opened(when, Level::Handshake, &opened, packet),
-            Err(Unopened::Unreadable) => {}
-            Err(Unopened::Forged) => self.stats.packets_forged += 1,
+            Err(Unopened::Unreadable) => self.watch_dropped(packet.len(), Dropped::KeyUnavailable),
+            Err(Unopened::Forged) => {
+                self.stats.packets_forged += 1;
+                self.watch_dropped(packet.len(), Dropped::Forged);
+            }
         }
     }
 
@@ -142,9 +148,9 @@ impl Connection {
                 }
                 self.on_opened(when, Level::Data, &opened, packet);
             }
-            Err(Unopened::Unreadable) => {}
+            Err(Unopened::Unreadable) => self.watch_dropped(packet.len(), Dropped::KeyUnavailable),
             Err(Unopened::Forged) if keys.are_attacked() => self.fail(when.now, ATTACKED),
-            Err(Unopened::Forged) => {}
+            Err(Unopened::Forged) => self.watch_dropped(packet.len(), Dropped::Forged),
         }
     }
 
@@ -155,6 +161,7 @@ impl Connection {
             self.end_space(when.now, Level::Init);
         }
         let Some(payload) = packet.get(opened.payload.clone()) else { return };
+        self.watch_received(level, opened.number, packet.len(), payload);
         if let Err(violation) = self.on_payload(when, level, opened.number, payload) {
             self.fail(when.now, violation);
         }

@@ -45,6 +45,7 @@ impl Connection {
         self.detect_losses(now, level);
         self.summarize(now);
         self.update_loss_timer(now);
+        self.watch_estimates();
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl Connection {
         let Some(acked) = space.largest_acked else { return };
         let mut losses = space.sent.take_lost(now, acked, delay);
         space.loss_time = losses.next;
-        self.forget_size_probes(&mut losses);
+        self.forget_size_probes(level, &mut losses);
         let Some(newest) = losses.packets.last().map(|(_, packet)| packet.time) else { return };
         if self.path.discovery.on_lost(losses.packets.iter().map(|(_, packet)| packet.size)) {
             self.on_packet_size();
@@ -146,7 +147,8 @@ impl Connection {
         let event = CongestionEvent { sent: newest, is_persistent, is_mark: false };
         self.path.congestion.on_congestion(now, &event);
         self.stats.packets_lost += losses.packets.len() as u64;
-        for (_, packet) in losses.packets {
+        for (number, packet) in losses.packets {
+            self.watch_lost(level, number, &packet);
             self.path.in_flight -= packet.size;
             let lost = self.path.delivery.on_lost(packet.size, packet.then);
             self.path.congestion.on_lost(now, &lost, self.path.delivery.total());
@@ -158,9 +160,10 @@ impl Connection {
     }
 
     /// A probe that is too long for the path says nothing about congestion (RFC 8899 §3).
-    fn forget_size_probes(&mut self, losses: &mut Losses) {
-        losses.packets.retain(|(_, packet)| {
+    fn forget_size_probes(&mut self, level: Level, losses: &mut Losses) {
+        losses.packets.retain(|(number, packet)| {
             if packet.is_size_probe {
+                self.watch_lost(level, *number, packet);
                 self.path.in_flight -= packet.size;
                 self.path.discovery.on_probe_lost();
             }

@@ -20,6 +20,7 @@ const OWED_MAX: u32 = 3;
 impl Connection {
     /// Does what is due. A call that comes early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.watch_time(now);
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Loss => self.on_loss_timeout(now),
@@ -70,6 +71,7 @@ impl Connection {
     pub(super) fn update_loss_timer(&mut self, now: Instant) {
         let at = if self.is_closed() { None } else { self.next_loss(now) };
         self.timers.set_or_stop(Timer::Loss, at);
+        self.watch_loss_timer(at);
     }
 
     fn next_loss(&self, now: Instant) -> Option<Instant> {
@@ -118,6 +120,7 @@ impl Connection {
     }
 
     fn on_loss_timeout(&mut self, now: Instant) {
+        self.watch_loss_timeout();
         let overdue = |level: &Level| self.spaces[*level].loss_time.is_some_and(|at| at <= now);
         if let Some(level) = Level::ALL.into_iter().find(overdue) {
             self.detect_losses(now, level);
@@ -125,6 +128,7 @@ impl Connection {
             self.probe(now, level);
         }
         self.update_loss_timer(now);
+        self.watch_estimates();
     }
 
     fn probe(&mut self, now: Instant, level: Level) {

@@ -10,6 +10,7 @@ use crate::{
     frame::{PATH_RESPONSE_LEN, put_done, put_path_response, put_probe},
     packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN},
     sent::{Content, SentPacket},
+    waiting::WaitsFor,
 };
 
 /// Longest train in bytes: what one UDP datagram can carry over IPv4, which is what the kernel
@@ -40,6 +41,7 @@ impl Connection {
     /// Puts the next datagrams into `buf`, which is cleared first: one, or a train of equal ones.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
+        self.watch_time(now);
         match self.state {
             State::Closing(_) => self.transmit_farewell(buf),
             State::Draining(_) => self.transmit_answer(buf),
@@ -201,19 +203,33 @@ impl Connection {
             self.recovery.is_app_limited = true;
             self.recovery.was_app_limited = true;
             self.path.delivery.on_app_limited(self.path.in_flight);
+            self.waiting.is_for(now, self.idle_reason());
             return Permit::Anything;
         }
         self.recovery.is_app_limited = false;
         if self.path.is_congested() {
             self.recovery.is_window_limited = true;
+            self.waiting.is_for(now, WaitsFor::Window);
             return Permit::Acknowledgement;
         }
         match self.path.pacing_delay(now) {
-            None => Permit::Anything,
+            None => {
+                self.waiting.is_for(now, WaitsFor::Nothing);
+                Permit::Anything
+            }
             Some(until) => {
+                self.waiting.is_for(now, WaitsFor::Pacer);
                 self.timers.set(Timer::Pacing, until);
                 Permit::Acknowledgement
             }
+        }
+    }
+
+    /// What keeps a connection still that has nothing to send.
+    fn idle_reason(&self) -> WaitsFor {
+        match self.mux.stats().stream_bytes_queued {
+            0 => WaitsFor::Application,
+            _ => WaitsFor::Remote,
         }
     }
 

@@ -5,6 +5,8 @@ mod handshake;
 mod pair;
 mod sizes;
 mod streams;
+
+mod watching;
 mod windows;
 
 use std::{sync::OnceLock, time::Instant};

@@ -32,6 +32,9 @@ pub(crate) struct Flight {
 /// What happens to a datagram that is sent: nothing, or it is lost.
 pub(crate) type Filter = Box<dyn FnMut(&Flight) -> bool>;
 
+/// Looks at a connection that begins.
+pub(crate) type OnNew = Box<dyn FnMut(Instant, &mut Connection)>;
+
 /// A client and a server.
 pub(crate) struct Pair {
     pub(crate) now: Instant,
@@ -52,6 +55,8 @@ pub(crate) struct End {
     pub(crate) address: SocketAddr,
     pub(crate) endpoint: Endpoint,
     pub(crate) connections: Vec<Session>,
+    /// Looks at each connection when it begins.
+    pub(crate) on_new: Option<OnNew>,
 }
 
 /// A connection and what it has told.
@@ -132,7 +137,7 @@ impl Pair {
             .endpoint
             .connect(self.now, server_address(), tls, name)
             .expect("nothing is in the way");
-        self.client.connections.push(Session::new(handle, machine));
+        self.client.admit(self.now, handle, machine);
         self.drain();
     }
 
@@ -248,7 +253,14 @@ impl Pair {
 
 impl End {
     fn new(address: SocketAddr, endpoint: Endpoint) -> Self {
-        Self { address, endpoint, connections: Vec::new() }
+        Self { address, endpoint, connections: Vec::new(), on_new: None }
+    }
+
+    fn admit(&mut self, now: Instant, handle: ConnectionHandle, mut machine: Connection) {
+        if let Some(on_new) = &mut self.on_new {
+            on_new(now, &mut machine);
+        }
+        self.connections.push(Session::new(handle, machine));
     }
 
     fn deliver(&mut self, mut flight: Flight) {
@@ -257,7 +269,7 @@ impl End {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(handle) => handle,
             Routed::New(handle, machine) => {
-                self.connections.push(Session::new(handle, *machine));
+                self.admit(at, handle, *machine);
                 handle
             }
         };

@@ -60,6 +60,19 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// As logs have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Drain => "drain",
+            Self::Down => "probe_bw_down",
+            Self::Cruise => "probe_bw_cruise",
+            Self::Refill => "probe_bw_refill",
+            Self::Up => "probe_bw_up",
+            Self::ProbeRtt => "probe_rtt",
+        }
+    }
+
     fn pacing_gain(self) -> f64 {
         match self {
             Self::Startup => 2.77,
@@ -363,6 +376,10 @@ impl Controller for Bbr {
 
     fn pacing_rate(&self) -> Option<u64> {
         (self.pacing_rate < u64::MAX).then_some(self.pacing_rate)
+    }
+
+    fn phase(&self) -> &'static str {
+        self.phase.name()
     }
 
     fn on_packet_size(&mut self, packet_size: u64) {
