@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use portolan_mux::RangeSet;
 
-use crate::{Ecn, frame::put_ack, packet::Level};
-
-/// Packets to be acknowledged after which it is done at once (RFC 9000 §13.2.2).
-const PACKETS_MAX: u32 = 2;
+use crate::{
+    Ecn,
+    cadence::{Cadence, Wish},
+    frame::put_ack,
+    packet::Level,
+};
 
 /// Ranges from which on the remote is asked now and then to confirm our acknowledgements, so
 /// that old ones need not be repeated for ever (RFC 9000 §13.2.4).
@@ -26,7 +28,13 @@ pub(crate) struct Acknowledger {
     confirmed: u64,
     largest_at: Option<Instant>,
     /// Packets to be acknowledged since the last acknowledgement.
-    waiting: u32,
+    waiting: u64,
+    /// When acknowledgements are due.
+    cadence: Cadence,
+    /// The wish of the remote that was obeyed last, of those it has counted.
+    wish: Option<u64>,
+    /// What is missing below this number has been told.
+    told: u64,
     urgency: Urgency,
     /// Acknowledgements since the remote last had to confirm one.
     unconfirmed: u32,
@@ -53,13 +61,17 @@ pub(crate) struct Arrival {
 }
 
 impl Acknowledger {
-    pub(crate) fn new() -> Self {
+    /// Holds back acknowledgements for `delay` at most.
+    pub(crate) fn new(delay: Duration) -> Self {
         Self {
             received: RangeSet::default(),
             floor: 0,
             confirmed: 0,
             largest_at: None,
             waiting: 0,
+            cadence: Cadence::usual(delay),
+            wish: None,
+            told: 0,
             urgency: Urgency::Nothing,
             unconfirmed: 0,
         }
@@ -75,7 +87,7 @@ impl Acknowledger {
     }
 
     /// Notes a packet; at most `ranges_max` ranges of numbers are remembered.
-    pub(crate) fn on_received(&mut self, arrival: Arrival, ranges_max: usize, delay: Duration) {
+    pub(crate) fn on_received(&mut self, arrival: Arrival, ranges_max: usize) {
         let Arrival { level, number, at, is_eliciting, ecn } = arrival;
         let expected = self.largest().map_or(0, |largest| largest + 1);
         self.received.insert(number..number + 1);
@@ -94,11 +106,51 @@ impl Acknowledger {
         self.waiting += 1;
         // RFC 9000 §13.2.1: handshakes, gaps and marks are told at once.
         let is_urgent = level != Level::Data
-            || self.waiting >= PACKETS_MAX
-            || number != expected
+            || self.waiting >= self.cadence.packets
+            || number != expected && self.is_gap_urgent(number)
+            || number == expected && self.is_gap_due()
             || ecn == Some(Ecn::Ce);
-        let urgency = if is_urgent { Urgency::Now } else { Urgency::Until(at + delay) };
+        let urgency =
+            if is_urgent { Urgency::Now } else { Urgency::Until(at + self.cadence.delay) };
         self.urgency = self.urgency.max_with(urgency);
+    }
+
+    /// Whether a packet out of order is to be told at once: it may have been told missing, or one
+    /// before it has been missing for long enough.
+    fn is_gap_urgent(&self, number: u64) -> bool {
+        self.cadence.reorder <= 1 || number < self.told || self.is_gap_due()
+    }
+
+    /// Whether a packet is missing that was not told before and that lies so far behind that its
+    /// sender would take it for lost.
+    fn is_gap_due(&self) -> bool {
+        let Some(newest) = self.received.last() else { return false };
+        let Some(due) = newest.end.checked_sub(self.cadence.reorder) else { return false };
+        let mut above = newest.start;
+        // Only the last few numbers are looked at: those before `told` are known.
+        for below in self.received.descending().skip(1) {
+            if above <= self.told {
+                return false;
+            }
+            if below.end.max(self.told) < due {
+                return true;
+            }
+            above = below.start;
+        }
+        false
+    }
+
+    /// The remote wishes to hear more or less often; `delay` is what we have promised.
+    pub(crate) fn on_wish(&mut self, wish: &Wish, delay: Duration) {
+        if self.wish < Some(wish.sequence) {
+            self.wish = Some(wish.sequence);
+            self.cadence = wish.cadence(delay);
+        }
+    }
+
+    /// The remote wishes to hear now.
+    pub(crate) fn hurry(&mut self) {
+        self.urgency = Urgency::Now;
     }
 
     /// When the remote must be told at the latest, if it cannot ride on another packet.
@@ -132,6 +184,7 @@ impl Acknowledger {
         let largest = put_ack(out, end, &self.received, self.confirmed, delay_us)?;
         self.urgency = Urgency::Nothing;
         self.waiting = 0;
+        self.told = (largest + 1).saturating_sub(self.cadence.reorder);
         self.unconfirmed += 1;
         Some(largest)
     }
@@ -179,7 +232,7 @@ mod tests {
         for &number in numbers {
             let arrival =
                 Arrival { level: Level::Data, number, at: epoch(), is_eliciting: true, ecn: None };
-            acks.on_received(arrival, 4, DELAY);
+            acks.on_received(arrival, 4);
         }
     }
 
@@ -189,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_second_packet_is_acknowledged_at_once_and_a_single_one_later() {
-        let mut acks = Acknowledger::new();
+        let mut acks = Acknowledger::new(DELAY);
         receive(&mut acks, &[0]);
         assert!(!acks.is_urgent());
         assert_eq!(acks.due(), Some(epoch() + DELAY));
@@ -201,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_gap_and_what_fills_it_are_told_at_once() {
-        let mut acks = Acknowledger::new();
+        let mut acks = Acknowledger::new(DELAY);
         receive(&mut acks, &[0, 1]);
         put(&mut acks);
         receive(&mut acks, &[3]);
@@ -211,13 +264,75 @@ mod tests {
         assert!(acks.is_urgent());
     }
 
+    fn thinned() -> Acknowledger {
+        let mut acks = Acknowledger::new(DELAY);
+        acks.on_wish(&Wish { sequence: 1, packets: 10, delay_us: 5_000, reorder: 3 }, DELAY);
+        acks
+    }
+
+    #[test]
+    fn a_wish_for_fewer_acknowledgements_is_obeyed_and_an_older_one_is_not() {
+        let mut acks = thinned();
+        acks.on_wish(&Wish { sequence: 0, packets: 2, delay_us: 5_000, reorder: 1 }, DELAY);
+        receive(&mut acks, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert!(!acks.is_urgent());
+        assert_eq!(acks.due(), Some(epoch() + Duration::from_millis(5)));
+        receive(&mut acks, &[9]);
+        assert!(acks.is_urgent());
+    }
+
+    #[test]
+    fn a_gap_is_told_when_its_sender_takes_it_for_a_loss_and_only_once() {
+        let mut acks = thinned();
+        receive(&mut acks, &[0, 2, 3]);
+        assert!(!acks.is_urgent(), "it may come late");
+        receive(&mut acks, &[4]);
+        assert!(acks.is_urgent());
+        assert_eq!(put(&mut acks), Some(4));
+        receive(&mut acks, &[5, 6, 7]);
+        assert!(!acks.is_urgent(), "it was told");
+        receive(&mut acks, &[9, 10, 11]);
+        assert!(acks.is_urgent(), "another");
+        put(&mut acks);
+        receive(&mut acks, &[1]);
+        assert!(acks.is_urgent(), "it was not lost, though its sender thinks so");
+    }
+
+    #[test]
+    fn packets_that_change_places_are_not_told_of() {
+        let mut acks = thinned();
+        receive(&mut acks, &[0, 2, 1, 4, 5, 3, 6]);
+        assert!(!acks.is_urgent());
+    }
+
+    #[test]
+    fn gaps_one_after_the_other_are_each_told_in_time() {
+        let mut acks = thinned();
+        let mut told = Vec::new();
+        for number in [0, 1, 3, 5, 7, 9, 11, 13] {
+            receive(&mut acks, &[number]);
+            if acks.is_urgent() {
+                told.extend(put(&mut acks));
+            }
+        }
+        assert_eq!(told, [5, 7, 9, 11, 13], "2 is told with 5, 4 with 7, …");
+    }
+
+    #[test]
+    fn who_is_asked_to_hurry_does() {
+        let mut acks = thinned();
+        acks.hurry();
+        receive(&mut acks, &[0]);
+        assert!(acks.is_urgent());
+    }
+
     #[test]
     fn an_acknowledgement_alone_asks_for_none() {
-        let mut acks = Acknowledger::new();
+        let mut acks = Acknowledger::new(DELAY);
         let at = epoch();
         let (level, number) = (Level::Data, 0);
         let arrival = Arrival { level, number, at, is_eliciting: false, ecn: None };
-        acks.on_received(arrival, 4, DELAY);
+        acks.on_received(arrival, 4);
         assert!(!acks.is_urgent());
         assert_eq!(acks.due(), None);
         assert_eq!(put(&mut acks), Some(0), "but it rides along");
@@ -225,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_number_is_new_once() {
-        let mut acks = Acknowledger::new();
+        let mut acks = Acknowledger::new(DELAY);
         receive(&mut acks, &[0, 2, 4, 6]);
         for number in [0, 2, 4, 6] {
             assert!(!acks.is_new(number));
@@ -235,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_to_be_remembered_is_never_new() {
-        let mut acks = Acknowledger::new();
+        let mut acks = Acknowledger::new(DELAY);
         receive(&mut acks, &[0, 2, 4, 6, 8]);
         assert!(!acks.is_new(0));
         assert!(acks.is_new(1), "above the range that was forgotten");
@@ -245,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_the_remote_confirmed_is_not_repeated() {
-        let mut acks = Acknowledger::new();
+        let mut acks = Acknowledger::new(DELAY);
         receive(&mut acks, &[0, 2, 4]);
         acks.on_confirmed(2);
         let mut out = Vec::new();

@@ -8,6 +8,8 @@ use portolan_mux::{
     put_varint, varint_len,
 };
 
+use crate::cadence::Wish;
+
 const PADDING: u64 = 0x00;
 const PROBE: u64 = 0x01;
 const ACK: u64 = 0x02;
@@ -16,6 +18,8 @@ const CRYPTO: u64 = 0x06;
 const PATH_CHALLENGE: u64 = 0x1a;
 const PATH_RESPONSE: u64 = 0x1b;
 const DONE: u64 = 0x1e;
+const IMMEDIATE_ACK: u64 = 0x1f;
+pub(crate) const ACK_FREQUENCY: u64 = 0xaf;
 
 /// Ranges in one ACK frame, at most.
 const RANGES_MAX: u64 = 256;
@@ -35,6 +39,10 @@ pub(crate) enum Frame<'a> {
     /// Reserved for the validation of paths; answered.
     PathChallenge([u8; 8]),
     PathResponse,
+    /// How often the remote wishes to be acknowledged.
+    AckFrequency(Wish),
+    /// To be acknowledged without delay.
+    ImmediateAck,
     /// The server has the client's last handshake message.
     Done,
     Session(Session<'a>),
@@ -60,6 +68,8 @@ impl<'a> Frame<'a> {
                 Ok(Self::PathResponse)
             }
             DONE => Ok(Self::Done),
+            IMMEDIATE_ACK => Ok(Self::ImmediateAck),
+            ACK_FREQUENCY => Ok(Self::AckFrequency(decode_wish(reader)?)),
             kind if is_stream_frame(kind) => Ok(Self::Mux(kind)),
             kind if is_session_frame(kind) => Ok(Self::Session(Session::decode(kind, reader)?)),
             _ => Err(malformed("an unknown frame type")),
@@ -74,6 +84,8 @@ impl<'a> Frame<'a> {
             | Self::Crypto { .. }
             | Self::PathChallenge(_)
             | Self::PathResponse
+            | Self::AckFrequency(_)
+            | Self::ImmediateAck
             | Self::Done
             | Self::Session(Session::Ping(_) | Session::Pong(_) | Session::Greeting(_))
             | Self::Mux(_) => true,
@@ -132,6 +144,12 @@ impl<'a> Ack<'a> {
         });
         std::iter::once(first..=self.largest).chain(rest)
     }
+}
+
+fn decode_wish(reader: &mut Reader<'_>) -> Result<Wish, Violation> {
+    let mut next = || reader.varint().map_err(|_| CUT);
+    let (sequence, packets, delay_us, reorder) = (next()?, next()?, next()?, next()?);
+    Ok(Wish { sequence, packets, delay_us, reorder })
 }
 
 fn next_pair(reader: &mut Reader<'_>) -> Result<(u64, u64), Violation> {
@@ -199,6 +217,10 @@ pub(crate) fn put_probe(out: &mut Vec<u8>) {
     put_varint(out, PROBE);
 }
 
+pub(crate) fn put_immediate_ack(out: &mut Vec<u8>) {
+    put_varint(out, IMMEDIATE_ACK);
+}
+
 pub(crate) fn put_done(out: &mut Vec<u8>) {
     put_varint(out, DONE);
 }
@@ -255,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_unknown_frame_is_refused() {
-        assert!(Frame::decode(&mut Reader::new(&[0x1f])).is_err());
+        assert!(Frame::decode(&mut Reader::new(&[0x1d])).is_err());
     }
 
     proptest! {

@@ -49,6 +49,8 @@ pub fn frames(payload: &[u8]) {
             | Frame::Crypto { .. }
             | Frame::PathChallenge(_)
             | Frame::PathResponse
+            | Frame::AckFrequency(_)
+            | Frame::ImmediateAck
             | Frame::Done
             | Frame::Session(_) => {}
         }

@@ -22,7 +22,8 @@
 //! What it does not do yet, and where it will stand: other addresses of a known remote are read
 //! but not followed (`path.rs`); marks of ECN are understood but not asked for (`ack.rs`,
 //! `Transmit::ecn`); another algorithm of congestion control is one file and one arm in
-//! `congestion`; another policy of acknowledgements is `ack.rs` alone. What it will not do: 0-RTT,
+//! `congestion`; how often is acknowledged is asked for in
+//! `cadence.rs` and obeyed in `ack.rs`. What it will not do: 0-RTT,
 //! which can be replayed.
 //!
 //! # Invariants
@@ -66,6 +67,7 @@
 //! [`poll_timeout`]: Connection::poll_timeout
 
 mod ack;
+mod cadence;
 mod close;
 mod config;
 mod congestion;

@@ -393,6 +393,8 @@ fn view<'a>(frame: Frame<'a>, reader: &mut Reader<'a>) -> Option<FrameView<'a>> 
         Frame::PathChallenge(_) => FrameView::PathChallenge,
         Frame::PathResponse => FrameView::PathResponse,
         Frame::Done => FrameView::Done,
+        Frame::AckFrequency(_) => FrameView::Other { name: "ack_frequency" },
+        Frame::ImmediateAck => FrameView::Other { name: "immediate_ack" },
         Frame::Session(Session::Ping(_)) => FrameView::Ping,
         Frame::Session(Session::Pong(_)) => FrameView::Pong,
         Frame::Session(Session::Close(close)) => FrameView::Close { cause: close.cause },

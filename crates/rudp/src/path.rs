@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     ConnectionConfig,
+    cadence::{Cadence, Request},
     congestion::{Controller, controller},
     delivery::Delivery,
     discovery::Discovery,
@@ -30,6 +31,8 @@ pub(crate) struct Path {
     pub(crate) congestion: Box<dyn Controller>,
     pub(crate) pacer: Pacer,
     pub(crate) delivery: Delivery,
+    /// How often we wish to be acknowledged.
+    pub(crate) request: Request,
     /// Bytes under way.
     pub(crate) in_flight: u64,
 }
@@ -53,6 +56,7 @@ impl Path {
             congestion: controller(config.congestion, packet_size.into(), seed),
             pacer: Pacer::new(),
             delivery: Delivery::new(now),
+            request: Request::new(config.ack_delay),
             in_flight: 0,
         }
     }
@@ -87,6 +91,19 @@ impl Path {
     /// Whether the window leaves room for a packet of this size.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         self.in_flight + size as u64 <= self.congestion.window()
+    }
+
+    /// Asks for acknowledgements as often as the window needs them; the remote holds them back for
+    /// `longest` at most.
+    pub(crate) fn choose_cadence(&mut self, now: Instant, longest: Duration) {
+        let rtt = self.rtt.smoothed();
+        let wish = if self.congestion.is_starting() {
+            Cadence::usual(longest)
+        } else {
+            let packets = self.congestion.window() / self.packet_size() as u64;
+            Cadence::of_window(packets, rtt, longest)
+        };
+        self.request.wish(now, rtt, wish);
     }
 
     /// When the next packet may go; `None`: now.

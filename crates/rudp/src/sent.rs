@@ -11,7 +11,7 @@ use portolan_mux::SentFrame;
 use crate::delivery::Snapshot;
 
 /// Packets after which an unacknowledged one is lost (RFC 9002 §6.1.1).
-pub(crate) const REORDER_MAX: u64 = 3;
+pub(crate) const REORDER_MIN: u64 = 3;
 
 /// Slots that a connection keeps when nothing is under way.
 const SLOTS_KEPT: usize = 256;
@@ -46,6 +46,8 @@ pub(crate) struct Content {
     pub(crate) mux: Vec<SentFrame>,
     pub(crate) crypto: Option<CryptoPiece>,
     pub(crate) has_done: bool,
+    /// It said how often we wish to be acknowledged.
+    pub(crate) has_wish: bool,
     /// Largest number that its ACK frame acknowledged.
     pub(crate) acked: Option<u64>,
 }
@@ -115,7 +117,7 @@ impl SentPackets {
         for slot in self.slots.iter_mut().take_while(|slot| slot.number < acked) {
             let Some(packet) = &slot.packet else { continue };
             let due = packet.time + delay;
-            if due > now && slot.number + REORDER_MAX > acked {
+            if due > now && slot.number + REORDER_MIN > acked {
                 // Those after it were sent later still.
                 losses.next = Some(due);
                 break;

@@ -2,7 +2,7 @@
 
 use std::{
     ops::{Index, IndexMut},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -33,10 +33,10 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    fn new() -> Self {
+    fn new(ack_delay: Duration) -> Self {
         Self {
             next_number: 0,
-            acks: Acknowledger::new(),
+            acks: Acknowledger::new(ack_delay),
             sent: SentPackets::default(),
             largest_acked: None,
             crypto_out: CryptoSender::default(),
@@ -51,7 +51,7 @@ impl Space {
     /// Ends the space; answers the bytes that were under way.
     pub(crate) fn end(&mut self) -> u64 {
         let bytes = self.sent.clear();
-        *self = Self { next_number: self.next_number, is_over: true, ..Self::new() };
+        *self = Self { next_number: self.next_number, is_over: true, ..Self::new(Duration::ZERO) };
         bytes
     }
 
@@ -70,8 +70,10 @@ pub(crate) struct Spaces {
 }
 
 impl Spaces {
-    pub(crate) fn new() -> Self {
-        Self { init: Space::new(), handshake: Space::new(), data: Space::new() }
+    /// Only those of the Data level hold back acknowledgements.
+    pub(crate) fn new(ack_delay: Duration) -> Self {
+        let space = || Space::new(Duration::ZERO);
+        Self { init: space(), handshake: space(), data: Space::new(ack_delay) }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Space> {

@@ -114,6 +114,10 @@ impl Controller for Cubic {
         self.threshold.is_finite().then_some(self.threshold as u64)
     }
 
+    fn is_starting(&self) -> bool {
+        self.window < self.threshold
+    }
+
     fn on_packet_size(&mut self, packet_size: u64) {
         self.packet_size = packet_size as f64;
         self.window = self.window.max(self.window_min());

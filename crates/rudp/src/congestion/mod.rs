@@ -33,6 +33,9 @@ pub(crate) trait Controller: fmt::Debug + Send {
         None
     }
 
+    /// Whether it still looks for what the path can carry, and needs to hear of every packet.
+    fn is_starting(&self) -> bool;
+
     /// Packets are this long from now on.
     fn on_packet_size(&mut self, packet_size: u64);
 

@@ -41,6 +41,10 @@ impl Controller for NewReno {
         (self.threshold < u64::MAX).then_some(self.threshold)
     }
 
+    fn is_starting(&self) -> bool {
+        self.window < self.threshold
+    }
+
     fn on_packet_size(&mut self, packet_size: u64) {
         self.packet_size = packet_size;
         self.window = self.window.max(window_min(packet_size));

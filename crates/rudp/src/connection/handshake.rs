@@ -127,6 +127,7 @@ impl Connection {
         self.mux.on_params(remote.mux)?;
         self.watch_params(&remote);
         self.remote.ack_delay = remote.ack_delay;
+        self.path.request.on_delay(remote.ack_delay);
         if !remote.idle.is_zero() {
             self.remote.idle = remote.idle;
         }

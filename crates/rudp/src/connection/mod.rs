@@ -193,7 +193,7 @@ impl Connection {
             is_confirmed: false,
             handshake_keys: None,
             data_keys: None,
-            spaces: Spaces::new(),
+            spaces: Spaces::new(config.ack_delay),
             path,
             recovery: Recovery {
                 is_validated_by_remote: side == Side::Server,

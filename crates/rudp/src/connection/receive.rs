@@ -11,6 +11,7 @@ use super::{Connection, State};
 use crate::{
     CloseReason, Ecn,
     ack::Arrival,
+    cadence::Wish,
     event::ResetToken,
     frame::Frame,
     integrity::equal_secrets,
@@ -191,8 +192,7 @@ impl Connection {
         }
         let Circumstances { now: at, ecn } = when;
         let arrival = Arrival { level, number, at, is_eliciting, ecn };
-        let (ranges, delay) = (self.config.ack_ranges, self.config.ack_delay);
-        self.spaces[level].acks.on_received(arrival, ranges, delay);
+        self.spaces[level].acks.on_received(arrival, self.config.ack_ranges);
         self.read_handshake(when.now);
         self.pending.has_sent_since_heard = false;
         self.rest_idle(when.now);
@@ -213,6 +213,8 @@ impl Connection {
             Frame::Session(Session::Close(close)) => self.on_close(now, level, close),
             Frame::PathChallenge(_)
             | Frame::PathResponse
+            | Frame::AckFrequency(_)
+            | Frame::ImmediateAck
             | Frame::Done
             | Frame::Session(Session::Ping(_) | Session::Pong(_) | Session::Greeting(_))
             | Frame::Mux(_) => Err(MISPLACED),
@@ -230,6 +232,8 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, Level::Data, &ack),
             Frame::Crypto { offset, data } => self.on_crypto(Level::Data, offset, data),
             Frame::PathChallenge(data) => self.on_path_challenge(data),
+            Frame::AckFrequency(wish) => self.on_wish(&wish),
+            Frame::ImmediateAck => self.on_immediate_ack(),
             Frame::Done => self.on_done(now),
             Frame::Session(Session::Ping(number)) => self.on_ping(number),
             Frame::Session(Session::Pong(number)) => self.on_pong(now, number),
@@ -245,6 +249,16 @@ impl Connection {
 
     fn on_path_challenge(&mut self, data: [u8; 8]) -> Result<(), Violation> {
         self.pending.path_response = Some(data);
+        Ok(())
+    }
+
+    fn on_wish(&mut self, wish: &Wish) -> Result<(), Violation> {
+        self.spaces[Level::Data].acks.on_wish(wish, self.config.ack_delay);
+        Ok(())
+    }
+
+    fn on_immediate_ack(&mut self) -> Result<(), Violation> {
+        self.spaces[Level::Data].acks.hurry();
         Ok(())
     }
 

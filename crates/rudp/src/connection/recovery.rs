@@ -61,6 +61,7 @@ impl Connection {
             is_window_limited: std::mem::take(&mut self.recovery.is_window_limited),
             sample,
         });
+        path.choose_cadence(now, self.remote.ack_delay);
         self.mux.on_congestion_window(path.congestion.window());
     }
 
@@ -194,6 +195,9 @@ impl Connection {
             self.spaces[level].crypto_out.on_lost(piece);
         }
         self.pending.done |= content.has_done;
+        if content.has_wish {
+            self.path.request.on_lost();
+        }
         for frame in &content.mux {
             self.mux.on_lost(now, frame);
         }

@@ -7,7 +7,7 @@ use portolan_mux::{SentFrame, Side, frame::Session};
 use super::{Connection, State};
 use crate::{
     Timer, Transmit,
-    frame::{PATH_RESPONSE_LEN, put_done, put_path_response, put_probe},
+    frame::{PATH_RESPONSE_LEN, put_done, put_immediate_ack, put_path_response, put_probe},
     packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN},
     sent::{Content, SentPacket},
     waiting::WaitsFor,
@@ -278,7 +278,6 @@ impl Connection {
 
     /// Everything that is to be acknowledged, the most urgent first.
     fn put_content(&mut self, now: Instant, buf: &mut Vec<u8>, end: usize, content: &mut Content) {
-        let start = buf.len();
         let room = |buf: &Vec<u8>| end - buf.len();
         if self.pending.done && room(buf) > 0 {
             self.pending.done = false;
@@ -298,13 +297,14 @@ impl Connection {
             let asked = now.saturating_duration_since(self.created).as_micros();
             Session::Ping(u64::try_from(asked).unwrap_or(0)).encode(buf);
         }
+        content.has_wish = self.path.request.put(buf, end);
         content.crypto = self.spaces[Level::Data].crypto_out.put(buf, end);
+        if self.spaces[Level::Data].probes > 0 && room(buf) > 0 {
+            put_immediate_ack(buf);
+        }
         let max = end - buf.len();
         let frames: &mut Vec<SentFrame> = &mut content.mux;
         self.mux.poll_frames(now, buf, max, frames);
-        if buf.len() == start && self.spaces[Level::Data].probes > 0 && room(buf) > 0 {
-            put_probe(buf);
-        }
     }
 
     /// Changes the keys when they are worn or when it was asked for; answers whether there are

@@ -131,7 +131,7 @@ impl Connection {
             let acked = self.spaces[level].largest_acked.unwrap_or(number);
             let why = match packet.is_size_probe {
                 true => LossSign::SizeProbe,
-                false if acked.saturating_sub(number) >= crate::sent::REORDER_MAX => {
+                false if acked.saturating_sub(number) >= crate::sent::REORDER_MIN => {
                     LossSign::Reordering
                 }
                 false => LossSign::Time,

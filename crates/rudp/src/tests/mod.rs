@@ -1,5 +1,6 @@
 //! Two endpoints in virtual time, and what they must do for one another.
 
+mod acknowledgements;
 mod endings;
 mod handshake;
 mod pair;

@@ -382,6 +382,10 @@ impl Controller for Bbr {
         self.phase.name()
     }
 
+    fn is_starting(&self) -> bool {
+        self.phase == Phase::Startup
+    }
+
     fn on_packet_size(&mut self, packet_size: u64) {
         self.packet_size = packet_size;
         self.window = self.window.max(self.window_min());
