@@ -6,13 +6,13 @@
 //!   ┌────┴─────┬────────────┬──────────────┬────────┐
 //!  raw-tcp    tls        raw-udp         quinn     kcp
 //!  -cubic  tokio-rustls  raw-udp-aead    quinn-bbr tokio_kcp
-//!  -bbr                  quinn-udp       s2n-quic
+//!  -bbr    yamux         quinn-udp       s2n-quic
 //! ```
 //!
 //! **Who drives it.** The laboratory, on one single-threaded tokio runtime for each side. Every
-//! socket is opened by the thread that calls; no row starts a thread of its own (quinn, s2n-quic
-//! and tokio_kcp start tasks on the caller's runtime, and end them when their last connection is
-//! dropped or the runtime is).
+//! socket is opened by the thread that calls; no row starts a thread of its own (yamux, quinn,
+//! s2n-quic and tokio_kcp start tasks on the caller's runtime, and end them when their last
+//! connection is dropped or the runtime is).
 //!
 //! **What each row is comparable in, and in what not.**
 //!
@@ -21,6 +21,7 @@
 //! | `raw-tcp` | a TCP socket, the kernel's congestion control of choice | security: it has none; several streams: they are several connections |
 //! | `raw-tcp-cubic`, `raw-tcp-bbr` | the same with the congestion control named | as above; where packets are lost the choice alone makes a difference of 35 times, so that a comparison under loss names both |
 //! | `tls` | TLS 1.3 by tokio-rustls with our keys, verifier and cipher: what our TCP transport stands on | several streams: they are several connections and handshakes; second handshakes: sessions are resumed, as ours are |
+//! | `yamux` | yamux as it comes on such a TLS connection: what most programs in Rust multiplex a byte stream with | priorities: it has none; messages: it has none |
 //! | `raw-udp` | what the system's UDP can do at 1,452 bytes with GSO, GRO and a receiver's credit | anything where packets get lost: nothing is repaired, paced or acknowledged; handshakes: it is one round trip without cryptography |
 //! | `raw-udp-aead` | the same with AES-128-GCM on each datagram: the most that any encrypted protocol with such datagrams can reach | as above; security: everyone can know its key |
 //! | `quinn` | quinn as it comes, with our keys | many round trips away: its windows are made for 100 ms at 100 Mbit/s, and stay so here |
@@ -57,10 +58,13 @@ mod s2n;
 mod tcp;
 mod tls;
 mod udp;
+mod yamux;
 
 use portolan_subject::Subject;
 
-pub use self::{kcp::Kcp, quinn::Quinn, s2n::S2n, tcp::RawTcp, tls::Tls, udp::RawUdp};
+pub use self::{
+    kcp::Kcp, quinn::Quinn, s2n::S2n, tcp::RawTcp, tls::Tls, udp::RawUdp, yamux::Yamux,
+};
 
 /// Every yardstick, in the order of reports.
 pub static BASELINES: &[&dyn Subject] = &[
@@ -68,6 +72,7 @@ pub static BASELINES: &[&dyn Subject] = &[
     &RawTcp::CUBIC,
     &RawTcp::BBR,
     &Tls,
+    &Yamux,
     &RawUdp::BARE,
     &RawUdp::AEAD,
     &Quinn::CUBIC,

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use portolan_baselines::BASELINES;
 use portolan_identity::Identity;
-use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject, Traits};
+use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::{Builder, Handle, Runtime},
@@ -420,8 +420,8 @@ async fn hundreds_of_connections_of_one_client_live_at_once() {
     for_every_row(|subject| async move {
         let mut sides = sides(subject).await;
         let mut all = Vec::new();
-        let Traits { multiplexes, repairs, .. } = subject.traits();
-        let shares_a_socket = multiplexes || !repairs;
+        // The kernel's TCP has a socket for each connection.
+        let shares_a_socket = !subject.congestion_control().contains("kernel");
         let many = if shares_a_socket { MANY } else { MANY_SOCKETS };
         while all.len() < many {
             all.push(sides.connect().await);
