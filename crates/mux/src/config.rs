@@ -1,6 +1,6 @@
 //! Which end a machine is, its bounds, and the classes of urgency.
 
-use crate::pages::PAGE;
+use crate::pages::{PAGE, SparePages};
 
 /// Which end of the connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,11 +90,13 @@ impl Config {
     }
 
     /// Upper bound in bytes of what the remote can make this side hold: unread data, two partly
-    /// used pages and the bookkeeping of each stream, gaps, and datagrams.
+    /// used pages and the bookkeeping of each stream, pages for what comes next, gaps, and
+    /// datagrams.
     #[must_use]
     pub const fn memory_max(&self) -> usize {
         self.connection_window as usize
             + self.streams as usize * (2 * PAGE + 2048)
+            + SparePages::bytes_max(self.stream_window)
             + self.gaps_max() * 32
             + self.datagram_queue as usize
             + 8192

@@ -17,6 +17,7 @@ use crate::{
     VARINT_MAX, Violation, ViolationCode, WriteError,
     datagrams::{DatagramReceiver, DatagramSender},
     frame::PAYLOAD_MAX,
+    pages::SparePages,
     schedule::Schedule,
     stream::Stream,
     window::Window,
@@ -50,6 +51,7 @@ pub struct Mux {
     events: Events,
     /// Gaps in all streams together.
     gaps: usize,
+    spare: SparePages,
     stats: MuxStats,
 }
 
@@ -131,6 +133,7 @@ impl Mux {
             path_datagram_max: PAYLOAD_MAX,
             events: Events::default(),
             gaps: 0,
+            spare: SparePages::new(config.stream_window),
             stats: MuxStats::default(),
         }
     }
@@ -198,7 +201,7 @@ impl Mux {
     /// [`WriteError::Blocked`] when the buffer is full, else why nothing can be written any more.
     pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, WriteError> {
         let stream = self.streams.get_mut(&id).ok_or(WriteError::UnknownStream)?;
-        let written = stream.send.write(bytes, self.send_buffer)?;
+        let written = stream.send.write(bytes, self.send_buffer, &mut self.spare)?;
         self.stats.stream_bytes_queued += written as u64;
         self.schedule.ready(id, stream);
         Ok(written)
@@ -227,7 +230,7 @@ impl Mux {
         take: impl FnMut(&[u8]),
     ) -> Result<usize, ReadError> {
         let stream = self.streams.get_mut(&id).ok_or(ReadError::UnknownStream)?;
-        let result = stream.recv.read(max, take);
+        let result = stream.recv.read(max, &mut self.spare, take);
         match result {
             Ok(read) if read > 0 => {
                 if stream.recv.wants_to_send() {
@@ -255,7 +258,7 @@ impl Mux {
     /// Abandons the sending half: what was not delivered may never be.
     pub fn reset(&mut self, id: StreamId, code: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        self.stats.stream_bytes_queued -= stream.send.reset(code);
+        self.stats.stream_bytes_queued -= stream.send.reset(code, &mut self.spare);
         self.schedule.control(id, stream);
         self.retire(id);
     }
@@ -264,7 +267,7 @@ impl Mux {
     pub fn stop(&mut self, id: StreamId, code: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let gaps = stream.recv.gaps();
-        let discarded = stream.recv.stop(code);
+        let discarded = stream.recv.stop(code, &mut self.spare);
         self.gaps -= gaps - stream.recv.gaps();
         self.schedule.control(id, stream);
         self.recv_credit.consume(discarded);
@@ -330,6 +333,12 @@ impl Mux {
         self.send_buffer = wanted.max(Config::SEND_BUFFER_MIN).min(self.config.send_buffer);
     }
 
+    /// Learns from the carrier that nothing has been sent for a while: memory that was kept for
+    /// the next bytes is given back.
+    pub fn on_quiet(&mut self) {
+        self.spare.clear();
+    }
+
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.queue.pop_front()?;
@@ -367,6 +376,7 @@ impl Mux {
             + self.schedule.memory()
             + self.events.queue.capacity() * size_of::<Event>()
             + self.datagrams_in.memory()
+            + self.spare.memory()
     }
 
     fn insert(&mut self, id: StreamId, priority: Priority) -> &mut Stream {

@@ -2,8 +2,11 @@
 //!
 //! Pages rather than one ring: a page is allocated when its first byte comes and freed when its
 //! last one goes, so that a stream holds what it has and nothing for what it once had, a piece far
-//! ahead costs no memory for the gap before it, and nothing is ever copied to grow or shrink.
-//! A frame of up to a page lies in at most two slices.
+//! ahead costs no memory for the gap before it. A frame of up to a page lies in at most two slices.
+//!
+//! Whole pages go round: what one stream has released, the next bytes of any stream of the
+//! connection are put into. To the allocator and back for each page would cost more than the copy
+//! of its bytes: it returns them to the system, which clears them for their next use.
 
 use std::{collections::VecDeque, mem::size_of};
 
@@ -12,6 +15,49 @@ pub(crate) const PAGE: usize = 16 << 10;
 
 /// The least that is allocated for a page.
 const PAGE_MIN: usize = 256;
+
+/// Whole pages that no stream uses now.
+#[derive(Debug)]
+pub(crate) struct SparePages {
+    pages: Vec<Vec<u8>>,
+    max: usize,
+}
+
+impl SparePages {
+    /// The most bytes that are kept, however large the windows.
+    pub(crate) const BYTES_MAX: usize = 1 << 20;
+
+    /// Keeps at most as many as one window of `window` bytes takes.
+    pub(crate) fn new(window: u32) -> Self {
+        Self { pages: Vec::new(), max: Self::bytes_max(window) / PAGE }
+    }
+
+    /// Upper bound of the bytes in the pages that are kept.
+    pub(crate) const fn bytes_max(window: u32) -> usize {
+        if (window as usize) < Self::BYTES_MAX { window as usize } else { Self::BYTES_MAX }
+    }
+
+    /// Gives everything back to the allocator.
+    pub(crate) fn clear(&mut self) {
+        self.pages = Vec::new();
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        let pages: usize = self.pages.iter().map(Vec::capacity).sum();
+        pages + self.pages.capacity() * size_of::<Vec<u8>>()
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        self.pages.pop().unwrap_or_default()
+    }
+
+    fn keep(&mut self, mut page: Vec<u8>) {
+        if page.capacity() == PAGE && self.pages.len() < self.max {
+            page.clear();
+            self.pages.push(page);
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
@@ -22,11 +68,14 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Puts `data` at `offset`, which is not before what was released.
-    pub(crate) fn write(&mut self, offset: u64, mut data: &[u8]) {
+    pub(crate) fn write(&mut self, offset: u64, mut data: &[u8], spare: &mut SparePages) {
         let (mut page, mut within) = self.locate(offset);
         while !data.is_empty() {
-            while self.pages.len() <= page {
+            while self.pages.len() < page {
                 self.pages.push_back(Vec::new());
+            }
+            if self.pages.len() == page {
+                self.pages.push_back(spare.take());
             }
             let (now, later) = data.split_at(data.len().min(PAGE - within));
             put(&mut self.pages[page], within, now);
@@ -54,21 +103,21 @@ impl Pages {
     }
 
     /// Forgets the bytes before `offset`; nothing was written at or beyond `end`.
-    pub(crate) fn release(&mut self, offset: u64, end: u64) {
+    pub(crate) fn release(&mut self, offset: u64, end: u64, spare: &mut SparePages) {
         if offset >= end {
-            self.pages = VecDeque::new();
+            self.clear(spare);
             self.first = offset;
             return;
         }
         while offset - self.first >= PAGE as u64 {
-            self.pages.pop_front();
+            self.pages.pop_front().into_iter().for_each(|page| spare.keep(page));
             self.first += PAGE as u64;
         }
     }
 
     /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        self.pages = VecDeque::new();
+    pub(crate) fn clear(&mut self, spare: &mut SparePages) {
+        std::mem::take(&mut self.pages).into_iter().for_each(|page| spare.keep(page));
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -108,16 +157,43 @@ mod tests {
     #[test]
     fn a_piece_far_ahead_costs_no_memory_for_the_gap() {
         let mut pages = Pages::default();
-        pages.write(1 << 20, b"x");
+        pages.write(1 << 20, b"x", &mut SparePages::new(0));
         assert!(pages.memory() < 4096, "{}", pages.memory());
     }
 
     #[test]
     fn an_emptied_buffer_holds_nothing() {
-        let mut pages = Pages::default();
-        pages.write(0, &[1; 100_000]);
-        pages.release(100_000, 100_000);
-        assert_eq!(pages.memory(), 0);
+        let (mut pages, mut spare) = (Pages::default(), SparePages::new(0));
+        pages.write(0, &[1; 100_000], &mut spare);
+        pages.release(100_000, 100_000, &mut spare);
+        assert_eq!((pages.memory(), spare.memory()), (0, 0));
+    }
+
+    #[test]
+    fn pages_go_round_and_what_is_kept_is_bounded() {
+        let window = 4 * PAGE;
+        let (mut pages, mut spare) =
+            (Pages::default(), SparePages::new(u32::try_from(window).unwrap()));
+        pages.write(0, &vec![1; 8 * PAGE], &mut spare);
+        pages.release(8 * PAGE as u64, 8 * PAGE as u64, &mut spare);
+        assert_eq!(spare.pages.len(), 4);
+        let kept: Vec<_> = spare.pages.iter().map(|page| page.as_ptr()).collect();
+        pages.write(8 * PAGE as u64, &vec![2; 4 * PAGE], &mut spare);
+        assert!(pages.pages.iter().all(|page| kept.contains(&page.as_ptr())));
+        assert!(spare.pages.is_empty());
+        pages.clear(&mut spare);
+        spare.clear();
+        assert_eq!(spare.memory(), 0);
+    }
+
+    #[test]
+    fn a_page_that_is_used_again_shows_nothing_of_its_first_use() {
+        let (mut pages, mut spare) = (Pages::default(), SparePages::new(1 << 20));
+        pages.write(0, &[7; PAGE], &mut spare);
+        pages.release(PAGE as u64, PAGE as u64, &mut spare);
+        pages.write(PAGE as u64 + 10, b"x", &mut spare);
+        let bytes = pages.slices(PAGE as u64, 11).collect::<Vec<_>>().concat();
+        assert_eq!(bytes, b"\0\0\0\0\0\0\0\0\0\0x");
     }
 
     proptest! {
@@ -130,13 +206,13 @@ mod tests {
             const PIECE: usize = 7_001;
             let bytes: Vec<u8> = (0..251).cycle().take(12 * PIECE).collect();
             let end = start + bytes.len() as u64;
-            let mut pages = Pages::default();
-            pages.release(start, start);
+            let (mut pages, mut spare) = (Pages::default(), SparePages::new(1 << 20));
+            pages.release(start, start, &mut spare);
             for piece in order {
                 let from = piece * PIECE;
-                pages.write(start + from as u64, &bytes[from..from + PIECE]);
+                pages.write(start + from as u64, &bytes[from..from + PIECE], &mut spare);
             }
-            pages.release(start + released as u64, end);
+            pages.release(start + released as u64, end, &mut spare);
             let left = bytes.len() - released;
             let out = pages.slices(start + released as u64, left).collect::<Vec<_>>().concat();
             prop_assert_eq!(&out[..], &bytes[released..]);

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{ReadError, Violation, ViolationCode, pages::Pages, ranges::RangeSet, window::Window};
+use crate::{
+    ReadError, Violation, ViolationCode,
+    pages::{Pages, SparePages},
+    ranges::RangeSet,
+    window::Window,
+};
 
 /// The receiving half of a stream.
 ///
@@ -77,7 +82,13 @@ impl RecvPart {
     }
 
     /// Takes a STREAM frame that was checked.
-    pub(crate) fn on_data(&mut self, offset: u64, data: &[u8], fin: bool) -> Effect {
+    pub(crate) fn on_data(
+        &mut self,
+        offset: u64,
+        data: &[u8],
+        fin: bool,
+        spare: &mut SparePages,
+    ) -> Effect {
         let end = offset + data.len() as u64;
         let received = end.saturating_sub(self.highest);
         self.highest = self.highest.max(end);
@@ -88,11 +99,11 @@ impl RecvPart {
         }
         match self.state {
             State::Open => {
-                self.store(offset, data);
+                self.store(offset, data, spare);
                 Effect { received, discarded: 0 }
             }
             State::Stopped(_) | State::Reset(_) | State::Done => {
-                Effect { received, discarded: self.discard() }
+                Effect { received, discarded: self.discard(spare) }
             }
         }
     }
@@ -103,7 +114,12 @@ impl RecvPart {
     }
 
     /// Takes a RESET that was checked.
-    pub(crate) fn on_reset(&mut self, code: u32, final_size: u64) -> Effect {
+    pub(crate) fn on_reset(
+        &mut self,
+        code: u32,
+        final_size: u64,
+        spare: &mut SparePages,
+    ) -> Effect {
         let complete = self.final_size.is_some_and(|size| self.contiguous == size);
         let received = final_size.saturating_sub(self.highest);
         self.highest = self.highest.max(final_size);
@@ -116,11 +132,16 @@ impl RecvPart {
         if self.state == State::Open {
             self.state = State::Reset(code);
         }
-        Effect { received, discarded: self.discard() }
+        Effect { received, discarded: self.discard(spare) }
     }
 
     /// Gives `take` what has arrived in order, at most `max` bytes, in up to a few slices.
-    pub(crate) fn read(&mut self, max: usize, take: impl FnMut(&[u8])) -> Result<usize, ReadError> {
+    pub(crate) fn read(
+        &mut self,
+        max: usize,
+        spare: &mut SparePages,
+        take: impl FnMut(&[u8]),
+    ) -> Result<usize, ReadError> {
         match self.state {
             State::Open => {}
             State::Reset(code) => {
@@ -136,19 +157,19 @@ impl RecvPart {
         }
         self.pages.slices(self.read, len).for_each(take);
         self.read += len as u64;
-        self.pages.release(self.read, self.highest);
+        self.pages.release(self.read, self.highest, spare);
         self.widen();
         Ok(len)
     }
 
     /// The application wants no more. Answers how many bytes nobody will read.
-    pub(crate) fn stop(&mut self, code: u32) -> u64 {
+    pub(crate) fn stop(&mut self, code: u32, spare: &mut SparePages) -> u64 {
         match self.state {
             State::Open => {
                 self.state = State::Stopped(code);
                 self.stop_to_send = self.final_size.is_none().then_some(code);
                 self.max_data_to_send = false;
-                self.discard()
+                self.discard(spare)
             }
             State::Reset(_) => {
                 self.state = State::Done;
@@ -246,18 +267,18 @@ impl RecvPart {
         Ok(end.saturating_sub(self.highest))
     }
 
-    fn store(&mut self, offset: u64, data: &[u8]) {
+    fn store(&mut self, offset: u64, data: &[u8], spare: &mut SparePages) {
         let end = offset + data.len() as u64;
         if end <= self.contiguous {
             return;
         }
         if offset > self.contiguous {
-            self.pages.write(offset, data);
+            self.pages.write(offset, data, spare);
             self.islands.insert(offset..end);
             return;
         }
         let known = usize::try_from(self.contiguous - offset).unwrap_or(data.len());
-        self.pages.write(self.contiguous, data.get(known..).unwrap_or_default());
+        self.pages.write(self.contiguous, data.get(known..).unwrap_or_default(), spare);
         self.contiguous = if self.islands.is_empty() { end } else { self.islands.pop_reached(end) };
     }
 
@@ -281,12 +302,12 @@ impl RecvPart {
         }
     }
 
-    fn discard(&mut self) -> u64 {
+    fn discard(&mut self, spare: &mut SparePages) -> u64 {
         let unread = self.highest - self.read;
         self.read = self.highest;
         self.contiguous = self.highest;
         self.islands.clear();
-        self.pages.clear();
+        self.pages.clear(spare);
         unread
     }
 }

@@ -1,6 +1,10 @@
 //! The sending half of a stream (RFC 9000 §3.1).
 
-use crate::{WriteError, pages::Pages, ranges::RangeSet};
+use crate::{
+    WriteError,
+    pages::{Pages, SparePages},
+    ranges::RangeSet,
+};
 
 /// The sending half of a stream.
 ///
@@ -91,7 +95,12 @@ impl SendPart {
     }
 
     /// Takes as much of `bytes` as `buffer_max` leaves room for.
-    pub(crate) fn write(&mut self, bytes: &[u8], buffer_max: u32) -> Result<usize, WriteError> {
+    pub(crate) fn write(
+        &mut self,
+        bytes: &[u8],
+        buffer_max: u32,
+        spare: &mut SparePages,
+    ) -> Result<usize, WriteError> {
         self.check_open()?;
         let room = u64::from(buffer_max).saturating_sub(self.written - self.base);
         let len = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
@@ -99,7 +108,7 @@ impl SendPart {
             self.writer_waits = true;
             return Err(WriteError::Blocked);
         }
-        self.pages.write(self.written, &bytes[..len]);
+        self.pages.write(self.written, &bytes[..len], spare);
         self.written += len as u64;
         Ok(len)
     }
@@ -112,11 +121,11 @@ impl SendPart {
     }
 
     /// Abandons the stream; what was not sent is never sent. Answers how many bytes those were.
-    pub(crate) fn reset(&mut self, code: u32) -> u64 {
+    pub(crate) fn reset(&mut self, code: u32, spare: &mut SparePages) -> u64 {
         self.released = true;
         match self.state {
             State::Open | State::Finished(Signal::ToSend | Signal::Sent) => {
-                self.abandon(State::Reset { code, signal: Signal::ToSend })
+                self.abandon(State::Reset { code, signal: Signal::ToSend }, spare)
             }
             State::Finished(Signal::Acked) | State::Reset { .. } | State::Stopped { .. } => 0,
         }
@@ -124,10 +133,10 @@ impl SendPart {
 
     /// The remote wants no more (RFC 9000 §3.5: answered by a reset). Answers how many bytes are
     /// never sent.
-    pub(crate) fn on_stop(&mut self, code: u32) -> u64 {
+    pub(crate) fn on_stop(&mut self, code: u32, spare: &mut SparePages) -> u64 {
         match self.state {
             State::Open | State::Finished(Signal::ToSend | Signal::Sent) => {
-                self.abandon(State::Stopped { code, signal: Signal::ToSend })
+                self.abandon(State::Stopped { code, signal: Signal::ToSend }, spare)
             }
             State::Finished(Signal::Acked) | State::Reset { .. } | State::Stopped { .. } => 0,
         }
@@ -206,7 +215,13 @@ impl SendPart {
         }
     }
 
-    pub(crate) fn on_chunk_acked(&mut self, start: u64, len: u32, fin: bool) {
+    pub(crate) fn on_chunk_acked(
+        &mut self,
+        start: u64,
+        len: u32,
+        fin: bool,
+        spare: &mut SparePages,
+    ) {
         let (State::Open | State::Finished(_)) = self.state else { return };
         if fin && let State::Finished(signal) = &mut self.state {
             signal.on_acked();
@@ -223,7 +238,7 @@ impl SendPart {
             return;
         }
         self.base = if self.acked.is_empty() { end } else { self.acked.pop_reached(end) };
-        self.pages.release(self.base, self.written);
+        self.pages.release(self.base, self.written, spare);
     }
 
     pub(crate) fn on_chunk_lost(&mut self, start: u64, len: u32, fin: bool) {
@@ -304,10 +319,10 @@ impl SendPart {
         }
     }
 
-    fn abandon(&mut self, state: State) -> u64 {
+    fn abandon(&mut self, state: State, spare: &mut SparePages) -> u64 {
         let unsent = self.queued();
         self.state = state;
-        self.pages.clear();
+        self.pages.clear(spare);
         self.acked.clear();
         self.lost.clear();
         self.written = self.next;

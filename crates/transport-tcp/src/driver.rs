@@ -129,7 +129,9 @@ impl<S: ByteStream> Driver<S> {
         if let Some((code, reason)) = self.host.lock().farewell.take() {
             return Err(End::Local { code, reason });
         }
-        self.heartbeat.on_time(now);
+        if self.heartbeat.on_time(now) {
+            self.host.lock().mux.on_quiet();
+        }
         self.write(cx, now)?;
         self.watch(cx, now)
     }

@@ -66,11 +66,11 @@ impl Heartbeat {
         now >= self.heard + self.idle
     }
 
-    /// Looks at the clock: too long a silence makes a PING due.
-    pub(crate) fn on_time(&mut self, now: Instant) {
-        if now >= self.sent + self.keep_alive {
-            self.ping_due = true;
-        }
+    /// Looks at the clock: too long a silence makes a PING due; answers whether it is one.
+    pub(crate) fn on_time(&mut self, now: Instant) -> bool {
+        let is_silent = now >= self.sent + self.keep_alive;
+        self.ping_due |= is_silent;
+        is_silent
     }
 
     /// When to look at the clock again.

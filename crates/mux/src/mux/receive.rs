@@ -57,7 +57,7 @@ impl Mux {
         self.recv_credit.check(received)?;
         inherit(stream, priority);
         let gaps = stream.recv.gaps();
-        let effect = stream.recv.on_data(piece.offset, piece.data, piece.fin);
+        let effect = stream.recv.on_data(piece.offset, piece.data, piece.fin, &mut self.spare);
         self.gaps = self.gaps + stream.recv.gaps() - gaps;
         self.on_received(id, effect);
         if self.gaps > self.config.gaps_max() {
@@ -73,7 +73,7 @@ impl Mux {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         self.recv_credit.check(stream.recv.check_reset(final_size)?)?;
         let gaps = stream.recv.gaps();
-        let effect = stream.recv.on_reset(code, final_size);
+        let effect = stream.recv.on_reset(code, final_size, &mut self.spare);
         self.gaps = self.gaps + stream.recv.gaps() - gaps;
         self.on_received(id, effect);
         Ok(())
@@ -84,7 +84,7 @@ impl Mux {
             return Ok(());
         }
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        self.stats.stream_bytes_queued -= stream.send.on_stop(code);
+        self.stats.stream_bytes_queued -= stream.send.on_stop(code, &mut self.spare);
         self.schedule.control(id, stream);
         self.wake_writer(id);
         Ok(())

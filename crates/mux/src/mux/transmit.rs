@@ -210,7 +210,7 @@ impl Mux {
 
     fn on_chunk_acked(&mut self, id: StreamId, start: u64, len: u32, fin: bool) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.send.on_chunk_acked(start, len, fin);
+        stream.send.on_chunk_acked(start, len, fin, &mut self.spare);
         self.wake_writer(id);
         self.retire(id);
     }

@@ -38,6 +38,7 @@ impl Connection {
 
     fn on_heartbeat(&mut self, now: Instant) {
         self.pending.ping = true;
+        self.mux.on_quiet();
         self.rest_heartbeat(now);
     }
 
