@@ -69,6 +69,8 @@ impl Way {
 
     /// Bytes that arrive if nobody reads any more.
     fn fill(&mut self) -> usize {
+        // Pages from before that are kept would hide as many new ones.
+        self.bob.on_quiet();
         let before = self.bob.memory_received();
         for _ in 0..40 {
             self.send();
