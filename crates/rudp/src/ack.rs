@@ -7,7 +7,8 @@ use portolan_mux::RangeSet;
 use crate::{
     Ecn,
     cadence::{Cadence, Wish},
-    frame::put_ack,
+    ecn::EcnCounts,
+    frame::{AckHead, put_ack},
     packet::Level,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Acknowledger {
     largest_at: Option<Instant>,
     /// Packets to be acknowledged since the last acknowledgement.
     waiting: u64,
+    /// Marks that have arrived.
+    ecn: EcnCounts,
     /// When acknowledgements are due.
     cadence: Cadence,
     /// The wish of the remote that was obeyed last, of those it has counted.
@@ -69,6 +72,7 @@ impl Acknowledger {
             confirmed: 0,
             largest_at: None,
             waiting: 0,
+            ecn: EcnCounts::default(),
             cadence: Cadence::usual(delay),
             wish: None,
             told: 0,
@@ -91,6 +95,7 @@ impl Acknowledger {
         let Arrival { level, number, at, is_eliciting, ecn } = arrival;
         let expected = self.largest().map_or(0, |largest| largest + 1);
         self.received.insert(number..number + 1);
+        self.ecn.count(ecn);
         while self.received.len() > ranges_max.max(1)
             && let Some(oldest) = self.received.pop_first()
         {
@@ -181,7 +186,8 @@ impl Acknowledger {
         }
         let delay = self.largest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let delay_us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX).min(1 << 30);
-        let largest = put_ack(out, end, &self.received, self.confirmed, delay_us)?;
+        let head = AckHead { above: self.confirmed, delay_us, ecn: self.ecn };
+        let largest = put_ack(out, end, &self.received, head)?;
         self.urgency = Urgency::Nothing;
         self.waiting = 0;
         self.told = (largest + 1).saturating_sub(self.cadence.reorder);
@@ -368,7 +374,7 @@ mod tests {
         let mut short = Vec::new();
         let mut only = RangeSet::default();
         only.insert(4..5);
-        put_ack(&mut short, 1000, &only, 0, 0);
+        put_ack(&mut short, 1000, &only, AckHead::default());
         assert_eq!(out, short);
     }
 }

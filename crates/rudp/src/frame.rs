@@ -8,7 +8,7 @@ use portolan_mux::{
     put_varint, varint_len,
 };
 
-use crate::cadence::Wish;
+use crate::{cadence::Wish, ecn::EcnCounts};
 
 const PADDING: u64 = 0x00;
 const PROBE: u64 = 0x01;
@@ -101,8 +101,8 @@ pub(crate) struct Ack<'a> {
     first_len: u64,
     more: Reader<'a>,
     more_count: u64,
-    /// Datagrams marked as congested so far, if the remote counts them.
-    pub(crate) ecn_ce: Option<u64>,
+    /// Marks that have arrived so far, if the remote counts them.
+    pub(crate) ecn: Option<EcnCounts>,
 }
 
 impl<'a> Ack<'a> {
@@ -113,7 +113,7 @@ impl<'a> Ack<'a> {
             return Err(malformed("an ACK with too many ranges"));
         }
         let ack =
-            Self { largest, delay_us, first_len, more: reader.clone(), more_count, ecn_ce: None };
+            Self { largest, delay_us, first_len, more: reader.clone(), more_count, ecn: None };
         let mut smallest = largest.checked_sub(first_len).ok_or(BELOW_ZERO)?;
         for _ in 0..more_count {
             let (gap, len) = next_pair(reader)?;
@@ -126,8 +126,7 @@ impl<'a> Ack<'a> {
     fn decode_with_ecn(reader: &mut Reader<'a>) -> Result<Self, Violation> {
         let mut ack = Self::decode(reader)?;
         let mut next = || reader.varint().map_err(|_| CUT);
-        let (_ect0, _ect1, ce) = (next()?, next()?, next()?);
-        ack.ecn_ce = Some(ce);
+        ack.ecn = Some(EcnCounts { ect0: next()?, ect1: next()?, ce: next()? });
         Ok(ack)
     }
 
@@ -163,20 +162,33 @@ const fn malformed(detail: &'static str) -> Violation {
     Violation::new(ViolationCode::FrameEncoding, detail)
 }
 
+/// What stands in an ACK besides the ranges.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AckHead {
+    /// Numbers below are known to the remote.
+    pub(crate) above: u64,
+    pub(crate) delay_us: u64,
+    /// Said only if there are any.
+    pub(crate) ecn: EcnCounts,
+}
+
 /// Appends an ACK of as many of `ranges` as fit before `end`, the newest first, down to the number
 /// `above`; answers the largest number, if at least one range fits.
 pub(crate) fn put_ack(
     out: &mut Vec<u8>,
     end: usize,
     ranges: &RangeSet,
-    above: u64,
-    delay_us: u64,
+    head: AckHead,
 ) -> Option<u64> {
+    let AckHead { above, delay_us, ecn } = head;
+    let counts = [ecn.ect0, ecn.ect1, ecn.ce];
+    let counts = counts.into_iter().filter(|_| !ecn.is_empty());
     let mut descending = ranges.descending();
     let newest = descending.next()?;
     let largest = newest.end - 1;
     let first_len = newest.end - 1 - newest.start;
     let fixed = 1 + varint_len(largest) + varint_len(delay_us) + 2 + varint_len(first_len);
+    let fixed = fixed + counts.clone().map(varint_len).sum::<usize>();
     let mut room = end.checked_sub(out.len())?.checked_sub(fixed)?;
     let mut below = newest.start;
     let mut more = 0;
@@ -190,7 +202,8 @@ pub(crate) fn put_ack(
         more += 1;
         below = range.start;
     }
-    for value in [ACK, largest, delay_us, more as u64, first_len] {
+    let kind = if ecn.is_empty() { ACK } else { ACK_ECN };
+    for value in [kind, largest, delay_us, more as u64, first_len] {
         put_varint(out, value);
     }
     let mut below = newest.start;
@@ -199,6 +212,7 @@ pub(crate) fn put_ack(
         put_varint(out, range.end - range.start - 1);
         below = range.start;
     }
+    counts.for_each(|count| put_varint(out, count));
     Some(largest)
 }
 
@@ -260,10 +274,26 @@ mod tests {
     fn an_ack_that_does_not_fit_keeps_the_newest() {
         let ranges = set_of(&[1, 3, 5, 7, 9]);
         let mut out = Vec::new();
-        assert_eq!(put_ack(&mut out, 10, &ranges, 0, 0), Some(9));
+        let head = AckHead::default();
+        assert_eq!(put_ack(&mut out, 10, &ranges, head), Some(9));
         assert!(out.len() <= 10);
         assert_eq!(acked(&out), [5, 7, 9]);
-        assert_eq!(put_ack(&mut Vec::new(), 4, &ranges, 0, 0), None);
+        assert_eq!(put_ack(&mut Vec::new(), 4, &ranges, head), None);
+    }
+
+    #[test]
+    fn counts_of_marks_are_said_when_there_are_any() {
+        let counts = EcnCounts { ect0: 300, ect1: 0, ce: 7 };
+        for (ecn, expected) in [(counts, Some(counts)), (EcnCounts::default(), None)] {
+            let mut out = Vec::new();
+            let head = AckHead { ecn, ..AckHead::default() };
+            put_ack(&mut out, 12, &set_of(&[1, 3, 5]), head).unwrap();
+            assert!(out.len() <= 12);
+            let Ok(Frame::Ack(ack)) = Frame::decode(&mut Reader::new(&out)) else {
+                panic!("no ACK in {out:?}")
+            };
+            assert_eq!(ack.ecn, expected);
+        }
     }
 
     #[test]
@@ -287,7 +317,8 @@ mod tests {
             delay_us in 0..100_000_u64,
         ) {
             let mut out = Vec::new();
-            let largest = put_ack(&mut out, 10_000, &set_of(&numbers), 0, delay_us);
+            let head = AckHead { delay_us, ..AckHead::default() };
+            let largest = put_ack(&mut out, 10_000, &set_of(&numbers), head);
             prop_assert_eq!(largest, numbers.iter().max().copied());
             let mut expected = numbers;
             expected.sort_unstable();

@@ -20,8 +20,7 @@
 //! `rustls::quic`, recovery is RFC 9002, congestion control BBR, RFC 9438 or NewReno.
 //!
 //! What it does not do yet, and where it will stand: other addresses of a known remote are read
-//! but not followed (`path.rs`); marks of ECN are understood but not asked for (`ack.rs`,
-//! `Transmit::ecn`); another algorithm of congestion control is one file and one arm in
+//! but not followed (`path.rs`); another algorithm of congestion control is one file and one arm in
 //! `congestion`; how often is acknowledged is asked for in
 //! `cadence.rs` and obeyed in `ack.rs`. What it will not do: 0-RTT,
 //! which can be replayed.
@@ -47,6 +46,9 @@
 //! - On long ways windows grow for those who read fast and for nobody else, and writers may be
 //!   ahead by four congestion windows: `a_fast_reader_on_a_long_way_is_not_stopped_by_the_first_window`,
 //!   `a_slow_reader_makes_nobody_hold_more_than_the_first_window`.
+//! - Routers may mark packets instead of dropping them, and a path that changes marks on its own is
+//!   not believed: `a_queue_that_marks_slows_a_sender_down_before_anything_is_lost`,
+//!   `a_path_that_clears_or_changes_marks_is_found_out_and_carries_a_transfer`.
 //! - No bytes make it panic: `no_bytes_panic` in each decoder's module.
 //!
 //! # Memory
@@ -77,6 +79,7 @@ mod crypto_stream;
 mod datagram;
 mod delivery;
 mod discovery;
+mod ecn;
 mod endpoint;
 mod event;
 mod frame;

@@ -341,7 +341,7 @@ impl AckView<'_> {
     /// Datagrams that came marked as congested, if the remote counts them.
     #[must_use]
     pub fn marked(&self) -> Option<u64> {
-        self.0.ecn_ce
+        self.0.ecn.map(|counts| counts.ce)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     congestion::{Controller, controller},
     delivery::Delivery,
     discovery::Discovery,
+    ecn::Marking,
     pacing::{Pace, Pacer},
     rtt::Rtt,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Path {
     pub(crate) congestion: Box<dyn Controller>,
     pub(crate) pacer: Pacer,
     pub(crate) delivery: Delivery,
+    /// Whether datagrams are sent so that routers may mark them.
+    pub(crate) marking: Marking,
     /// How often we wish to be acknowledged.
     pub(crate) request: Request,
     /// Bytes under way.
@@ -56,6 +59,7 @@ impl Path {
             congestion: controller(config.congestion, packet_size.into(), seed),
             pacer: Pacer::new(),
             delivery: Delivery::new(now),
+            marking: Marking::new(),
             request: Request::new(config.ack_delay),
             in_flight: 0,
         }

@@ -32,11 +32,13 @@ pub(crate) struct SentPacket {
     pub(crate) is_probed: bool,
     /// It was sent to find out whether one of its size passes.
     pub(crate) is_size_probe: bool,
+    /// It was sent with the mark of those that routers may mark.
+    pub(crate) is_marked: bool,
 }
 
 impl SentPacket {
     pub(crate) fn new(time: Instant, size: u64, content: Content, then: Snapshot) -> Self {
-        Self { time, size, content, then, is_probed: false, is_size_probe: false }
+        Self { time, size, content, then, is_probed: false, is_size_probe: false, is_marked: false }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     ack::Acknowledger,
     crypto_stream::{CryptoReceiver, CryptoSender},
+    ecn::EcnAudit,
     packet::Level,
     sent::SentPackets,
 };
@@ -19,6 +20,7 @@ pub(crate) struct Space {
     pub(crate) next_number: u64,
     pub(crate) acks: Acknowledger,
     pub(crate) sent: SentPackets,
+    pub(crate) ecn: EcnAudit,
     pub(crate) largest_acked: Option<u64>,
     pub(crate) crypto_out: CryptoSender,
     pub(crate) crypto_in: CryptoReceiver,
@@ -38,6 +40,7 @@ impl Space {
             next_number: 0,
             acks: Acknowledger::new(ack_delay),
             sent: SentPackets::default(),
+            ecn: EcnAudit::default(),
             largest_acked: None,
             crypto_out: CryptoSender::default(),
             crypto_in: CryptoReceiver::default(),

@@ -47,6 +47,8 @@ pub struct ConnectionStats {
     pub probes_unanswered: u32,
     /// Packets of ours that the remote says arrived marked as congested (RFC 9002 §7.1).
     pub ecn_marked: u64,
+    /// Whether marks of routers arrive on the path.
+    pub is_ecn_capable: bool,
     /// Changes of the keys.
     pub key_updates: u64,
     /// For how long sending waited for what.

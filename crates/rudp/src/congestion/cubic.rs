@@ -12,6 +12,9 @@ const C: f64 = 0.4;
 /// What is left of the window after a loss (RFC 9438 §4.6).
 const BETA: f64 = 0.7;
 
+/// What is left of it after a mark: the queue that marks is shorter than one that drops (RFC 8511).
+const BETA_MARK: f64 = 0.85;
+
 /// How fast Reno would grow with this `BETA` (RFC 9438 §4.3).
 const RENO_GROWTH: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 
@@ -152,7 +155,8 @@ impl Controller for Cubic {
             let is_less = self.window < self.window_max;
             self.window_max = if is_less { self.window * (1.0 + BETA) / 2.0 } else { self.window };
             self.window_prior = self.window;
-            self.window = (self.window * BETA).max(self.window_min());
+            let beta = if event.is_mark { BETA_MARK } else { BETA };
+            self.window = (self.window * beta).max(self.window_min());
             self.threshold = self.window;
         }
         if event.is_persistent {

@@ -6,6 +6,10 @@ use super::{
     Acked, CongestionEvent, Controller, Recovery, loss_based_phase, window_initial, window_min,
 };
 
+/// What is left of the window after a loss, and after a mark (RFC 8511 §3).
+const SHARE: (u64, u64) = (1, 2);
+const SHARE_MARK: (u64, u64) = (4, 5);
+
 #[derive(Debug)]
 pub(super) struct NewReno {
     packet_size: u64,
@@ -69,7 +73,8 @@ impl Controller for NewReno {
         let min = window_min(self.packet_size);
         if !self.recovery.covers(event.sent) {
             self.recovery.started = Some(now);
-            self.window = (self.window / 2).max(min);
+            let (kept, of) = if event.is_mark { SHARE_MARK } else { SHARE };
+            self.window = (self.window * kept / of).max(min);
             self.threshold = self.window;
             self.arrived = 0;
         }

@@ -199,6 +199,7 @@ impl Connection {
         }
         debug_assert!(buf.len() >= draft.payload_at + TAG_LEN, "a packet without keys");
         self.spaces[draft.level].next_number += 1;
+        self.spaces[draft.level].ecn.sent += u64::from(self.path.marking.mark().is_some());
         self.stats.packets_sent += 1;
     }
 }

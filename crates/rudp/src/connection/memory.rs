@@ -19,7 +19,7 @@ impl Connection {
         size_of::<Self>()
             + self.mux.memory_received()
             + self.spaces.memory()
-            + self.early.iter().map(Vec::capacity).sum::<usize>()
+            + self.early.iter().map(|(_, packet)| packet.capacity()).sum::<usize>()
             + self.events.capacity() * size_of::<Event>()
     }
 }

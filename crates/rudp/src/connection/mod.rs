@@ -22,7 +22,7 @@ use portolan_mux::{Mux, Side, Violation, ViolationCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
-    CloseReason, ConnectionConfig, ConnectionId, ConnectionStats, Deadline, Event,
+    CloseReason, ConnectionConfig, ConnectionId, ConnectionStats, Deadline, Ecn, Event,
     close::Farewell,
     event::{EndpointEvent, Notice, ResetToken},
     integrity::Integrity,
@@ -57,7 +57,7 @@ pub struct Connection {
     remote: Remote,
     pending: Pending,
     /// Packets that came before the end of the handshake.
-    early: Vec<Vec<u8>>,
+    early: Vec<(Option<Ecn>, Vec<u8>)>,
     timers: TimerSet,
     events: VecDeque<Event>,
     stats: ConnectionStats,
@@ -127,8 +127,6 @@ struct Recovery {
     was_app_limited: bool,
     /// The window was used up since the last acknowledgement.
     is_window_limited: bool,
-    /// Marks that the remote has counted.
-    ecn_ce: u64,
 }
 
 /// What the remote's parameters say.
@@ -295,11 +293,11 @@ impl Connection {
         stats.slow_start_threshold = self.path.congestion.slow_start_threshold();
         stats.pacing_rate = self.path.congestion.pacing_rate();
         stats.probes_unanswered = self.recovery.probe_count;
-        stats.ecn_marked = self.recovery.ecn_ce;
         stats.waited = self.waiting.so_far();
         stats.congestion_window = self.path.congestion.window();
         stats.in_flight = self.path.in_flight;
         stats.packet_size = self.path.packet_size();
+        stats.is_ecn_capable = self.path.marking.is_capable();
         stats.key_updates = self.data_keys.as_ref().map_or(0, |keys| keys.updates);
         stats.packets_forged += self.data_keys.as_ref().map_or(0, DataKeys::forged);
         stats

@@ -55,7 +55,7 @@ impl Connection {
             }
         }
         self.on_packets(Circumstances { now, ecn }, datagram);
-        self.replay_early(Circumstances { now, ecn: None });
+        self.replay_early(now);
         self.schedule_acknowledgement();
     }
 
@@ -135,7 +135,7 @@ impl Connection {
         if !matches!(self.state, State::Established) {
             let has_room = self.early.len() < self.config.early_packets;
             if has_room && packet.len() <= EARLY_MAX && self.data_keys.is_some() {
-                self.early.push(packet.to_vec());
+                self.early.push((when.ecn, packet.to_vec()));
             }
             return;
         }
@@ -332,12 +332,12 @@ impl Connection {
     }
 
     /// Takes what came too early, once it is its time.
-    fn replay_early(&mut self, when: Circumstances) {
+    fn replay_early(&mut self, now: Instant) {
         if !matches!(self.state, State::Established) || self.early.is_empty() {
             return;
         }
-        for mut packet in std::mem::take(&mut self.early) {
-            self.on_packets(when, &mut packet);
+        for (ecn, mut packet) in std::mem::take(&mut self.early) {
+            self.on_packets(Circumstances { now, ecn }, &mut packet);
         }
     }
 

@@ -7,6 +7,7 @@ use portolan_mux::{Side, Violation, ViolationCode};
 use super::Connection;
 use crate::{
     congestion::{AckSummary, Acked, CongestionEvent},
+    ecn::{EcnCounts, EcnReport, Verdict},
     frame::Ack,
     packet::Level,
     sent::{Content, Losses, SentPacket},
@@ -14,6 +15,15 @@ use crate::{
 
 /// Round trips of silence that make all that was learnt of the path void (RFC 9002 §7.6.1).
 const PERSISTENT_ROUNDS: u32 = 3;
+
+/// What an acknowledgement tells of packets that were under way.
+struct NewlyAcked {
+    /// The newest of them, and when it was sent.
+    number: u64,
+    sent: Instant,
+    /// How many of them routers could mark.
+    marked: u64,
+}
 
 impl Connection {
     pub(super) fn on_ack(
@@ -29,11 +39,11 @@ impl Connection {
                 "an acknowledgement of a packet that was never sent",
             ));
         }
+        let is_newer = space.largest_acked < Some(ack.largest);
         space.largest_acked = space.largest_acked.max(Some(ack.largest));
-        let newest = self.take_acked(now, level, ack);
-        let Some((number, sent)) = newest else { return Ok(()) };
-        if number == ack.largest {
-            self.sample_rtt(now, level, sent, ack.delay_us);
+        let Some(acked) = self.take_acked(now, level, ack) else { return Ok(()) };
+        if acked.number == ack.largest {
+            self.sample_rtt(now, level, acked.sent, ack.delay_us);
         }
         if level == Level::Handshake {
             self.recovery.is_validated_by_remote = true;
@@ -41,7 +51,9 @@ impl Connection {
         if self.recovery.is_validated_by_remote || self.side == Side::Server {
             self.recovery.probe_count = 0;
         }
-        self.on_ecn_count(now, sent, ack.ecn_ce);
+        if is_newer {
+            self.on_marks(now, level, &acked, ack.ecn);
+        }
         self.detect_losses(now, level);
         self.summarize(now);
         self.update_loss_timer(now);
@@ -65,20 +77,23 @@ impl Connection {
         self.mux.on_congestion_window(path.congestion.window());
     }
 
-    /// Takes everything out that the frame acknowledges; answers number and time of the newest.
-    fn take_acked(&mut self, now: Instant, level: Level, ack: &Ack<'_>) -> Option<(u64, Instant)> {
-        let mut newest: Option<(u64, Instant)> = None;
+    /// Takes everything out that the frame acknowledges.
+    fn take_acked(&mut self, now: Instant, level: Level, ack: &Ack<'_>) -> Option<NewlyAcked> {
+        let mut newly: Option<NewlyAcked> = None;
         for mut range in ack.ranges() {
             while let Some((number, packet)) = self.spaces[level].sent.take_in(&range) {
-                if newest.is_none_or(|(newest, _)| newest < number) {
-                    newest = Some((number, packet.time));
+                let sent = packet.time;
+                let newly = newly.get_or_insert(NewlyAcked { number, sent, marked: 0 });
+                if newly.number < number {
+                    (newly.number, newly.sent) = (number, sent);
                 }
+                newly.marked += u64::from(packet.is_marked);
                 self.on_packet_acked(now, level, number, packet);
                 range = number + 1..=*range.end();
             }
         }
         self.spaces[level].sent.trim();
-        newest
+        newly
     }
 
     fn on_packet_acked(&mut self, now: Instant, level: Level, number: u64, packet: SentPacket) {
@@ -122,14 +137,23 @@ impl Connection {
         self.mux.on_round_trip(self.path.rtt.min());
     }
 
-    /// A router has marked packets instead of dropping them (RFC 9002 §7.1).
-    fn on_ecn_count(&mut self, now: Instant, sent: Instant, count: Option<u64>) {
-        if let Some(count) = count
-            && count > self.recovery.ecn_ce
-        {
-            self.recovery.ecn_ce = count;
-            let event = CongestionEvent { sent, is_persistent: false, is_mark: true };
-            self.path.congestion.on_congestion(now, &event);
+    /// Routers may have marked packets instead of dropping them (RFC 9002 §7.1).
+    fn on_marks(
+        &mut self,
+        now: Instant,
+        level: Level,
+        acked: &NewlyAcked,
+        counts: Option<EcnCounts>,
+    ) {
+        let report = EcnReport { newly_acked: acked.marked, counts };
+        match self.path.marking.on_ack(&mut self.spaces[level].ecn, report) {
+            Verdict::Quiet => {}
+            Verdict::Congested(packets) => {
+                self.stats.ecn_marked += packets;
+                let event =
+                    CongestionEvent { sent: acked.sent, is_persistent: false, is_mark: true };
+                self.path.congestion.on_congestion(now, &event);
+            }
         }
     }
 

@@ -142,6 +142,7 @@ impl Connection {
         self.recovery.last_probe = Some(now);
         self.recovery.probe_count += 1;
         self.stats.probes += 1;
+        self.path.marking.on_timeout();
         if self.path.discovery.on_timeouts(self.recovery.probe_count) {
             self.on_packet_size();
         }

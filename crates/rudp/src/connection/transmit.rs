@@ -55,8 +55,11 @@ impl Connection {
 
     pub(super) fn transmit_of(&mut self, buf: &[u8], segment_size: Option<usize>) -> Transmit {
         self.path.on_sent(buf.len());
+        let ecn = self.path.marking.mark();
+        let datagrams = segment_size.map_or(1, |size| buf.len().div_ceil(size.max(1)));
+        self.path.marking.on_sent(datagrams);
         self.stats.bytes_sent += buf.len() as u64;
-        Transmit { destination: self.path.remote, size: buf.len(), segment_size, ecn: None }
+        Transmit { destination: self.path.remote, size: buf.len(), segment_size, ecn }
     }
 
     /// One datagram with packets of the handshake's levels, and what fits behind them.
@@ -358,7 +361,9 @@ impl Connection {
         self.recovery.was_app_limited = false;
         self.path.in_flight += size;
         let then = self.path.delivery.on_sent(now, size, self.path.in_flight);
-        SentPacket::new(now, size, content, then)
+        let mut packet = SentPacket::new(now, size, content, then);
+        packet.is_marked = self.path.marking.mark().is_some();
+        packet
     }
 
     /// Remembers a packet that is to be acknowledged.

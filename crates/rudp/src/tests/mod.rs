@@ -3,6 +3,7 @@
 mod acknowledgements;
 mod endings;
 mod handshake;
+mod marks;
 mod pair;
 mod sizes;
 mod streams;

@@ -13,7 +13,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::epoch;
 use crate::{
-    CloseReason, Congestion, Connection, ConnectionConfig, ConnectionHandle, Endpoint,
+    CloseReason, Congestion, Connection, ConnectionConfig, ConnectionHandle, Ecn, Endpoint,
     EndpointConfig, Event, Routed,
 };
 
@@ -27,10 +27,15 @@ pub(crate) struct Flight {
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
     pub(crate) bytes: Vec<u8>,
+    /// What routers may mark it with.
+    pub(crate) ecn: Option<Ecn>,
 }
 
 /// What happens to a datagram that is sent: nothing, or it is lost.
 pub(crate) type Filter = Box<dyn FnMut(&Flight) -> bool>;
+
+/// What becomes of a datagram's mark on the way.
+pub(crate) type Remark = Box<dyn FnMut(&Flight) -> Option<Ecn>>;
 
 /// Looks at a connection that begins.
 pub(crate) type OnNew = Box<dyn FnMut(Instant, &mut Connection)>;
@@ -46,6 +51,8 @@ pub(crate) struct Pair {
     pub(crate) log: Vec<Flight>,
     /// Answers which datagrams arrive.
     pub(crate) passes: Filter,
+    /// Answers with which mark a datagram arrives.
+    pub(crate) remark: Remark,
     /// Who connects: one identity, so that sessions can be resumed.
     alice: Identity,
 }
@@ -99,6 +106,7 @@ impl Pair {
             wire: VecDeque::new(),
             log: Vec::new(),
             passes: Box::new(|_| true),
+            remark: Box::new(|flight| flight.ecn),
             alice: alice(),
         }
     }
@@ -219,13 +227,13 @@ impl Pair {
 
     /// Puts on the wire what everyone has to say.
     pub(crate) fn drain(&mut self) {
-        let Self { now, client, server, delay, wire, log, passes, .. } = self;
+        let Self { now, client, server, delay, wire, log, passes, remark, .. } = self;
         for end in [client, server] {
-            for bytes in end.drain(*now) {
-                let (to, bytes) = bytes;
-                let flight = Flight { at: *now + *delay, from: end.address, to, bytes };
+            for (to, ecn, bytes) in end.drain(*now) {
+                let mut flight = Flight { at: *now + *delay, from: end.address, to, bytes, ecn };
                 log.push(flight.clone());
                 if passes(&flight) {
+                    flight.ecn = remark(&flight);
                     let place = wire.partition_point(|other| other.at <= flight.at);
                     wire.insert(place, flight);
                 }
@@ -239,7 +247,7 @@ impl Pair {
 
     /// Gives an end a datagram, as if it came from the wire now.
     pub(crate) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let flight = Flight { at: self.now, from, to, bytes: bytes.to_vec() };
+        let flight = Flight { at: self.now, from, to, bytes: bytes.to_vec(), ecn: None };
         self.end_at(to).deliver(flight);
         self.drain();
     }
@@ -264,8 +272,8 @@ impl End {
     }
 
     fn deliver(&mut self, mut flight: Flight) {
-        let Flight { at, from, .. } = flight;
-        let handle = match self.endpoint.handle_datagram(at, from, None, &mut flight.bytes) {
+        let Flight { at, from, ecn, .. } = flight;
+        let handle = match self.endpoint.handle_datagram(at, from, ecn, &mut flight.bytes) {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(handle) => handle,
             Routed::New(handle, machine) => {
@@ -275,22 +283,22 @@ impl End {
         };
         let session = self.connections.iter_mut().find(|session| session.handle == handle);
         if let Some(session) = session {
-            session.machine.handle_datagram(at, from, None, &mut flight.bytes);
+            session.machine.handle_datagram(at, from, ecn, &mut flight.bytes);
         }
     }
 
-    fn drain(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn drain(&mut self, now: Instant) -> Vec<(SocketAddr, Option<Ecn>, Vec<u8>)> {
         let mut out = Vec::new();
         let mut buf = Vec::new();
         while let Some(transmit) = self.endpoint.poll_transmit(&mut buf) {
-            out.push((transmit.destination, buf.clone()));
+            out.push((transmit.destination, transmit.ecn, buf.clone()));
         }
         for session in &mut self.connections {
             session.on_events(&mut self.endpoint);
             while let Some(transmit) = session.machine.poll_transmit(now, &mut buf) {
                 assert_eq!(transmit.size, buf.len());
                 for datagram in buf.chunks(transmit.segment_size.unwrap_or(buf.len())) {
-                    out.push((transmit.destination, datagram.to_vec()));
+                    out.push((transmit.destination, transmit.ecn, datagram.to_vec()));
                 }
             }
             session.on_events(&mut self.endpoint);

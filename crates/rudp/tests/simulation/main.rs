@@ -22,6 +22,7 @@
 )]
 
 mod app;
+mod bulk;
 mod chance;
 mod forge;
 mod plan;
@@ -29,6 +30,7 @@ mod run;
 mod scenario;
 mod seeds;
 mod setup;
+mod signals;
 mod storm;
 mod world;
 

@@ -1,0 +1,55 @@
+//! What congestion control does with the signals of a path: marks, losses, order.
+
+use std::time::Duration;
+
+use portolan_netsim::{Discipline, Link, Queue, Rate};
+use portolan_rudp::Congestion;
+
+use crate::bulk::{Bulk, Transferred};
+
+const MBIT: u64 = 1_000_000;
+
+/// 20 ms there, 20 ms back, 20 Mbit/s: 100 kB fill it.
+fn link(queue: Queue) -> Link {
+    Link {
+        delay: Duration::from_millis(20),
+        rate: Some(Rate { bits_per_second: 20 * MBIT, queue }),
+        ..Link::default()
+    }
+}
+
+fn transfer(congestion: Congestion, link: Link) -> Transferred {
+    Bulk { congestion, bytes: BYTES, link }.run()
+}
+
+const BYTES: usize = 8 << 20;
+
+#[test]
+fn a_queue_that_marks_slows_a_sender_down_before_anything_is_lost() {
+    let queue = Queue { ecn_threshold: Some(50_000), ..Queue::drop_tail(400_000) };
+    for congestion in Congestion::ALL {
+        let done = transfer(congestion, link(queue));
+        let mbit = done.mbit(BYTES);
+        eprintln!("{congestion:?}: {mbit:.1} Mbit/s, {:?}", done.link);
+        assert!(done.link.marked > 0 && done.sender.ecn_marked > 0, "{congestion:?}: {done:?}");
+        assert_eq!((done.link.overflowed, done.sender.packets_lost), (0, 0), "{congestion:?}");
+        assert!(mbit > 16.0, "{congestion:?}: {mbit} Mbit/s");
+    }
+}
+
+#[test]
+fn codel_marks_instead_of_dropping() {
+    let discipline = Discipline::CoDel {
+        target: Duration::from_millis(5),
+        interval: Duration::from_millis(100),
+    };
+    let queue = Queue { discipline, ..Queue::drop_tail(400_000) };
+    for congestion in Congestion::ALL {
+        let done = transfer(congestion, link(queue));
+        let mbit = done.mbit(BYTES);
+        eprintln!("{congestion:?}: {mbit:.1} Mbit/s, {:?}", done.link);
+        assert!(done.link.marked > 0 && done.sender.ecn_marked > 0, "{congestion:?}: {done:?}");
+        assert_eq!((done.link.shed, done.sender.packets_lost), (0, 0), "{congestion:?}");
+        assert!(mbit > 15.0, "{congestion:?}: {mbit} Mbit/s");
+    }
+}
