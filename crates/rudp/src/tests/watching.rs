@@ -210,8 +210,8 @@ fn garbage_and_replays_are_told_as_dropped() {
     pair.run_until(|pair| pair.is_connected());
     transfer(&mut pair, 5_000);
     let from = super::pair::client_address();
-    let flights = pair.log.iter().filter(|flight| flight.from == from);
-    let replay = flights.last().expect("alice has sent").bytes.clone();
+    let mut flights = pair.log.iter().filter(|flight| flight.from == from);
+    let replay = flights.next_back().expect("alice has sent").bytes.clone();
     pair.inject(from, server_address(), &replay);
     let mut forged = replay;
     *forged.last_mut().expect("it is long") ^= 1;
