@@ -82,6 +82,10 @@ impl Config {
     /// What a stream takes at least, however short or narrow the way, if no less is allowed.
     pub const SEND_BUFFER_MIN: u32 = 256 << 10;
 
+    /// What a stream takes ahead of what is sent, on ways of less than 2 ms: four trains of
+    /// datagrams.
+    pub const SEND_QUEUE_SHORT: u32 = 256 << 10;
+
     /// Gaps in what has arrived that are remembered: one for every 512 bytes of the connection's
     /// window, four times as many as full packets can make.
     #[must_use]

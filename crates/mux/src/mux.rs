@@ -19,8 +19,9 @@ use crate::{
     frame::PAYLOAD_MAX,
     pages::SparePages,
     schedule::Schedule,
+    send::Bounds,
     stream::Stream,
-    window::Window,
+    window::{ROUND_TRIP_MIN, Window},
 };
 
 /// All streams and datagrams of one connection; see the crate's page.
@@ -41,8 +42,8 @@ pub struct Mux {
     recv_credit: RecvCredit,
     /// How long the carrier's shortest round trip took.
     round_trip: Option<Duration>,
-    /// Bytes that a stream takes from the application, as the way is now.
-    send_buffer: u32,
+    /// What a stream takes from the application, as the way is now.
+    send_bounds: Bounds,
     schedule: Schedule,
     datagrams_out: DatagramSender,
     datagrams_in: DatagramReceiver,
@@ -126,7 +127,10 @@ impl Mux {
                 window,
             },
             round_trip: None,
-            send_buffer: config.send_buffer.min(Config::SEND_BUFFER_FIRST),
+            send_bounds: Bounds {
+                buffer: config.send_buffer.min(Config::SEND_BUFFER_FIRST),
+                queue: u32::MAX,
+            },
             schedule: Schedule::default(),
             datagrams_out: DatagramSender::new(config.datagram_queue),
             datagrams_in: DatagramReceiver::new(config.datagram_queue),
@@ -201,7 +205,7 @@ impl Mux {
     /// [`WriteError::Blocked`] when the buffer is full, else why nothing can be written any more.
     pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, WriteError> {
         let stream = self.streams.get_mut(&id).ok_or(WriteError::UnknownStream)?;
-        let written = stream.send.write(bytes, self.send_buffer, &mut self.spare)?;
+        let written = stream.send.write(bytes, self.send_bounds, &mut self.spare)?;
         self.stats.stream_bytes_queued += written as u64;
         self.schedule.ready(id, stream);
         Ok(written)
@@ -320,8 +324,14 @@ impl Mux {
     /// consumes much of them in that time, and not at all while it is unknown.
     ///
     /// The shortest, because what queues add is no reason to hold more.
+    ///
+    /// On short ways streams take no more ahead than [`Config::SEND_QUEUE_SHORT`]: the application
+    /// is asked for more in time, and what it has just written is still in the processor's cache
+    /// when it is sent.
     pub fn on_round_trip(&mut self, shortest: Duration) {
         self.round_trip = Some(shortest);
+        self.send_bounds.queue =
+            if shortest < ROUND_TRIP_MIN { Config::SEND_QUEUE_SHORT } else { u32::MAX };
     }
 
     /// Learns from the carrier how many bytes it may have under way. A stream takes four times as
@@ -330,7 +340,7 @@ impl Mux {
     /// [`Config::send_buffer`].
     pub fn on_congestion_window(&mut self, bytes: u64) {
         let wanted = u32::try_from(bytes.saturating_mul(4)).unwrap_or(u32::MAX);
-        self.send_buffer = wanted.max(Config::SEND_BUFFER_MIN).min(self.config.send_buffer);
+        self.send_bounds.buffer = wanted.max(Config::SEND_BUFFER_MIN).min(self.config.send_buffer);
     }
 
     /// Learns from the carrier that nothing has been sent for a while: memory that was kept for

@@ -59,6 +59,15 @@ impl Signal {
     }
 }
 
+/// How many bytes a stream takes from the application.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Not yet acknowledged.
+    pub(crate) buffer: u32,
+    /// Of these, not yet sent.
+    pub(crate) queue: u32,
+}
+
 /// A piece to put into a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chunk {
@@ -94,15 +103,15 @@ impl SendPart {
         }
     }
 
-    /// Takes as much of `bytes` as `buffer_max` leaves room for.
+    /// Takes as much of `bytes` as the `bounds` leave room for.
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
-        buffer_max: u32,
+        bounds: Bounds,
         spare: &mut SparePages,
     ) -> Result<usize, WriteError> {
         self.check_open()?;
-        let room = u64::from(buffer_max).saturating_sub(self.written - self.base);
+        let room = self.room(bounds);
         let len = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         if len == 0 && !bytes.is_empty() {
             self.writer_waits = true;
@@ -281,11 +290,11 @@ impl SendPart {
         }
     }
 
-    /// Whether to wake the writer now: it waits, and a quarter of the buffer is free or nothing
-    /// can be written any more. Answers yes once.
-    pub(crate) fn take_writable(&mut self, buffer_max: u32) -> bool {
-        let free = u64::from(buffer_max).saturating_sub(self.written - self.base);
-        let room = free >= u64::from(buffer_max / 4).max(1);
+    /// Whether to wake the writer now: it waits, and a quarter of the buffer and half of the queue
+    /// are free or nothing can be written any more. Answers yes once.
+    pub(crate) fn take_writable(&mut self, bounds: Bounds) -> bool {
+        let wanted = u64::from((bounds.buffer / 4).min(bounds.queue / 2)).max(1);
+        let room = self.writer_waits && self.room(bounds) >= wanted;
         let stopped = matches!(self.state, State::Stopped { .. });
         let answer = self.writer_waits && !self.released && (room || stopped);
         self.writer_waits &= !answer;
@@ -309,6 +318,11 @@ impl SendPart {
 
     pub(crate) fn memory(&self) -> usize {
         self.pages.memory() + self.acked.memory() + self.lost.memory()
+    }
+
+    fn room(&self, bounds: Bounds) -> u64 {
+        let buffer = u64::from(bounds.buffer).saturating_sub(self.written - self.base);
+        buffer.min(u64::from(bounds.queue).saturating_sub(self.queued()))
     }
 
     fn check_open(&self) -> Result<(), WriteError> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Round trips below this let no window grow: the first one is enough there for 4 Gbit/s, and what
 /// is measured is the computer's own hurry more than any distance.
-const ROUND_TRIP_MIN: Duration = Duration::from_millis(2);
+pub(crate) const ROUND_TRIP_MIN: Duration = Duration::from_millis(2);
 
 /// A window grows while more than one in this many of its bytes are consumed in a round trip. What
 /// arrives behind a lost packet waits unread until it is sent again, and on a way with heavy loss

@@ -203,6 +203,22 @@ fn a_writer_is_stopped_at_four_times_what_the_way_carries() {
 }
 
 #[test]
+fn on_a_short_way_a_writer_is_stopped_a_little_ahead_of_what_is_sent() {
+    let mut way = Way::new(Config::default(), Some(Duration::from_micros(100)));
+    assert_eq!(taken(&mut way.alice, way.id), Config::SEND_QUEUE_SHORT as usize);
+    while way.alice.poll_event().is_some() {}
+    let mut bytes = Vec::new();
+    while bytes.len() < Config::SEND_QUEUE_SHORT as usize / 2 {
+        let told = way.alice.poll_event().is_some();
+        assert!(!told, "half of it still waits after {} bytes", bytes.len());
+        way.alice.poll_frames(way.now, &mut bytes, 1_400, &mut Vec::new());
+    }
+    way.alice.poll_frames(way.now, &mut bytes, 1_400, &mut Vec::new());
+    assert_eq!(way.alice.poll_event(), Some(Event::Writable(way.id)), "before all is sent");
+    assert!(taken(&mut way.alice, way.id) >= Config::SEND_QUEUE_SHORT as usize / 2);
+}
+
+#[test]
 fn a_writer_that_waits_goes_on_after_the_way_has_become_narrow() {
     let mut way = Way::new(Config::default(), Some(ROUND));
     taken(&mut way.alice, way.id);

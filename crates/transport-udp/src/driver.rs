@@ -25,8 +25,9 @@ use crate::{
     watch,
 };
 
-/// Trains that one connection may send before the next has its turn.
-const TRAINS_PER_TURN: usize = 4;
+/// Trains that one connection may send before the next has its turn: on a short way half of what
+/// its writer may be ahead, so that there is always more.
+const TRAINS_PER_TURN: usize = 2;
 
 /// Turns and stateless answers before the socket and the inbox are looked at again.
 const TURNS_PER_ROUND: usize = 32;

@@ -180,7 +180,7 @@ impl Mux {
 
     pub(super) fn wake_writer(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id)
-            && stream.send.take_writable(self.send_buffer)
+            && stream.send.take_writable(self.send_bounds)
         {
             self.events.queue.push_back(Event::Writable(id));
         }

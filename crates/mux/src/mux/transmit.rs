@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    Mux, Priority, SentFrame, StreamId, VARINT_MAX,
+    Event, Mux, Priority, SentFrame, StreamId, VARINT_MAX,
     frame::{Frame, NUMBERS_MAX, StreamHeader, put_stream_header, stream_overhead},
     send::Idle,
 };
@@ -205,6 +205,9 @@ impl Mux {
             self.stats.stream_bytes_queued -= bytes;
         }
         self.schedule.ready(id, stream);
+        if stream.send.take_writable(self.send_bounds) {
+            self.events.queue.push_back(Event::Writable(id));
+        }
         true
     }
 
