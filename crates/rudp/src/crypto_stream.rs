@@ -13,7 +13,9 @@ const PIECE_MIN: usize = 16;
 /// Handshake bytes on their way to the remote.
 #[derive(Debug, Default)]
 pub(crate) struct CryptoSender {
+    /// Bytes from `base` on; all before it were acknowledged.
     bytes: Vec<u8>,
+    base: u64,
     /// What is to be sent, for the first time or again.
     pending: RangeSet,
     acked: RangeSet,
@@ -21,9 +23,9 @@ pub(crate) struct CryptoSender {
 
 impl CryptoSender {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let start = self.bytes.len() as u64;
+        let start = self.end();
         self.bytes.extend_from_slice(bytes);
-        self.pending.insert(start..self.bytes.len() as u64);
+        self.pending.insert(start..self.end());
     }
 
     pub(crate) fn wants_to_send(&self) -> bool {
@@ -33,8 +35,8 @@ impl CryptoSender {
     /// Appends one frame before `end`.
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, end: usize) -> Option<CryptoPiece> {
         let next = self.pending.first()?;
-        let start = usize::try_from(next.start).ok()?;
-        let wanted = self.bytes.get(start..usize::try_from(next.end).ok()?)?;
+        let start = usize::try_from(next.start - self.base).ok()?;
+        let wanted = self.bytes.get(start..usize::try_from(next.end - self.base).ok()?)?;
         let room = end.checked_sub(out.len())?.checked_sub(crypto_overhead(next.start, end))?;
         let piece = wanted.get(..room).unwrap_or(wanted);
         if piece.len() < wanted.len().min(PIECE_MIN) {
@@ -48,12 +50,17 @@ impl CryptoSender {
     }
 
     pub(crate) fn on_acked(&mut self, piece: CryptoPiece) {
-        self.acked.insert(piece.start..piece.end);
+        self.acked.insert(piece.start.max(self.base)..piece.end.max(self.base));
         self.pending.remove(piece.start..piece.end);
+        let end = self.end();
+        if self.acked.first() == Some(self.base..end) {
+            // Nothing is kept of what nobody needs.
+            *self = Self { base: end, ..Self::default() };
+        }
     }
 
     pub(crate) fn on_lost(&mut self, piece: CryptoPiece) {
-        self.pending.insert(piece.start..piece.end);
+        self.pending.insert(piece.start.max(self.base)..piece.end.max(self.base));
         for acked in self.acked.descending() {
             self.pending.remove(acked);
         }
@@ -61,7 +68,11 @@ impl CryptoSender {
 
     /// Sends everything again that did not arrive: the remote has dropped it.
     pub(crate) fn start_over(&mut self) {
-        self.on_lost(CryptoPiece { start: 0, end: self.bytes.len() as u64 });
+        self.on_lost(CryptoPiece { start: self.base, end: self.end() });
+    }
+
+    fn end(&self) -> u64 {
+        self.base + self.bytes.len() as u64
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -157,6 +168,25 @@ mod tests {
         sender.start_over();
         let again = sender.put(&mut out, 1000).unwrap();
         assert_eq!((again.start, again.end), (first.end, 100));
+    }
+
+    #[test]
+    fn what_has_all_arrived_is_not_kept_and_what_follows_is_sent() {
+        let mut sender = CryptoSender::default();
+        sender.push(&[7; 100]);
+        let mut out = Vec::new();
+        let first = sender.put(&mut out, 60).unwrap();
+        let rest = sender.put(&mut out, 1000).unwrap();
+        sender.on_acked(rest);
+        sender.on_acked(first);
+        assert_eq!(sender.memory(), 0);
+        sender.on_lost(first);
+        sender.start_over();
+        assert!(!sender.wants_to_send());
+        sender.push(&[8; 30]);
+        let next = sender.put(&mut out, 1000).unwrap();
+        assert_eq!((next.start, next.end), (100, 130));
+        assert!(out.ends_with(&[8; 30]));
     }
 
     proptest! {

@@ -104,7 +104,9 @@ pub(crate) struct DataKeys {
     header_remote: Box<dyn HeaderProtectionKey>,
     previous: Option<Box<dyn PacketKey>>,
     current: PacketKeySet,
-    next: PacketKeySet,
+    /// Made when it is first needed.
+    next: Option<PacketKeySet>,
+    /// What the next keys, or those after them, are made from.
     secrets: Secrets,
     phase: KeyPhase,
     /// First number that we sealed with the current keys.
@@ -129,14 +131,13 @@ pub(crate) enum KeyChange {
 }
 
 impl DataKeys {
-    pub(crate) fn new(keys: Keys, mut secrets: Secrets) -> Self {
-        let next = secrets.next_packet_keys();
+    pub(crate) fn new(keys: Keys, secrets: Secrets) -> Self {
         Self {
             header_local: keys.local.header,
             header_remote: keys.remote.header,
             previous: None,
             current: PacketKeySet { local: keys.local.packet, remote: keys.remote.packet },
-            next,
+            next: None,
             secrets,
             phase: KeyPhase::Even,
             first_sealed: 0,
@@ -187,7 +188,7 @@ impl DataKeys {
             let key = self.previous.as_ref().ok_or(Unopened::Unreadable)?;
             return Ok((decrypt(packet, head, &**key)?, KeyChange::None));
         }
-        let opened = decrypt(packet, head, &*self.next.remote)?;
+        let opened = decrypt(packet, head, &*self.next().remote)?;
         self.rotate(next_number);
         self.first_opened = Some(head.number);
         Ok((opened, KeyChange::Switched))
@@ -229,9 +230,16 @@ impl DataKeys {
         self.first_opened = None;
     }
 
+    /// The keys after the current ones. Most connections end before they need them, so they are
+    /// not made ahead: what RFC 9001 §9.5 says of it would hide from an observer's clock at which
+    /// packet the phase was seen to change, once, and each such packet that is forged costs no
+    /// more than this one time.
+    fn next(&mut self) -> &PacketKeySet {
+        self.next.get_or_insert_with(|| self.secrets.next_packet_keys())
+    }
+
     fn rotate(&mut self, next_number: u64) {
-        let after = self.secrets.next_packet_keys();
-        let next = std::mem::replace(&mut self.next, after);
+        let next = self.next.take().unwrap_or_else(|| self.secrets.next_packet_keys());
         let before = std::mem::replace(&mut self.current, next);
         self.previous = Some(before.remote);
         self.phase = self.phase.next();

@@ -57,7 +57,8 @@
 //! numbers. A half-open connection that was asked for by one datagram holds some 8 KiB of TLS
 //! keys and that; there are at most [`EndpointConfig::half_open`] of them, each for
 //! [`ConnectionConfig::handshake`] at most. The endpoint adds a bounded queue of answers and 128
-//! KiB of token buckets.
+//! KiB of token buckets. An idle connection holds a few KiB: what a handshake needed goes with it
+//! (`connection/tls.rs`, `tests/idle_memory.rs`).
 //!
 //! Start with `connection/mod.rs`, then `connection/receive.rs` and `connection/transmit.rs`.
 //!

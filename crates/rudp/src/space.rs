@@ -2,6 +2,7 @@
 
 use std::{
     ops::{Index, IndexMut},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -51,11 +52,8 @@ impl Space {
         }
     }
 
-    /// Ends the space; answers the bytes that were under way.
-    pub(crate) fn end(&mut self) -> u64 {
-        let bytes = self.sent.clear();
-        *self = Self { next_number: self.next_number, is_over: true, ..Self::new(Duration::ZERO) };
-        bytes
+    fn over() -> Self {
+        Self { is_over: true, ..Self::new(Duration::ZERO) }
     }
 
     /// What the remote makes us hold; packets under way are our own doing.
@@ -67,20 +65,39 @@ impl Space {
 /// The spaces of all levels.
 #[derive(Debug)]
 pub(crate) struct Spaces {
-    init: Space,
-    handshake: Space,
+    /// `None`: both are over.
+    early: Option<Box<Early>>,
     data: Space,
 }
+
+/// The spaces of the handshake.
+#[derive(Debug)]
+struct Early {
+    init: Space,
+    handshake: Space,
+}
+
+/// What is left of a space that is over.
+static OVER: LazyLock<Space> = LazyLock::new(Space::over);
 
 impl Spaces {
     /// Only those of the Data level hold back acknowledgements.
     pub(crate) fn new(ack_delay: Duration) -> Self {
         let space = || Space::new(Duration::ZERO);
-        Self { init: space(), handshake: space(), data: Space::new(ack_delay) }
+        let early = Early { init: space(), handshake: space() };
+        Self { early: Some(Box::new(early)), data: Space::new(ack_delay) }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Space> {
-        [&self.init, &self.handshake, &self.data].into_iter()
+        let early = self.early.iter().flat_map(|early| [&early.init, &early.handshake]);
+        early.chain([&self.data])
+    }
+
+    /// Ends a level of the handshake; answers the bytes that were under way.
+    pub(crate) fn end(&mut self, level: Level) -> u64 {
+        let bytes = std::mem::replace(&mut self[level], Space::over()).sent.clear();
+        self.early = self.early.take().filter(|early| !early.is_over());
+        bytes
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -93,18 +110,28 @@ impl Index<Level> for Spaces {
 
     fn index(&self, level: Level) -> &Space {
         match level {
-            Level::Init => &self.init,
-            Level::Handshake => &self.handshake,
+            Level::Init => self.early.as_ref().map_or(&OVER, |early| &early.init),
+            Level::Handshake => self.early.as_ref().map_or(&OVER, |early| &early.handshake),
             Level::Data => &self.data,
         }
+    }
+}
+
+impl Early {
+    fn over() -> Box<Self> {
+        Box::new(Self { init: Space::over(), handshake: Space::over() })
+    }
+
+    fn is_over(&self) -> bool {
+        self.init.is_over && self.handshake.is_over
     }
 }
 
 impl IndexMut<Level> for Spaces {
     fn index_mut(&mut self, level: Level) -> &mut Space {
         match level {
-            Level::Init => &mut self.init,
-            Level::Handshake => &mut self.handshake,
+            Level::Init => &mut self.early.get_or_insert_with(Early::over).init,
+            Level::Handshake => &mut self.early.get_or_insert_with(Early::over).handshake,
             Level::Data => &mut self.data,
         }
     }

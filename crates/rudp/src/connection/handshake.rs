@@ -41,7 +41,7 @@ impl Connection {
         loop {
             let level = self.read_level();
             let Some(bytes) = self.spaces[level].crypto_in.read() else { break };
-            if let Err(error) = self.tls.read_hs(&bytes) {
+            if let Err(error) = self.tls.read(&bytes) {
                 let farewell = Farewell::alert(self.tls.alert());
                 self.start_closing(now, farewell, CloseReason::Handshake(error));
                 return;
@@ -60,7 +60,7 @@ impl Connection {
         match (&self.handshake_keys, self.tls.is_handshaking()) {
             (None, true) => Level::Init,
             (Some(_), true) => Level::Handshake,
-            (_, false) => Level::Data,
+            (None | Some(_), false) => Level::Data,
         }
     }
 
@@ -68,12 +68,12 @@ impl Connection {
     pub(super) fn write_handshake(&mut self) {
         loop {
             let level = match (&self.handshake_keys, &self.data_keys) {
-                (None, _) => Level::Init,
+                (None, None) => Level::Init,
                 (Some(_), None) => Level::Handshake,
-                (Some(_), Some(_)) => Level::Data,
+                (None | Some(_), Some(_)) => Level::Data,
             };
             let mut bytes = Vec::new();
-            let change = self.tls.write_hs(&mut bytes);
+            let change = self.tls.write(&mut bytes);
             self.spaces[level].crypto_out.push(&bytes);
             match change {
                 // From here on: what comes next is of the next level.
@@ -112,6 +112,8 @@ impl Connection {
                 self.pending.done = true;
                 self.end_space(now, Level::Init);
                 self.end_space(now, Level::Handshake);
+                // A client has no more to say to it (RFC 9001 §4.4 and §6).
+                self.tls.rest();
             }
         }
         self.rest_idle(now);
@@ -122,7 +124,7 @@ impl Connection {
     fn take_params(&mut self) -> Result<(), Violation> {
         const ABSENT: Violation =
             Violation::new(ViolationCode::TransportParameter, "no parameters");
-        let remote = Params::decode(self.tls.quic_transport_parameters().ok_or(ABSENT)?)?;
+        let remote = Params::decode(self.tls.remote_params().ok_or(ABSENT)?)?;
         self.check_names(&remote)?;
         self.mux.on_params(remote.mux)?;
         self.watch_params(&remote);
@@ -185,12 +187,21 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends handshake bytes that TLS would not.
+    #[cfg(test)]
+    pub(crate) fn speak_out_of_turn(&mut self, bytes: &[u8]) {
+        self.spaces[Level::Data].crypto_out.push(bytes);
+    }
+
     /// Forgets a level's keys and packets (RFC 9001 §4.9, RFC 9002 §6.4).
     pub(super) fn end_space(&mut self, now: Instant, level: Level) {
         if self.spaces[level].is_over {
             return;
         }
-        self.path.in_flight -= self.spaces[level].end();
+        self.path.in_flight -= self.spaces.end(level);
+        if level == Level::Handshake {
+            self.handshake_keys = None;
+        }
         self.recovery.probe_count = 0;
         self.update_loss_timer(now);
     }

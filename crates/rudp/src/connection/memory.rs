@@ -12,8 +12,9 @@ impl Connection {
     /// Bytes held now because of the remote: at most [`ConnectionConfig::memory_max`].
     ///
     /// Not counted: what the application has written and the remote not acknowledged, with the
-    /// slots of the packets that carry it (both bounded by the mux's send buffers), and the TLS
-    /// session (some 7 KiB).
+    /// slots of the packets that carry it (both bounded by the mux's send buffers), the keys (some
+    /// 3 KiB), and the TLS engine (some 7 KiB) while there is one: a server's until its handshake
+    /// is over, a client's until its first heartbeat.
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of::<Self>()

@@ -6,6 +6,7 @@ mod memory;
 mod receive;
 mod recovery;
 mod timers;
+mod tls;
 mod transmit;
 mod watch;
 
@@ -44,7 +45,7 @@ pub struct Connection {
     config: Arc<ConnectionConfig>,
     integrity: Integrity,
     names: Names,
-    tls: rustls::quic::Connection,
+    tls: tls::Tls,
     state: State,
     /// The remote is known to have the whole handshake (RFC 9001 §4.1.2).
     is_confirmed: bool,
@@ -161,7 +162,7 @@ pub(crate) struct Setup {
     /// The client has brought a valid token (server).
     pub(crate) is_retried: bool,
     pub(crate) reset_token: Option<ResetToken>,
-    pub(crate) tls: rustls::quic::Connection,
+    pub(crate) tls: Box<rustls::quic::Connection>,
 }
 
 const SPENT: Violation = Violation::new(
@@ -186,7 +187,7 @@ impl Connection {
                 is_retried: setup.is_retried,
                 reset_token: setup.reset_token,
             },
-            tls: setup.tls,
+            tls: tls::Tls::new(setup.tls),
             state: State::Handshaking,
             is_confirmed: false,
             handshake_keys: None,
@@ -222,7 +223,12 @@ impl Connection {
 
     /// What the host should know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // There are few, most of them at the beginning.
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// When [`Self::handle_timeout`] is to be called, and why.
@@ -273,13 +279,13 @@ impl Connection {
     /// What the remote has shown as its certificate: with raw public keys (RFC 7250), one key.
     #[must_use]
     pub fn remote_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.tls.peer_certificates()
+        self.tls.certificates()
     }
 
     /// Whether the handshake was a whole one or resumed an earlier session, once it is known.
     #[must_use]
     pub fn handshake_kind(&self) -> Option<rustls::HandshakeKind> {
-        self.tls.handshake_kind()
+        self.tls.kind()
     }
 
     /// Counters and estimates of this moment.

@@ -244,6 +244,12 @@ impl Connection {
     }
 
     fn on_crypto(&mut self, level: Level, offset: u64, data: &[u8]) -> Result<(), Violation> {
+        if !self.tls.is_listening() {
+            return match self.side {
+                Side::Client => Ok(()),
+                Side::Server => Err(AFTERWARDS),
+            };
+        }
         self.spaces[level].crypto_in.on_data(offset, data, self.config.crypto_buffer)
     }
 
@@ -349,6 +355,9 @@ impl Connection {
 
 const MISPLACED: Violation =
     Violation::new(ViolationCode::ProtocolViolation, "a frame that has no place at this level");
+
+const AFTERWARDS: Violation =
+    Violation::new(ViolationCode::ProtocolViolation, "handshake bytes after the handshake");
 
 const ATTACKED: Violation = Violation::new(
     ViolationCode::AeadLimitReached,

@@ -40,6 +40,14 @@ impl Connection {
         self.pending.ping = true;
         self.mux.on_quiet();
         self.rest_heartbeat(now);
+        if self.is_confirmed {
+            self.rest();
+        }
+    }
+
+    /// Holds no more than a quiet connection needs.
+    fn rest(&mut self) {
+        self.tls.rest();
     }
 
     fn forget_previous_keys(&mut self) {

@@ -98,7 +98,7 @@ impl Endpoint {
             original: client.destination,
             is_retried: is_proved,
             reset_token: Some(reset_token),
-            tls: tls.into(),
+            tls: Box::new(tls.into()),
         };
         let known = Known {
             id,

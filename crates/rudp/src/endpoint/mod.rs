@@ -160,7 +160,7 @@ impl Endpoint {
             original,
             is_retried: false,
             reset_token: None,
-            tls: tls.into(),
+            tls: Box::new(tls.into()),
         };
         let known = Known { id, client: None, token: None, is_half_open: false };
         Ok((self.enter(known), Connection::new(now, setup)))

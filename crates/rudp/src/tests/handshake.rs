@@ -134,6 +134,33 @@ fn a_resumed_session_still_knows_the_remote_key() {
 }
 
 #[test]
+fn what_is_known_of_the_remote_outlives_the_handshake() {
+    let mut pair = Pair::connected();
+    let quiet = 3 * EndpointConfig::default().connection.keep_alive;
+    pair.run_for(quiet);
+    assert_eq!(pair.alice().handshake_kind(), Some(rustls::HandshakeKind::Full));
+    assert_eq!(remote_id(pair.alice().remote_certificates()), Ok(bob().id()));
+    assert_eq!(remote_id(pair.bob().remote_certificates()), Ok(alice().id()));
+    assert!(pair.alice().update_keys());
+    pair.alice().ping();
+    pair.run_for(quiet);
+    assert_eq!([pair.alice().stats().key_updates, pair.bob().stats().key_updates], [1, 1]);
+    assert_eq!(pair.closed(), [None, None]);
+}
+
+#[test]
+fn handshake_bytes_of_a_client_after_the_handshake_end_the_connection() {
+    let mut pair = Pair::connected();
+    pair.run_for(Duration::from_secs(1));
+    pair.alice().speak_out_of_turn(b"one more word");
+    pair.alice().ping();
+    pair.run_until(|pair| pair.closed().iter().all(Option::is_some));
+    let [_, server] = pair.closed();
+    let Some(CloseReason::Violation(violation)) = server else { panic!("{server:?}") };
+    assert_eq!(violation.code, portolan_mux::ViolationCode::ProtocolViolation);
+}
+
+#[test]
 fn nobody_there_is_a_time_out() {
     let mut pair = Pair::new();
     pair.passes = Box::new(|_| false);
