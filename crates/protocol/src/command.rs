@@ -41,14 +41,26 @@ table! {
         Mailbox(Mailbox) = "mailbox",
         /// Throws away what waits for us. Answered by `done`.
         ClearMailbox(ClearMailbox) = "clear_mailbox",
-        /// Makes a group. Answered by `done`.
+        /// What was said with a user or in a group. Answered by `messages`.
+        History(History) = "history",
+        /// Makes a group and owns it. Answered by `done`.
         CreateGroup(CreateGroup) = "create_group",
-        /// Adds a user to a group. Answered by `done`.
-        AddToGroup(AddToGroup) = "add_to_group",
-        /// Leaves a group. Answered by `done`.
+        /// Asks a user to join a group. Answered by `done`.
+        InviteToGroup(InviteToGroup) = "invite_to_group",
+        /// Takes an invitation. Answered by `done`.
+        JoinGroup(JoinGroup) = "join_group",
+        /// Leaves a group, or turns an invitation down. Answered by `done`.
         LeaveGroup(LeaveGroup) = "leave_group",
-        /// The groups we are in. Answered by `groups`.
+        /// Puts a member out of a group, or takes an invitation back. Answered by `done`.
+        RemoveFromGroup(RemoveFromGroup) = "remove_from_group",
+        /// Gives a member another role. Answered by `done`.
+        SetRole(SetRole) = "set_role",
+        /// Gives a group another name. Answered by `done`.
+        RenameGroup(RenameGroup) = "rename_group",
+        /// The groups that we are in or invited to. Answered by `groups`.
         ListGroups(ListGroups) = "list_groups",
+        /// Who is in a group. Answered by `members`.
+        ListMembers(ListMembers) = "list_members",
         /// Tells a user where we can be reached. Answered by `done`.
         Candidates(Candidates) = "candidates",
         /// What the server is and how it fares. Answered by `server_info`.
@@ -220,32 +232,110 @@ pub struct Mailbox {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClearMailbox {}
 
+/// Asks for a page of what was said, the newest first asked for and in order of id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// With whom: a user or a group.
+    pub with: Recipient,
+    /// Only ids before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<MessageId>,
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u16>,
+}
+
 /// Makes a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateGroup {
     /// Its name, under the rules of user names.
     pub group: String,
+    /// Whether those who join may read what was said before.
+    #[serde(default)]
+    pub history: bool,
 }
 
-/// Adds a user to a group.
+/// Asks a user to join a group; its owner and admins may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddToGroup {
+pub struct InviteToGroup {
     /// Which group.
     pub group: String,
     /// Whom.
     pub user: Name,
 }
 
-/// Leaves a group.
+/// Takes an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinGroup {
+    /// Which group.
+    pub group: String,
+}
+
+/// Leaves a group. An owner who leaves is followed by the admin, else the member, who has been
+/// there longest; a group that everyone has left is no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaveGroup {
     /// Which.
     pub group: String,
 }
 
-/// Asks for the groups that we are in.
+/// Puts a member out of a group; only those of a lower role can be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveFromGroup {
+    /// Which group.
+    pub group: String,
+    /// Whom.
+    pub user: Name,
+}
+
+/// Gives a member another role; only the owner may. A new owner makes the old one an admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRole {
+    /// Which group.
+    pub group: String,
+    /// Whose.
+    pub user: Name,
+    /// Which role.
+    pub role: Role,
+}
+
+/// What a member of a group may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Speak, listen and leave.
+    Member,
+    /// Also invite, remove members and rename.
+    Admin,
+    /// Also give roles. A group has one.
+    Owner,
+}
+
+/// Gives a group another name; its owner and admins may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameGroup {
+    /// Which group.
+    pub group: String,
+    /// The new name.
+    pub to: String,
+}
+
+/// Asks for the groups that we are in or invited to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListGroups {}
+
+/// Asks for a page of the members of a group that we are in, in order of name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListMembers {
+    /// Which group.
+    pub group: String,
+    /// Only names after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Name>,
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u16>,
+}
 
 /// Tells a user where we may be reached directly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

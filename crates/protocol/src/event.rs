@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Candidate, MessageId, Name, ReceiptState, Recipient, Timestamp, UserInfo, table::table,
+    Candidate, MessageId, Name, ReceiptState, Recipient, Role, Timestamp, UserInfo, table::table,
 };
 
 table! {
@@ -17,6 +17,8 @@ table! {
         Conversation(Conversation) = "conversation",
         /// A user came, went or changed.
         Presence(Presence) = "presence",
+        /// Something changed in a group that we are in or invited to.
+        Group(GroupNews) = "group",
         /// A user tells where they may be reached.
         Candidates(PeerCandidates) = "candidates",
         /// An admin tells everyone.
@@ -107,6 +109,44 @@ pub enum PresenceChange {
     Kicked,
     /// Free or busy, another transport or address.
     Changed,
+}
+
+/// What changed in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupNews {
+    /// Which, by its name before the change.
+    pub group: String,
+    /// What happened.
+    pub change: GroupChange,
+    /// Who did it.
+    pub by: Name,
+    /// To whom, if not to the one who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Name>,
+    /// With `role`: the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// With `renamed`: the new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// What happened in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupChange {
+    /// A user was asked to join.
+    Invited,
+    /// An invited user joined.
+    Joined,
+    /// A member left, or an invited user turned the invitation down.
+    Left,
+    /// A member was put out, or an invitation was taken back.
+    Removed,
+    /// A member has another role.
+    Role,
+    /// The group has another name.
+    Renamed,
 }
 
 /// Where a user may be reached directly.

@@ -4,7 +4,8 @@ use portolan_peer_id::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, MessageId, Name, Timestamp, UserInfo, command::Empty, event::Delivery, table::table,
+    Limits, MessageId, Name, Role, Timestamp, UserInfo, command::Empty, event::Delivery,
+    table::table,
 };
 
 table! {
@@ -28,10 +29,12 @@ table! {
         Sent(Sent) = "sent",
         /// To `echo`.
         Echo(EchoReply) = "echo",
-        /// To `mailbox`.
+        /// To `mailbox` and `history`.
         Messages(Messages) = "messages",
         /// To `list_groups`.
         Groups(Groups) = "groups",
+        /// To `list_members`.
+        Members(Members) = "members",
         /// To `server_info`.
         ServerInfo(ServerInfo) = "server_info",
     }
@@ -128,20 +131,45 @@ pub struct Messages {
     pub more: bool,
 }
 
-/// The groups that we are in.
+/// The groups that we are in or invited to, in order of name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
-    /// Each with its members.
+    /// Each as we stand to it.
     pub groups: Vec<GroupInfo>,
 }
 
-/// A group.
+/// A group as one user stands to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupInfo {
     /// Its name.
     pub group: String,
-    /// Who is in it.
-    pub members: Vec<Name>,
+    /// Our role; `None`: we are invited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// How many are in it.
+    pub members: u32,
+    /// Whether those who join may read what was said before.
+    #[serde(default)]
+    pub history: bool,
+}
+
+/// A page of a group's members in order of name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// At most `Limits::page`.
+    pub members: Vec<Member>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// A user in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub name: Name,
+    /// What they may do; `None`: they are invited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 /// What the server is and how it fares.

@@ -130,6 +130,18 @@ pub struct Limits {
     /// Answers owed to one client; with more, or with 256 times as many bytes queued for it, its
     /// requests are not read.
     pub open_requests: usize,
+    /// Groups that the server knows.
+    pub groups: usize,
+    /// Members of one group, the invited included.
+    pub group_members: usize,
+    /// Groups that one user is in.
+    pub groups_per_user: usize,
+    /// Open invitations of one user.
+    pub invitations_per_user: usize,
+    /// Bytes of texts that are kept for the history alone; the oldest go first.
+    pub history_bytes: u64,
+    /// The same for a server that keeps all in memory.
+    pub history_bytes_in_memory: u64,
     /// Relays that one user has open, called and calling counted apart.
     pub relays_per_user: u32,
     /// Bytes of the buffer that one direction of a relay is copied through.
@@ -154,6 +166,10 @@ pub struct Limits {
     pub requests: Rate,
     /// Logins of one key.
     pub logins: Rate,
+    /// Messages to groups by one key.
+    pub group_messages: Rate,
+    /// Changes of groups by one key.
+    pub group_changes: Rate,
     /// Bounds of one connection and of one endpoint.
     pub transport: portolan_transport::Limits,
 }
@@ -192,6 +208,12 @@ impl Default for Limits {
             outbox_frames: 4_096,
             outbox_bytes: 4 << 20,
             open_requests: 64,
+            groups: 100_000,
+            group_members: 1_000,
+            groups_per_user: 64,
+            invitations_per_user: 32,
+            history_bytes: 1 << 30,
+            history_bytes_in_memory: 16 << 20,
             relays_per_user: 16,
             relay_buffer: 64 << 10,
             presence_users: 1_000,
@@ -204,6 +226,8 @@ impl Default for Limits {
             broadcasts: Rate { per_second: 2.0, burst: 20.0 },
             requests: Rate { per_second: 2.0, burst: 20.0 },
             logins: Rate { per_second: 2.0, burst: 40.0 },
+            group_messages: Rate { per_second: 20.0, burst: 100.0 },
+            group_changes: Rate { per_second: 2.0, burst: 40.0 },
             transport: portolan_transport::Limits {
                 streams: 64,
                 stream_window: 512 << 10,

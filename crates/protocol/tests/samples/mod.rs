@@ -77,10 +77,16 @@ pub(crate) fn commands() -> Vec<Command> {
         Receipts { ids: vec![MessageId(1), MessageId(2)], state: ReceiptState::Seen }.into(),
         Mailbox { after: Some(MessageId(9)), limit: None }.into(),
         ClearMailbox {}.into(),
-        CreateGroup { group: "crew".into() }.into(),
-        AddToGroup { group: "crew".into(), user: bob() }.into(),
+        History { with: Recipient::User(bob()), before: Some(MessageId(9)), limit: Some(5) }.into(),
+        CreateGroup { group: "crew".into(), history: true }.into(),
+        InviteToGroup { group: "crew".into(), user: bob() }.into(),
+        JoinGroup { group: "crew".into() }.into(),
         LeaveGroup { group: "crew".into() }.into(),
+        RemoveFromGroup { group: "crew".into(), user: bob() }.into(),
+        SetRole { group: "crew".into(), user: bob(), role: Role::Admin }.into(),
+        RenameGroup { group: "crew".into(), to: "hands".into() }.into(),
         ListGroups {}.into(),
+        ListMembers { group: "crew".into(), after: Some(bob()), limit: Some(5) }.into(),
         Candidates { to: bob(), candidates: vec![candidate()] }.into(),
         AskServerInfo {}.into(),
         Shutdown { reason: "upgrade".into() }.into(),
@@ -103,8 +109,16 @@ pub(crate) fn replies() -> Vec<Reply> {
         Sent { id: MessageId(42), at: Timestamp(1_700_000_000_123), online: 1, waiting: 0 }.into(),
         EchoReply { text: "ahoy".into() }.into(),
         Messages { messages: vec![delivery()], more: false }.into(),
-        Groups { groups: vec![GroupInfo { group: "crew".into(), members: vec![name("bob")] }] }
-            .into(),
+        Groups {
+            groups: vec![GroupInfo {
+                group: "crew".into(),
+                role: Some(Role::Owner),
+                members: 2,
+                history: true,
+            }],
+        }
+        .into(),
+        Members { members: vec![Member { name: name("bob"), role: None }], more: false }.into(),
         server_info().into(),
     ]
 }
@@ -141,6 +155,15 @@ pub(crate) fn events() -> Vec<Event> {
         }
         .into(),
         Presence { user: user(), change: PresenceChange::Vanished }.into(),
+        GroupNews {
+            group: "crew".into(),
+            change: GroupChange::Role,
+            by: name("Alice"),
+            user: Some(name("bob")),
+            role: Some(Role::Admin),
+            to: Some("hands".into()),
+        }
+        .into(),
         PeerCandidates { from: name("bob"), candidates: vec![candidate()] }.into(),
         Announcement { text: "tea".into(), at: Timestamp(1_700_000_000_123) }.into(),
         Closing {

@@ -2,10 +2,11 @@
 
 use portolan_protocol::{
     Command, EchoReply, Empty, ErrorBody, ErrorCode, Heartbeat, HeartbeatReply, Hello,
-    Limits as MessageLimits, Password, RequestId, VERSIONS, Welcome,
+    InviteToGroup, Limits as MessageLimits, Password, RemoveFromGroup, RenameGroup, RequestId,
+    SetRole, VERSIONS, Welcome,
 };
 
-use super::{Core, Now, SessionId, rates::Action, session::LoginState};
+use super::{Core, Now, SessionId, groups::Change, rates::Action, session::LoginState};
 use crate::store::UserId;
 
 /// What the server calls itself.
@@ -41,10 +42,28 @@ impl Core {
             Command::Receipts(receipts) => self.receipts(session, id, receipts),
             Command::Mailbox(mailbox) => self.mailbox(session, id, &mailbox),
             Command::ClearMailbox(_) => self.clear_mailbox(session, id),
-            Command::CreateGroup(_) => self.unsupported(session, id, "groups"),
-            Command::AddToGroup(_) => self.unsupported(session, id, "groups"),
-            Command::LeaveGroup(_) => self.unsupported(session, id, "groups"),
-            Command::ListGroups(_) => self.unsupported(session, id, "groups"),
+            Command::History(history) => self.history(session, id, &history),
+            Command::CreateGroup(create) => self.create_group(now, session, id, &create),
+            Command::InviteToGroup(InviteToGroup { group, user }) => {
+                self.change_group(now, session, id, &group, Change::Invite(user));
+            }
+            Command::JoinGroup(join) => {
+                self.change_group(now, session, id, &join.group, Change::Join);
+            }
+            Command::LeaveGroup(leave) => {
+                self.change_group(now, session, id, &leave.group, Change::Leave);
+            }
+            Command::RemoveFromGroup(RemoveFromGroup { group, user }) => {
+                self.change_group(now, session, id, &group, Change::Remove(user));
+            }
+            Command::SetRole(SetRole { group, user, role }) => {
+                self.change_group(now, session, id, &group, Change::SetRole(user, role));
+            }
+            Command::RenameGroup(RenameGroup { group, to }) => {
+                self.change_group(now, session, id, &group, Change::Rename(to));
+            }
+            Command::ListGroups(_) => self.list_groups(session, id),
+            Command::ListMembers(list) => self.list_members(session, id, &list),
             Command::Candidates(_) => self.unsupported(session, id, "exchange of candidates"),
             Command::ServerInfo(_) => self.server_info(session, id),
             Command::Shutdown(shutdown) => self.shutdown(session, id, shutdown),

@@ -197,6 +197,7 @@ impl Core {
         let change = before.map_or(PresenceChange::Online, |_| PresenceChange::Changed);
         self.tell_presence(user, change);
         self.resume_conversations(user);
+        self.repeat_invitations(user);
         self.pump(session);
     }
 

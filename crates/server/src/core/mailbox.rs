@@ -6,13 +6,13 @@ use portolan_protocol::{
 };
 
 use super::{
-    Core, SessionId, lists::page_size, login::PendingLogin, messages::PendingSend,
-    session::LoginState,
+    Core, SessionId, grouping::PendingGroup, lists::page_size, login::PendingLogin,
+    messages::PendingSend, session::LoginState,
 };
 use crate::store::{Operation, Outcome, UserId};
 
 /// Bytes of text in one page that is asked for; with its names it fits into a frame.
-const PAGE_BYTES: u64 = 96 << 10;
+pub(super) const PAGE_BYTES: u64 = 96 << 10;
 
 /// What the core does when the store answers.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(super) enum Pending {
     Mailbox { session: SessionId, id: RequestId },
     Receipts(PendingReceipts),
     Clear { session: SessionId, id: RequestId, owner: UserId },
+    Group(PendingGroup),
     Purge,
 }
 

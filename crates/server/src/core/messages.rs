@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event_log::LogEntry,
-    store::{NewMessage, Operation, Outcome, UserId, Waiting},
+    store::{NewMessage, Operation, Outcome, Talk, UserId, Waiting},
 };
 
 /// Ids of one millisecond of the server's clock. Ids thus go on growing when a server without a
@@ -44,11 +44,13 @@ impl Core {
         for &owner in &owners {
             self.directory.add_waiting(owner, size);
         }
+        let (to, talk) = self.talk_of_message(from, send.to, &owners);
         let message = NewMessage {
             id: self.next_message_id(now.wall),
             from,
-            to: send.to,
+            to,
             owners,
+            talk,
             text: Arc::from(send.text),
             at: now.wall,
             reference: send.reference,
@@ -67,9 +69,7 @@ impl Core {
     ) -> Result<Vec<UserId>, ErrorBody> {
         match to {
             Recipient::User(name) => self.owner(name, size).map(|owner| vec![owner]),
-            Recipient::Group(_) => {
-                Err(ErrorBody::new(ErrorCode::Unsupported, "this server has no groups yet"))
-            }
+            Recipient::Group(group) => self.group_members(now, from, group, size),
             Recipient::All => self.everyone(now, from, size, None),
             Recipient::Others => self.everyone(now, from, size, Some(from)),
         }
@@ -82,6 +82,49 @@ impl Core {
         }
         let message = format!("the mailbox of {name} is full; try again when they have read it");
         Err(ErrorBody::new(ErrorCode::Quota, message).with_detail(name.as_str()))
+    }
+
+    /// The members of a group but the sender, as far as their mailboxes have room.
+    fn group_members(
+        &mut self,
+        now: Now,
+        from: UserId,
+        group: &str,
+        size: Waiting,
+    ) -> Result<Vec<UserId>, ErrorBody> {
+        let group = self.group_of(from, group)?;
+        if group.role(from).is_none() {
+            return Err(ErrorBody::new(ErrorCode::Forbidden, "join the group first"));
+        }
+        let others: Vec<UserId> = group.joined().filter(|&user| user != from).collect();
+        let key = self.user(from).map(|user| user.key);
+        if key.is_some_and(|key| !self.rates.take(now.instant, key, Action::GroupMessage)) {
+            return Err(rate_limited("messages to groups", self.limits.group_messages.per_second));
+        }
+        Ok(others.into_iter().filter(|&user| self.has_mailbox_room(user, size)).collect())
+    }
+
+    /// The recipient as the directory writes it, and where the message is found again.
+    fn talk_of_message(
+        &self,
+        from: UserId,
+        to: Recipient,
+        owners: &[UserId],
+    ) -> (Recipient, Option<Talk>) {
+        match to {
+            Recipient::User(_) => {
+                let talk = owners.first().map(|&owner| Talk::With(owner));
+                (to, talk)
+            }
+            Recipient::Group(ref group) => match self.group_of(from, group) {
+                Ok(group) => {
+                    let name = group.stored.name.to_string();
+                    (Recipient::Group(name), Some(Talk::In(group.stored.id)))
+                }
+                Err(_) => (to, None),
+            },
+            Recipient::All | Recipient::Others => (to, None),
+        }
     }
 
     fn everyone(

@@ -9,6 +9,9 @@ mod conversations;
 mod converse;
 mod departure;
 mod directory;
+mod grouping;
+mod groups;
+mod history;
 mod lists;
 mod login;
 mod mailbox;
@@ -32,6 +35,7 @@ use portolan_transport::CloseCode;
 use self::{
     conversations::Conversations,
     directory::{Directory, User},
+    groups::Groups,
     mailbox::Pending,
     rates::KeyRates,
     relays::RelayTable,
@@ -82,6 +86,7 @@ pub struct Core {
     directory: Directory,
     sessions: HashMap<SessionId, Session>,
     conversations: Conversations,
+    groups: Groups,
     relays: RelayTable,
     rates: KeyRates,
     timers: Timers,
@@ -112,6 +117,7 @@ impl Core {
             directory: Directory::load(snapshot),
             sessions: HashMap::new(),
             conversations: Conversations::default(),
+            groups: Groups::load(snapshot),
             relays: RelayTable::default(),
             timers,
             pending: HashMap::new(),
@@ -175,6 +181,7 @@ impl Core {
             Pending::Clear { session, id, owner } => {
                 self.on_cleared(session, id, owner, &outcome);
             }
+            Pending::Group(group) => self.on_group_stored(now, group, &outcome),
             Pending::Purge => {}
         }
     }

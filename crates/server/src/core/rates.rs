@@ -52,15 +52,26 @@ pub(super) enum Action {
     Request,
     /// A login.
     Login,
+    /// A message to a group.
+    GroupMessage,
+    /// A change of a group.
+    GroupChange,
 }
 
-const ACTIONS: [Action; 4] = [Action::Command, Action::Broadcast, Action::Request, Action::Login];
+const ACTIONS: [Action; 6] = [
+    Action::Command,
+    Action::Broadcast,
+    Action::Request,
+    Action::Login,
+    Action::GroupMessage,
+    Action::GroupChange,
+];
 
 /// The buckets of every key that was seen lately.
 #[derive(Debug)]
 pub(super) struct KeyRates {
-    rates: [Rate; 4],
-    keys: HashMap<PeerId, [TokenBucket; 4]>,
+    rates: [Rate; ACTIONS.len()],
+    keys: HashMap<PeerId, [TokenBucket; ACTIONS.len()]>,
     keys_max: usize,
 }
 
@@ -74,6 +85,8 @@ impl KeyRates {
             Action::Broadcast => limits.broadcasts,
             Action::Request => limits.requests,
             Action::Login => limits.logins,
+            Action::GroupMessage => limits.group_messages,
+            Action::GroupChange => limits.group_changes,
         });
         Self { rates, keys: HashMap::new(), keys_max: limits.keys }
     }

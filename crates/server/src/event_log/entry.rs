@@ -1,7 +1,7 @@
 //! What is logged. `docs/server.md` lists the fields.
 
 use portolan_identity::PeerId;
-use portolan_protocol::{ConversationState, MessageId, Name};
+use portolan_protocol::{ConversationState, GroupChange, MessageId, Name};
 use serde::Serialize;
 
 /// One line of the event log, without its time.
@@ -74,6 +74,18 @@ pub enum LogEntry {
         to: Name,
         /// The new state.
         state: ConversationState,
+    },
+    /// A group was changed.
+    Group {
+        /// Its name before.
+        group: Name,
+        /// What happened.
+        change: GroupChange,
+        /// Who did it.
+        by: Name,
+        /// To whom.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<Name>,
     },
     /// A message was taken.
     Message {

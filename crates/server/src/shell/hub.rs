@@ -277,6 +277,7 @@ fn weight(event: &Event) -> Weight {
         Event::Receipt(_) | Event::Presence(_) => Weight::Advisory,
         Event::Message(_)
         | Event::Conversation(_)
+        | Event::Group(_)
         | Event::Candidates(_)
         | Event::Announcement(_)
         | Event::Closing(_) => Weight::Binding,

@@ -76,7 +76,7 @@ impl Server {
     /// [`StartError`] when the store, the event log or an address cannot be had; nothing is left
     /// running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let mut store = open_store(&config.storage)?;
+        let mut store = open_store(&config)?;
         let snapshot = store.snapshot()?;
         let events = open_event_log(&config)?;
         let bound = bind_all(&config).await?;
@@ -222,13 +222,13 @@ fn registry(bound: &Bound, config: &Config) -> Registry {
     Registry::new(bound.scheme, bound.endpoint.local_addr().to_string(), policy)
 }
 
-fn open_store(storage: &Storage) -> Result<Box<dyn Store>, StoreError> {
-    match storage {
-        Storage::Ephemeral => Ok(Box::new(MemoryStore::default())),
+fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
+    match &config.storage {
+        Storage::Ephemeral => Ok(Box::new(MemoryStore::new(config.limits.history_bytes_in_memory))),
         Storage::Directory(path) => {
             make_directory(path)
                 .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
-            Ok(Box::new(SqliteStore::open(&path.join(DATABASE))?))
+            Ok(Box::new(SqliteStore::open(&path.join(DATABASE), config.limits.history_bytes)?))
         }
     }
 }

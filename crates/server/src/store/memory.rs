@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::{Bound::Excluded, Range},
     sync::Arc,
 };
 
 use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Timestamp};
 
 use super::{
-    NewMessage, Operation, Outcome, Snapshot, Store, StoreError, StoredUser, UserId, Waiting,
+    GroupId, GroupWrite, NewMessage, Operation, Outcome, Snapshot, Store, StoreError, StoredGroup,
+    StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
 /// Keeps everything in memory.
@@ -18,7 +20,14 @@ pub struct MemoryStore {
     messages: BTreeMap<MessageId, Kept>,
     references: HashMap<(UserId, u64), MessageId>,
     mailboxes: HashMap<UserId, BTreeSet<MessageId>>,
+    groups: BTreeMap<GroupId, StoredGroup>,
+    members: BTreeMap<(GroupId, UserId), StoredMember>,
+    last_group: GroupId,
     last_message: MessageId,
+    /// Texts that nobody waits for, and how much of them may be kept.
+    read: BTreeSet<MessageId>,
+    read_bytes: u64,
+    history: u64,
 }
 
 #[derive(Debug)]
@@ -32,18 +41,29 @@ impl Kept {
         Waiting { messages: 1, bytes: self.message.text.len() as u64 }
     }
 
-    /// Throws the text away once nobody waits for it.
-    fn forget_text(&mut self) {
-        if self.states.values().all(|state| *state > ReceiptState::Stored) {
-            self.message.text = Arc::from("");
-        }
+    fn is_read(&self) -> bool {
+        self.states.values().all(|state| *state > ReceiptState::Stored)
+    }
+}
+
+/// Who talks with whom, whoever of them asks.
+fn talk_key(user: UserId, talk: Talk) -> (u64, Option<u64>) {
+    match talk {
+        Talk::With(other) => (user.min(other).0, Some(user.max(other).0)),
+        Talk::In(group) => (group.0, None),
     }
 }
 
 impl Store for MemoryStore {
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let users = self.users.values().map(|user| (user.clone(), self.waiting(user.id)));
-        Ok(Snapshot { users: users.collect(), last_message: self.last_message })
+        Ok(Snapshot {
+            users: users.collect(),
+            groups: self.groups.values().cloned().collect(),
+            members: self.members.values().copied().collect(),
+            last_group: self.last_group,
+            last_message: self.last_message,
+        })
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, StoreError> {
@@ -52,6 +72,12 @@ impl Store for MemoryStore {
 }
 
 impl MemoryStore {
+    /// Keeps at most `history` bytes of texts that nobody waits for any more; the oldest go first.
+    #[must_use]
+    pub fn new(history: u64) -> Self {
+        Self { history, ..Self::default() }
+    }
+
     fn apply_one(&mut self, operation: &Operation) -> Outcome {
         match operation {
             Operation::AddUser(user) => self.add_user(user),
@@ -62,6 +88,10 @@ impl MemoryStore {
             Operation::Receipts { owner, ids, state } => self.receipts(*owner, ids, *state),
             &Operation::Clear { owner } => self.clear(owner),
             &Operation::Purge { before } => self.purge(before),
+            &Operation::History { reader, talk, after, before, messages, bytes } => {
+                self.page_back(reader, talk, after..before, messages, bytes)
+            }
+            Operation::WriteGroup(writes) => self.write_group(writes),
         }
     }
 
@@ -84,6 +114,7 @@ impl MemoryStore {
         let states = message.owners.iter().map(|&owner| (owner, ReceiptState::Stored)).collect();
         self.messages.insert(message.id, Kept { message: message.clone(), states });
         self.last_message = self.last_message.max(message.id);
+        self.on_read(message.id);
         Outcome::Kept
     }
 
@@ -129,7 +160,7 @@ impl MemoryStore {
             if self.mailboxes.get_mut(&owner).is_some_and(|mailbox| mailbox.remove(id)) {
                 freed.messages += size.messages;
                 freed.bytes += size.bytes;
-                kept.forget_text();
+                self.on_read(*id);
             }
         }
         Outcome::Noted { receipts, freed }
@@ -140,8 +171,8 @@ impl MemoryStore {
         for id in self.mailboxes.remove(&owner).into_iter().flatten() {
             if let Some(kept) = self.messages.get_mut(&id) {
                 kept.states.remove(&owner);
-                kept.forget_text();
             }
+            self.on_read(id);
         }
         Outcome::Noted { receipts: Vec::new(), freed }
     }
@@ -153,7 +184,81 @@ impl MemoryStore {
             kept.message.at >= before || kept.states.keys().any(waits)
         });
         let messages = &self.messages;
+        self.read.retain(|id| messages.contains_key(id));
+        let sizes = self.read.iter().filter_map(|id| Some(messages.get(id)?.size().bytes));
+        self.read_bytes = sizes.sum();
         self.references.retain(|_, id| messages.contains_key(id));
+        Outcome::Done
+    }
+
+    /// If nobody waits for this message any more, it is history.
+    fn on_read(&mut self, id: MessageId) {
+        let Some(kept) = self.messages.get_mut(&id).filter(|kept| kept.is_read()) else { return };
+        if kept.message.talk.is_none() || self.history == 0 {
+            kept.message.text = Arc::from("");
+        } else if self.read.insert(id) {
+            self.read_bytes += kept.size().bytes;
+        }
+        while self.read_bytes > self.history
+            && let Some(oldest) = self.read.pop_first()
+        {
+            if let Some(kept) = self.messages.get_mut(&oldest) {
+                self.read_bytes -= kept.size().bytes;
+                kept.message.text = Arc::from("");
+            }
+        }
+    }
+
+    fn page_back(
+        &self,
+        reader: UserId,
+        talk: Talk,
+        ids: Range<MessageId>,
+        messages: usize,
+        bytes: u64,
+    ) -> Outcome {
+        let wanted = talk_key(reader, talk);
+        let (mut page, mut used) = (Vec::new(), 0);
+        let between = (Excluded(ids.start), Excluded(ids.end.max(MessageId(ids.start.0 + 1))));
+        for (_, kept) in self.messages.range(between).rev() {
+            let message = &kept.message;
+            let is_its = message.talk.is_some_and(|talk| talk_key(message.from, talk) == wanted);
+            let may_read = matches!(talk, Talk::In(_))
+                || message.from == reader
+                || kept.states.contains_key(&reader);
+            if !is_its || !may_read || message.text.is_empty() {
+                continue;
+            }
+            used += message.text.len() as u64;
+            if page.len() >= messages || (used > bytes && !page.is_empty()) {
+                page.reverse();
+                return Outcome::Page { messages: page, more: true };
+            }
+            page.extend(self.delivery(kept));
+        }
+        page.reverse();
+        Outcome::Page { messages: page, more: false }
+    }
+
+    fn write_group(&mut self, writes: &[GroupWrite]) -> Outcome {
+        for write in writes {
+            match write {
+                GroupWrite::Save(group) => {
+                    self.last_group = self.last_group.max(group.id);
+                    self.groups.insert(group.id, group.clone());
+                }
+                GroupWrite::Member(member) => {
+                    self.members.insert((member.group, member.user), *member);
+                }
+                GroupWrite::Drop { group, user } => {
+                    self.members.remove(&(*group, *user));
+                }
+                GroupWrite::End(group) => {
+                    self.groups.remove(group);
+                    self.members.retain(|(of, _), _| of != group);
+                }
+            }
+        }
         Outcome::Done
     }
 

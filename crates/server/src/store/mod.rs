@@ -1,8 +1,9 @@
-//! What must outlive a session: names, keys, mailboxes and message ids.
+//! What must outlive a session: names, keys, mailboxes, groups and message ids.
 //!
 //! The core asks by [`Operation`]s and is told [`Outcome`]s once they are durable; a [`Store`]
 //! carries them out. Two stores exist, and one suite of tests runs over both.
 
+mod groups;
 mod memory;
 mod sqlite;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use portolan_identity::PeerId;
 use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Timestamp};
 use thiserror::Error;
 
+pub use groups::{GroupId, GroupWrite, StoredGroup, StoredMember};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 pub(crate) use writer::{Completed, QueueBounds, StoreWriter};
@@ -53,6 +55,17 @@ pub struct NewMessage {
     pub at: Timestamp,
     /// The sender's own number, by which a repeated send is known.
     pub reference: Option<u64>,
+    /// In which conversation it is found again later; none for messages to everyone.
+    pub talk: Option<Talk>,
+}
+
+/// What a message belongs to and is found by in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Talk {
+    /// What two users write to each other: the sender or reader is one, this is the other.
+    With(UserId),
+    /// What is said in a group.
+    In(GroupId),
 }
 
 /// A request to the store.
@@ -87,11 +100,28 @@ pub enum Operation {
         /// Whose.
         owner: UserId,
     },
-    /// Forgets the marks of delivered messages older than this.
+    /// Forgets delivered messages, and the marks of them, older than this.
     Purge {
         /// Before when.
         before: Timestamp,
     },
+    /// Reads a page of what was said, the newest of what is asked for.
+    History {
+        /// Who asks.
+        reader: UserId,
+        /// What they ask for.
+        talk: Talk,
+        /// Only ids after this one.
+        after: MessageId,
+        /// Only ids before this one.
+        before: MessageId,
+        /// At most so many messages.
+        messages: usize,
+        /// At most so many bytes of text, but one message always.
+        bytes: u64,
+    },
+    /// Changes a group.
+    WriteGroup(Vec<GroupWrite>),
 }
 
 /// What came of an [`Operation`], told after it is durable.
@@ -140,11 +170,17 @@ pub struct Waiting {
 pub struct Snapshot {
     /// Every name, with what waits for it.
     pub users: Vec<(StoredUser, Waiting)>,
+    /// Every group.
+    pub groups: Vec<StoredGroup>,
+    /// Every member and invitation.
+    pub members: Vec<StoredMember>,
+    /// The greatest number given to a group of which anything is left.
+    pub last_group: GroupId,
     /// The greatest message id given.
     pub last_message: MessageId,
 }
 
-/// Keeps names, keys, mailboxes and message ids. The seam behind which storage can be changed.
+/// Keeps names, keys, mailboxes, groups and message ids. The seam behind which storage can be changed.
 pub trait Store: Send {
     /// Reads what a server starts from.
     ///

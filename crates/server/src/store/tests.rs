@@ -1,18 +1,21 @@
 //! One suite over both stores, and what only a file can show.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use portolan_identity::PeerId;
-use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Timestamp};
+use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Role, Timestamp};
 
 use super::{
-    MemoryStore, NewMessage, Operation, Outcome, SqliteStore, Store, StoreError, StoredUser,
-    UserId, Waiting,
+    GroupId, GroupWrite, MemoryStore, NewMessage, Operation, Outcome, SqliteStore, Store,
+    StoreError, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
 const ALICE: UserId = UserId(1);
 const BOB: UserId = UserId(2);
 const CAROL: UserId = UserId(3);
+
+/// Bytes of history that the stores of these tests keep.
+const HISTORY: u64 = 100;
 
 fn user(id: UserId, name: &str) -> StoredUser {
     StoredUser {
@@ -32,14 +35,15 @@ fn message(id: u64, owners: &[UserId], text: &str) -> NewMessage {
         text: Arc::from(text),
         at: Timestamp(1_000 + id),
         reference: None,
+        talk: None,
     }
 }
 
 /// Runs a test over both stores, with three users in them.
 fn over_both(test: impl Fn(&mut dyn Store)) {
     let directory = tempfile::tempdir().unwrap();
-    let mut memory = MemoryStore::default();
-    let mut sqlite = SqliteStore::open(&directory.path().join("server.db")).unwrap();
+    let mut memory = MemoryStore::new(HISTORY);
+    let mut sqlite = SqliteStore::open(&directory.path().join("server.db"), HISTORY).unwrap();
     for store in [&mut memory as &mut dyn Store, &mut sqlite] {
         let users = [user(ALICE, "alice"), user(BOB, "Bob"), user(CAROL, "carol")];
         store.apply(&users.map(Operation::AddUser)).unwrap();
@@ -211,25 +215,185 @@ fn a_snapshot_has_every_name_and_what_waits_for_it() {
     });
 }
 
+fn history(store: &mut dyn Store, reader: UserId, talk: Talk, ids: Range<u64>) -> Vec<String> {
+    let operation = Operation::History {
+        reader,
+        talk,
+        after: MessageId(ids.start),
+        before: MessageId(ids.end),
+        messages: 2,
+        bytes: 50,
+    };
+    match one(store, operation) {
+        Outcome::Page { messages, .. } => {
+            messages.into_iter().map(|delivery| delivery.text).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_two_users_wrote_is_found_by_both_and_by_nobody_else() {
+    over_both(|store| {
+        let direct = |id, from, owner, text| NewMessage {
+            from,
+            talk: Some(Talk::With(owner)),
+            ..message(id, &[owner], text)
+        };
+        for (id, from, to, text) in [
+            (1, ALICE, BOB, "one"),
+            (2, BOB, ALICE, "two"),
+            (3, CAROL, BOB, "other"),
+            (4, ALICE, BOB, "three"),
+            (5, ALICE, ALICE, "note"),
+        ] {
+            one(store, Operation::Put(direct(id, from, to, text)));
+            one(
+                store,
+                Operation::Receipts {
+                    owner: to,
+                    ids: vec![MessageId(id)],
+                    state: ReceiptState::Delivered,
+                },
+            );
+        }
+        let all = 0..u64::MAX;
+        for (reader, other) in [(ALICE, BOB), (BOB, ALICE)] {
+            let talk = Talk::With(other);
+            assert_eq!(history(store, reader, talk, all.clone()), ["two", "three"]);
+            assert_eq!(history(store, reader, talk, 0..4), ["one", "two"]);
+            assert_eq!(history(store, reader, talk, 2..4), [] as [&str; 0]);
+            assert_eq!(history(store, reader, talk, 4..4), [] as [&str; 0]);
+        }
+        assert_eq!(history(store, ALICE, Talk::With(CAROL), all.clone()), [] as [&str; 0]);
+        assert_eq!(history(store, ALICE, Talk::With(ALICE), all), ["note"]);
+    });
+}
+
+#[test]
+fn what_was_thrown_away_is_no_history_of_its_owner() {
+    over_both(|store| {
+        let talk = |user| Some(Talk::With(user));
+        one(store, Operation::Put(NewMessage { talk: talk(BOB), ..message(1, &[BOB], "x") }));
+        one(store, Operation::Clear { owner: BOB });
+        assert_eq!(history(store, BOB, Talk::With(ALICE), 0..9), [] as [&str; 0]);
+        assert_eq!(history(store, ALICE, Talk::With(BOB), 0..9), ["x"]);
+    });
+}
+
+#[test]
+fn the_oldest_history_gives_way_and_what_waits_does_not() {
+    over_both(|store| {
+        let text = "t".repeat(40);
+        for id in 1..=4 {
+            let talk = Some(Talk::In(GroupId(7)));
+            one(store, Operation::Put(NewMessage { talk, ..message(id, &[BOB, CAROL], &text) }));
+        }
+        receipts(store, BOB, &[1, 2, 3, 4], ReceiptState::Delivered);
+        assert_eq!(waiting_ids(store, CAROL), [1, 2, 3, 4]);
+        receipts(store, CAROL, &[1, 2, 3], ReceiptState::Delivered);
+        let kept = |store: &mut dyn Store, before| {
+            history(store, ALICE, Talk::In(GroupId(7)), 0..before).len()
+        };
+        assert_eq!((kept(store, 2), kept(store, 9)), (0, 1), "100 bytes, and pages of 50");
+        assert_eq!(kept(store, 3), 1);
+        assert_eq!(load(store, CAROL, 0, 9, 99).0[0].text, text);
+        // Everything goes with its time.
+        one(store, Operation::Purge { before: Timestamp(9_999) });
+        assert_eq!(kept(store, 4), 0);
+        assert_eq!(waiting_ids(store, CAROL), [4]);
+    });
+}
+
+#[test]
+fn groups_come_back_with_their_members_and_numbers_are_not_used_again() {
+    over_both(|store| {
+        let group = |id, name: &str| StoredGroup {
+            id: GroupId(id),
+            name: Name::new(name).unwrap(),
+            has_history: true,
+            since: Timestamp(5),
+        };
+        let member = |group, user, role| StoredMember {
+            group: GroupId(group),
+            user,
+            role,
+            since: Timestamp(6),
+            after: MessageId(3),
+            by: ALICE,
+        };
+        let writes = vec![
+            GroupWrite::Save(group(1, "crew")),
+            GroupWrite::Member(member(1, ALICE, Some(Role::Owner))),
+            GroupWrite::Member(member(1, BOB, None)),
+            GroupWrite::Member(member(1, CAROL, Some(Role::Member))),
+            GroupWrite::Save(group(9, "other")),
+        ];
+        assert_eq!(one(store, Operation::WriteGroup(writes)), Outcome::Done);
+        let writes = vec![
+            GroupWrite::Save(group(1, "Hands")),
+            GroupWrite::Member(member(1, BOB, Some(Role::Admin))),
+            GroupWrite::Drop { group: GroupId(1), user: CAROL },
+        ];
+        one(store, Operation::WriteGroup(writes));
+        let talk = Some(Talk::In(GroupId(9)));
+        one(store, Operation::Put(NewMessage { talk, ..message(1, &[BOB], "x") }));
+        one(store, Operation::WriteGroup(vec![GroupWrite::End(GroupId(9))]));
+
+        let snapshot = store.snapshot().unwrap();
+        assert_eq!(snapshot.groups, [group(1, "Hands")]);
+        assert_eq!(
+            snapshot.members,
+            [member(1, ALICE, Some(Role::Owner)), member(1, BOB, Some(Role::Admin))]
+        );
+        assert_eq!(snapshot.last_group, GroupId(9), "its messages are still there");
+    });
+}
+
+#[test]
+fn a_file_of_the_first_version_is_taken_over_with_all_that_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("server.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("sqlite/schema.sql")).unwrap();
+    old.execute_batch(
+        "PRAGMA user_version = 1; PRAGMA application_id = 0x5052544c;
+         INSERT INTO users VALUES (1, 'alice', 'alice', zeroblob(32), 5);
+         INSERT INTO users VALUES (2, 'bob', 'bob', zeroblob(32), 5);
+         INSERT INTO messages VALUES (1, 1, 0, 'bob', '', 1001, NULL);
+         INSERT INTO messages VALUES (2, 1, 0, 'bob', 'kept', 1002, NULL);
+         INSERT INTO deliveries VALUES (2, 1, 1);
+         INSERT INTO deliveries VALUES (2, 2, 0);",
+    )
+    .unwrap();
+    drop(old);
+    let mut store = SqliteStore::open(&path, HISTORY).unwrap();
+    assert_eq!(waiting_ids(&mut store, BOB), [2]);
+    receipts(&mut store, BOB, &[2], ReceiptState::Delivered);
+    assert_eq!(history(&mut store, BOB, Talk::With(ALICE), 0..9), ["kept"]);
+    one(&mut store, Operation::Purge { before: Timestamp(9_999) });
+    assert_eq!(store.snapshot().unwrap().last_message, MessageId(0));
+}
+
 #[test]
 fn what_was_committed_is_there_after_the_process_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let (path, copy) = (directory.path().join("a.db"), directory.path().join("b.db"));
-    let mut store = SqliteStore::open(&path).unwrap();
+    let mut store = SqliteStore::open(&path, HISTORY).unwrap();
     store.apply(&[Operation::AddUser(user(ALICE, "alice"))]).unwrap();
     one(&mut store, Operation::Put(message(1, &[ALICE], "kept")));
     // The files as a killed process leaves them: nothing was closed or checkpointed.
     for (from, to) in [("a.db", "b.db"), ("a.db-wal", "b.db-wal")] {
         std::fs::copy(directory.path().join(from), directory.path().join(to)).unwrap();
     }
-    let mut store = SqliteStore::open(&copy).unwrap();
+    let mut store = SqliteStore::open(&copy, HISTORY).unwrap();
     assert_eq!(waiting_ids(&mut store, ALICE), [1]);
 }
 
 #[test]
 fn a_failed_batch_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(&directory.path().join("server.db")).unwrap();
+    let mut store = SqliteStore::open(&directory.path().join("server.db"), HISTORY).unwrap();
     let twice = [Operation::AddUser(user(ALICE, "alice")), Operation::AddUser(user(BOB, "ALICE"))];
     assert!(matches!(store.apply(&twice), Err(StoreError::Database { .. })));
     assert_eq!(store.snapshot().unwrap().users, []);
@@ -245,11 +409,11 @@ fn a_damaged_foreign_newer_or_used_file_is_refused_with_advice() {
     let foreign = rusqlite::Connection::open(path("foreign")).unwrap();
     foreign.execute_batch("CREATE TABLE t (x); PRAGMA user_version = 1;").unwrap();
     drop(foreign);
-    drop(SqliteStore::open(&path("newer")).unwrap());
+    drop(SqliteStore::open(&path("newer"), HISTORY).unwrap());
     let newer = rusqlite::Connection::open(path("newer")).unwrap();
     newer.execute_batch("PRAGMA user_version = 99;").unwrap();
     drop(newer);
-    let _holder = SqliteStore::open(&path("used")).unwrap();
+    let _holder = SqliteStore::open(&path("used"), HISTORY).unwrap();
 
     let rows = [
         ("text", "restore it from a backup"),
@@ -258,7 +422,7 @@ fn a_damaged_foreign_newer_or_used_file_is_refused_with_advice() {
         ("used", "stop that one"),
     ];
     for (name, advice) in rows {
-        let message = SqliteStore::open(&path(name)).unwrap_err().to_string();
+        let message = SqliteStore::open(&path(name), HISTORY).unwrap_err().to_string();
         assert!(message.contains(advice) && message.contains(name), "{message}");
     }
 }

@@ -142,7 +142,9 @@ fn size(operation: &Operation) -> usize {
         | Operation::Load { .. }
         | Operation::Receipts { .. }
         | Operation::Clear { .. }
-        | Operation::Purge { .. } => 0,
+        | Operation::Purge { .. }
+        | Operation::History { .. }
+        | Operation::WriteGroup(_) => 0,
     }
 }
 

@@ -77,11 +77,14 @@ async fn what_later_issues_bring_is_refused_clearly() {
     let login = Login { name: "alice".into(), password: Some(Password("secret".into())) };
     assert_eq!(alice.refusal(login).await, ErrorCode::Unsupported);
     alice.login("alice").await.unwrap();
-    let group = portolan_protocol::CreateGroup { group: "crew".into() };
-    let error = alice.ask(group).await.unwrap_err();
+    let candidates = portolan_protocol::Candidates {
+        to: portolan_protocol::Name::new("bob").unwrap(),
+        candidates: Vec::new(),
+    };
+    let error = alice.ask(candidates).await.unwrap_err();
     assert_eq!(
         (error.code, error.message.as_str()),
-        (ErrorCode::Unsupported, "this server has no groups yet")
+        (ErrorCode::Unsupported, "this server has no exchange of candidates yet")
     );
 }
 

@@ -295,7 +295,7 @@ impl Model {
             }
             Event::Conversation(_) | Event::Presence(_) => {}
             Event::Closing(closing) => panic!("{closing:?}"),
-            Event::Candidates(_) | Event::Announcement(_) => unreachable!(),
+            Event::Group(_) | Event::Candidates(_) | Event::Announcement(_) => unreachable!(),
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) fn limits() -> Limits {
         broadcasts: often,
         requests: often,
         logins: often,
+        group_messages: often,
+        group_changes: often,
         ..Limits::default()
     }
 }
@@ -69,7 +71,7 @@ impl World {
     pub(super) fn new(limits: Limits) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any instant to count from")]
         let now = Now { instant: Instant::now(), wall: Timestamp(1_000_000) };
-        let mut store = MemoryStore::default();
+        let mut store = MemoryStore::new(1 << 20);
         Self {
             core: make_core(now, limits, &mut store),
             store,

@@ -1,5 +1,9 @@
 //! The store in a file: SQLite, write-ahead log, one commit for everything that has gathered.
 
+mod groups;
+mod history;
+mod mailbox;
+
 use std::{
     fs::OpenOptions,
     path::{Path, PathBuf},
@@ -7,16 +11,16 @@ use std::{
 };
 
 use portolan_identity::PeerId;
-use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Timestamp};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use portolan_protocol::{MessageId, Name, Timestamp};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
-use super::{
-    NewMessage, Operation, Outcome, Snapshot, Store, StoreError, StoredUser, UserId, Waiting,
-};
+use self::history::Archive;
+use super::{Operation, Outcome, Snapshot, Store, StoreError, StoredUser, UserId, Waiting};
 
 /// Versions of the schema, oldest first; a published one never changes.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const MIGRATIONS: &[M<'static>] =
+    &[M::up(include_str!("schema.sql")), M::up(include_str!("groups_and_history.sql"))];
 
 /// Marks the file as ours ("PRTL").
 const APPLICATION_ID: i64 = 0x5052_544c;
@@ -26,14 +30,16 @@ const APPLICATION_ID: i64 = 0x5052_544c;
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
+    archive: Archive,
 }
 
 impl SqliteStore {
-    /// Opens or makes the file; only one process can have it open.
+    /// Opens or makes the file; only one process can have it open. At most `history` bytes of
+    /// texts are kept that nobody waits for any more, the oldest go first.
     ///
     /// # Errors
     /// [`StoreError`] when another server has it, it is damaged, or it is of a newer version.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, history: u64) -> Result<Self, StoreError> {
         let opener = Opener { path: path.to_owned() };
         opener.make()?;
         let mut connection =
@@ -41,7 +47,9 @@ impl SqliteStore {
         opener.configure(&connection)?;
         opener.check(&connection)?;
         opener.migrate(&mut connection)?;
-        Ok(Self { connection })
+        let archive = Archive::open(&connection, history)
+            .map_err(|error| opener.sort("read the database", error))?;
+        Ok(Self { connection, archive })
     }
 }
 
@@ -53,13 +61,16 @@ impl Store for SqliteStore {
 
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, StoreError> {
         let failed = |source| StoreError::Database { during: "write to the database", source };
+        // The count of what is kept counts only once it is committed, as all else.
+        let mut archive = self.archive;
         let transaction = self.connection.transaction().map_err(failed)?;
         let outcomes = operations
             .iter()
-            .map(|operation| apply_one(&transaction, operation))
+            .map(|operation| apply_one(&transaction, &mut archive, operation))
             .collect::<Result<Vec<Outcome>, rusqlite::Error>>()
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
+        self.archive = archive;
         Ok(outcomes)
     }
 }
@@ -166,19 +177,31 @@ fn read_snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
     let users = users.collect::<rusqlite::Result<_>>()?;
     let last = connection
         .query_row("SELECT coalesce(max(id), 0) FROM messages", [], |row| number(row, 0))?;
-    Ok(Snapshot { users, last_message: MessageId(last) })
+    let (groups, members) = groups::read(connection)?;
+    let last_group = groups::last(connection)?;
+    Ok(Snapshot { users, groups, members, last_group, last_message: MessageId(last) })
 }
 
-fn apply_one(db: &Transaction<'_>, operation: &Operation) -> rusqlite::Result<Outcome> {
+fn apply_one(
+    db: &Transaction<'_>,
+    archive: &mut Archive,
+    operation: &Operation,
+) -> rusqlite::Result<Outcome> {
     match operation {
         Operation::AddUser(user) => add_user(db, user),
-        Operation::Put(message) => put(db, message),
+        Operation::Put(message) => mailbox::put(db, archive, message),
         &Operation::Load { owner, after, messages, bytes } => {
-            load(db, owner, after, messages, bytes)
+            mailbox::load(db, owner, after, messages, bytes)
         }
-        Operation::Receipts { owner, ids, state } => receipts(db, *owner, ids, *state),
-        &Operation::Clear { owner } => clear(db, owner),
-        &Operation::Purge { before } => purge(db, before),
+        Operation::Receipts { owner, ids, state } => {
+            mailbox::receipts(db, archive, *owner, ids, *state)
+        }
+        &Operation::Clear { owner } => mailbox::clear(db, archive, owner),
+        &Operation::Purge { before } => archive.purge(db, before),
+        &Operation::History { reader, talk, after, before, messages, bytes } => {
+            history::page(db, reader, talk, after..before, messages, bytes)
+        }
+        Operation::WriteGroup(writes) => groups::write(db, writes),
     }
 }
 
@@ -194,176 +217,6 @@ fn add_user(db: &Transaction<'_>, user: &StoredUser) -> rusqlite::Result<Outcome
         user.since.0.cast_signed(),
     ])?;
     Ok(Outcome::Done)
-}
-
-fn put(db: &Transaction<'_>, message: &NewMessage) -> rusqlite::Result<Outcome> {
-    if let Some(first) = find_reference(db, message)? {
-        return Ok(first);
-    }
-    let (kind, recipient) = recipient_columns(&message.to);
-    db.prepare_cached(
-        "INSERT INTO messages (id, sender, kind, recipient, text, at, reference)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        message.id.0.cast_signed(),
-        message.from.0.cast_signed(),
-        kind,
-        recipient,
-        message.text.as_ref(),
-        message.at.0.cast_signed(),
-        message.reference.map(u64::cast_signed),
-    ])?;
-    let mut copy =
-        db.prepare_cached("INSERT INTO deliveries (owner, message, state) VALUES (?1, ?2, 0)")?;
-    for owner in &message.owners {
-        copy.execute(params![owner.0.cast_signed(), message.id.0.cast_signed()])?;
-    }
-    Ok(Outcome::Kept)
-}
-
-fn find_reference(db: &Transaction<'_>, message: &NewMessage) -> rusqlite::Result<Option<Outcome>> {
-    let Some(reference) = message.reference else { return Ok(None) };
-    db.prepare_cached("SELECT id, at FROM messages WHERE sender = ?1 AND reference = ?2")?
-        .query_row(params![message.from.0.cast_signed(), reference.cast_signed()], |row| {
-            Ok(Outcome::Repeated { id: MessageId(number(row, 0)?), at: Timestamp(number(row, 1)?) })
-        })
-        .optional()
-}
-
-fn load(
-    db: &Transaction<'_>,
-    owner: UserId,
-    after: MessageId,
-    messages: usize,
-    bytes: u64,
-) -> rusqlite::Result<Outcome> {
-    let mut statement = db.prepare_cached(
-        "SELECT m.id, u.name, m.kind, m.recipient, m.text, m.at
-         FROM deliveries d JOIN messages m ON m.id = d.message JOIN users u ON u.id = m.sender
-         WHERE d.owner = ?1 AND d.state = 0 AND d.message > ?2
-         ORDER BY d.message LIMIT ?3",
-    )?;
-    let limit = i64::try_from(messages).unwrap_or(i64::MAX).saturating_add(1);
-    let mut rows = statement.query(params![owner.0.cast_signed(), after.0.cast_signed(), limit])?;
-    let mut page: Vec<Delivery> = Vec::new();
-    let mut used = 0;
-    while let Some(row) = rows.next()? {
-        let delivery = read_delivery(row)?;
-        used += delivery.text.len() as u64;
-        if page.len() >= messages || (used > bytes && !page.is_empty()) {
-            return Ok(Outcome::Page { messages: page, more: true });
-        }
-        page.push(delivery);
-    }
-    Ok(Outcome::Page { messages: page, more: false })
-}
-
-fn read_delivery(row: &rusqlite::Row<'_>) -> rusqlite::Result<Delivery> {
-    Ok(Delivery {
-        id: MessageId(number(row, 0)?),
-        from: name(row, 1)?,
-        to: match row.get::<_, i64>(2)? {
-            0 => Recipient::User(name(row, 3)?),
-            1 => Recipient::Group(row.get(3)?),
-            2 => Recipient::All,
-            _ => Recipient::Others,
-        },
-        text: row.get(4)?,
-        at: Timestamp(number(row, 5)?),
-    })
-}
-
-fn receipts(
-    db: &Transaction<'_>,
-    owner: UserId,
-    ids: &[MessageId],
-    state: ReceiptState,
-) -> rusqlite::Result<Outcome> {
-    let mut find = db.prepare_cached(
-        "SELECT d.state, m.sender, octet_length(m.text)
-         FROM deliveries d JOIN messages m ON m.id = d.message
-         WHERE d.owner = ?1 AND d.message = ?2 AND d.state < ?3",
-    )?;
-    let mut note =
-        db.prepare_cached("UPDATE deliveries SET state = ?3 WHERE owner = ?1 AND message = ?2")?;
-    let (mut receipts, mut freed) = (Vec::new(), Waiting::default());
-    for id in ids {
-        let key = (owner.0.cast_signed(), id.0.cast_signed(), state_column(state));
-        let found = find
-            .query_row(key, |row| Ok((row.get::<_, i64>(0)?, number(row, 1)?, number(row, 2)?)))
-            .optional()?;
-        let Some((before, sender, bytes)) = found else { continue };
-        note.execute(key)?;
-        receipts.push((*id, UserId(sender)));
-        if before == 0 {
-            freed.messages += 1;
-            freed.bytes += bytes;
-            forget_text(db, *id)?;
-        }
-    }
-    Ok(Outcome::Noted { receipts, freed })
-}
-
-/// Throws a text away once nobody waits for it.
-fn forget_text(db: &Transaction<'_>, id: MessageId) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE messages SET text = '' WHERE id = ?1
-         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = ?1 AND state = 0)",
-    )?
-    .execute([id.0.cast_signed()])?;
-    Ok(())
-}
-
-fn clear(db: &Transaction<'_>, owner: UserId) -> rusqlite::Result<Outcome> {
-    let owner = owner.0.cast_signed();
-    let ids: Vec<(MessageId, u64)> = db
-        .prepare_cached(
-            "SELECT m.id, octet_length(m.text) FROM deliveries d JOIN messages m ON m.id = d.message
-             WHERE d.owner = ?1 AND d.state = 0",
-        )?
-        .query_map([owner], |row| Ok((MessageId(number(row, 0)?), number(row, 1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    db.prepare_cached("DELETE FROM deliveries WHERE owner = ?1 AND state = 0")?.execute([owner])?;
-    let mut freed = Waiting::default();
-    for (id, bytes) in ids {
-        forget_text(db, id)?;
-        freed.messages += 1;
-        freed.bytes += bytes;
-    }
-    Ok(Outcome::Noted { receipts: Vec::new(), freed })
-}
-
-fn purge(db: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<Outcome> {
-    let before = before.0.cast_signed();
-    db.execute(
-        "DELETE FROM deliveries WHERE state > 0
-         AND message IN (SELECT id FROM messages WHERE at < ?1)",
-        [before],
-    )?;
-    db.execute(
-        "DELETE FROM messages WHERE at < ?1
-         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id)",
-        [before],
-    )?;
-    Ok(Outcome::Done)
-}
-
-fn state_column(state: ReceiptState) -> i64 {
-    match state {
-        ReceiptState::Stored => 0,
-        ReceiptState::Delivered => 1,
-        ReceiptState::Seen => 2,
-    }
-}
-
-fn recipient_columns(to: &Recipient) -> (i64, &str) {
-    match to {
-        Recipient::User(name) => (0, name.as_str()),
-        Recipient::Group(group) => (1, group),
-        Recipient::All => (2, ""),
-        Recipient::Others => (3, ""),
-    }
 }
 
 fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
