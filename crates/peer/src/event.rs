@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_protocol::{
-    Announcement, Closing, Conversation, Delivery, ErrorCode, Hash, Name, Presence, Receipt,
+    Announcement, Closing, Conversation, Delivery, ErrorCode, GroupNews, Hash, Name, Presence,
+    Receipt,
 };
 use portolan_transport::PathKind;
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ pub enum Event {
     Conversation(Conversation),
     /// A user came, went or changed.
     Presence(Presence),
+    /// Something changed in a group that we are in or invited to.
+    Group(GroupNews),
     /// An admin tells everyone.
     Announcement(Announcement),
     /// A file moved on.

@@ -60,6 +60,7 @@ mod config;
 mod error;
 mod event;
 mod files;
+mod groups;
 mod peer;
 mod remote;
 mod session;

@@ -157,6 +157,8 @@ macro_rules! ask {
     };
 }
 
+pub(crate) use ask;
+
 impl Peer {
     /// Connects to the server of `config` and logs in. Cancel safe: the attempt is abandoned.
     ///
@@ -465,7 +467,7 @@ impl Peer {
         self.0.endpoint.close(CloseCode::DONE, "logged out").await;
     }
 
-    async fn done(&self, command: Command) -> Result<(), RequestError> {
+    pub(crate) async fn done(&self, command: Command) -> Result<(), RequestError> {
         let reply: Result<_, RequestError> = ask!(self, command, Done);
         reply.map(drop)
     }

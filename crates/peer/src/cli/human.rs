@@ -3,7 +3,10 @@
 use portolan_protocol::Timestamp;
 
 use super::{
-    line::{ConversationLine, File, Help, Line, Message, PathLine, Shared, Status, User},
+    line::{
+        ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine, Shared,
+        Status, User,
+    },
     text::{plain, size, time},
 };
 
@@ -29,6 +32,10 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Receipt { id, state, by } => message(format!("* message {id}: {state} by {by}")),
         Line::Conversation(news) => message(conversation(news)),
         Line::Presence { change, user } => presence(change, user).and_then(message),
+        Line::Group(news) => message(group_news(news)),
+        Line::Groups { groups } => result(group_table(groups)),
+        Line::Members { members, .. } => result(member_table(members)),
+        Line::History { messages, more, .. } => result(history(messages, *more)),
         Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
         Line::File(update) => file(update).and_then(message),
         Line::Path(path) => result(path_text(path)),
@@ -114,6 +121,56 @@ fn conversation(news: &ConversationLine) -> String {
         Some(reason) if !reason.is_empty() => format!("* {words} ({})", plain(reason)),
         Some(_) | None => format!("* {words}"),
     }
+}
+
+fn group_news(news: &GroupLine) -> String {
+    let (group, by) = (plain(&news.group), &news.by);
+    let user = news.user.as_deref().unwrap_or(by);
+    let words = match news.change {
+        "invited" => format!("{by} invites {user} to #{group}: /group join {group}"),
+        "joined" => format!("{by} is in #{group} now"),
+        "left" => format!("{by} has left #{group}"),
+        "removed" => format!("{by} has put {user} out of #{group}"),
+        "role" => format!("{user} is {} of #{group} now", news.role.unwrap_or("member")),
+        "renamed" => {
+            format!("#{group} is called #{} now", plain(news.to.as_deref().unwrap_or_default()))
+        }
+        other => format!("#{group}: {other}"),
+    };
+    format!("* {words}")
+}
+
+fn group_table(groups: &[Group]) -> String {
+    if groups.is_empty() {
+        return "you are in no group; /group create GROUP makes one".to_owned();
+    }
+    table(groups.iter().map(|group| {
+        [
+            format!("#{}", plain(&group.group)),
+            group.role.unwrap_or("invited").to_owned(),
+            format!("{} members", group.members),
+            if group.history { "with history".to_owned() } else { String::new() },
+        ]
+    }))
+}
+
+fn member_table(members: &[Member]) -> String {
+    table(
+        members
+            .iter()
+            .map(|member| [member.name.clone(), member.role.unwrap_or("invited").to_owned()]),
+    )
+}
+
+fn history(messages: &[Message], more: bool) -> String {
+    if messages.is_empty() {
+        return "nothing is kept of what was said".to_owned();
+    }
+    let lines = messages
+        .iter()
+        .map(|message| format!("{}  {}", time(Timestamp(message.at)), message_text(message)));
+    let first = more.then(|| "… there is more before this".to_owned());
+    first.into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 fn presence(change: &str, user: &User) -> Option<String> {

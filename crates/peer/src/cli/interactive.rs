@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     connect::log_in,
     exit::{Exit, Failure},
+    group::GroupOrder,
     input::{Input, Names, TerminalGuard, edit_lines, learn, read_lines},
     line::Line,
     one_shot::{at_most, echo, show_sent},
@@ -171,6 +172,7 @@ impl Loop {
             | Event::Receipt(_)
             | Event::Conversation(_)
             | Event::Presence(_)
+            | Event::Group(_)
             | Event::Announcement(_)
             | Event::File(_)
             | Event::Path(_)
@@ -244,6 +246,7 @@ impl App {
             Event::Message(message) => learn(&self.names, message.from.as_str()),
             Event::Presence(presence) => learn(&self.names, presence.user.name.as_str()),
             Event::Receipt(_)
+            | Event::Group(_)
             | Event::Announcement(_)
             | Event::File(_)
             | Event::Path(_)
@@ -294,6 +297,11 @@ impl App {
             Slash::Files(who) => self.files(&who).await?,
             Slash::AcceptFile(id) => self.peer.accept_file(TransferId(id))?,
             Slash::DenyFile(id) => self.peer.deny_file(TransferId(id), "not wanted")?,
+            Slash::Group(order) => self.group(order).await?,
+            Slash::History(with, count) => {
+                let page = self.peer.history(with.clone(), None, count).await?;
+                self.output.show(&Line::history(&with, &page));
+            }
             Slash::Status => self.status().await?,
             Slash::Path(who) => self.output.show(&(&Event::Path(self.peer.path(&who))).into()),
             Slash::Say(text) => self.say_here(text).await?,
@@ -370,6 +378,28 @@ impl App {
         let advice = "you are in no conversation: /chat WHO asks for one, /msg WHO TEXT needs none";
         let who = current.ok_or_else(|| Failure::usage(advice))?;
         self.say(Recipient::User(who), text).await
+    }
+
+    async fn group(&self, order: GroupOrder) -> Result<(), Failure> {
+        let peer = &self.peer;
+        match order {
+            GroupOrder::List => self.output.show(&Line::groups(&peer.groups().await?)),
+            GroupOrder::Members(group) => {
+                let members = peer.group_members(&group).await?;
+                self.output.show(&Line::members(&group, &members));
+            }
+            GroupOrder::Create(group, history) => {
+                peer.create_group(&group, history).await?;
+                self.output.show(&Line::groups(&peer.groups().await?));
+            }
+            GroupOrder::Invite(group, who) => peer.invite_to_group(&group, &who).await?,
+            GroupOrder::Join(group) => peer.join_group(&group).await?,
+            GroupOrder::Leave(group) => peer.leave_group(&group).await?,
+            GroupOrder::Remove(group, who) => peer.remove_from_group(&group, &who).await?,
+            GroupOrder::Role(group, who, role) => peer.set_role(&group, &who, role).await?,
+            GroupOrder::Rename(group, to) => peer.rename_group(&group, &to).await?,
+        }
+        Ok(())
     }
 
     async fn share(&self, directory: Option<String>) -> Result<(), Failure> {

@@ -4,11 +4,12 @@
 
 use portolan_protocol::{
     Announcement, Availability, Closing, Conversation, ConversationState, Delivery, FileInfo,
-    Presence, PresenceChange, Receipt, ReceiptState, Recipient, ServerInfo, UserInfo,
+    GroupChange, GroupInfo, GroupNews, Messages, Presence, PresenceChange, Receipt, ReceiptState,
+    Recipient, ServerInfo, UserInfo,
 };
 use serde::Serialize;
 
-use super::exit::Failure;
+use super::{exit::Failure, group::role_word};
 use crate::{Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
 
 /// One line of output.
@@ -21,6 +22,10 @@ pub(crate) enum Line {
     Receipt { id: u64, state: &'static str, by: String },
     Conversation(ConversationLine),
     Presence { change: &'static str, user: User },
+    Group(GroupLine),
+    Groups { groups: Vec<Group> },
+    Members { group: String, members: Vec<Member> },
+    History { with: String, messages: Vec<Message>, more: bool },
     Announcement { text: String, at: u64 },
     File(File),
     Path(PathLine),
@@ -67,6 +72,38 @@ pub(crate) struct ConversationLine {
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+}
+
+/// News of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct GroupLine {
+    pub(crate) group: String,
+    pub(crate) change: &'static str,
+    pub(crate) by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+}
+
+/// A group as we stand to it; without a role we are invited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Group {
+    pub(crate) group: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
+    pub(crate) members: u32,
+    pub(crate) history: bool,
+}
+
+/// Who is in a group; without a role they are invited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
 }
 
 /// A transfer.
@@ -166,6 +203,29 @@ impl Line {
         Self::Users { users: users.iter().map(User::from).collect() }
     }
 
+    pub(crate) fn groups(groups: &[GroupInfo]) -> Self {
+        let groups = groups.iter().map(|group| Group {
+            group: group.group.clone(),
+            role: group.role.map(role_word),
+            members: group.members,
+            history: group.history,
+        });
+        Self::Groups { groups: groups.collect() }
+    }
+
+    pub(crate) fn members(group: &str, members: &[portolan_protocol::Member]) -> Self {
+        let members = members.iter().map(|member| Member {
+            name: member.name.to_string(),
+            role: member.role.map(role_word),
+        });
+        Self::Members { group: group.to_owned(), members: members.collect() }
+    }
+
+    pub(crate) fn history(with: &Recipient, page: &Messages) -> Self {
+        let messages = page.messages.iter().map(Message::from).collect();
+        Self::History { with: recipient_words(with).0, messages, more: page.more }
+    }
+
     pub(crate) fn files(with: &str, files: &[FileInfo]) -> Self {
         let files = files.iter().map(|file| Shared {
             path: file.path.clone(),
@@ -223,6 +283,7 @@ impl From<&Event> for Line {
             Event::Receipt(receipt) => receipt.into(),
             Event::Conversation(news) => Self::Conversation(news.into()),
             Event::Presence(presence) => presence.into(),
+            Event::Group(news) => Self::Group(news.into()),
             Event::Announcement(words) => words.into(),
             Event::File(update) => Self::File(update.into()),
             Event::Path(path) => path.into(),
@@ -261,12 +322,7 @@ impl From<&UserInfo> for User {
 
 impl From<&Delivery> for Message {
     fn from(delivery: &Delivery) -> Self {
-        let (to, group) = match &delivery.to {
-            Recipient::User(name) => (name.to_string(), None),
-            Recipient::Group(group) => (group.clone(), Some(group.clone())),
-            Recipient::All => ("all".to_owned(), None),
-            Recipient::Others => ("others".to_owned(), None),
-        };
+        let (to, group) = recipient_words(&delivery.to);
         Self {
             id: delivery.id.0,
             from: delivery.from.to_string(),
@@ -274,6 +330,37 @@ impl From<&Delivery> for Message {
             group,
             text: delivery.text.clone(),
             at: delivery.at.0,
+        }
+    }
+}
+
+/// The recipient in words, and the group if it is one.
+fn recipient_words(to: &Recipient) -> (String, Option<String>) {
+    match to {
+        Recipient::User(name) => (name.to_string(), None),
+        Recipient::Group(group) => (group.clone(), Some(group.clone())),
+        Recipient::All => ("all".to_owned(), None),
+        Recipient::Others => ("others".to_owned(), None),
+    }
+}
+
+impl From<&GroupNews> for GroupLine {
+    fn from(news: &GroupNews) -> Self {
+        let change = match news.change {
+            GroupChange::Invited => "invited",
+            GroupChange::Joined => "joined",
+            GroupChange::Left => "left",
+            GroupChange::Removed => "removed",
+            GroupChange::Role => "role",
+            GroupChange::Renamed => "renamed",
+        };
+        Self {
+            group: news.group.clone(),
+            change,
+            by: news.by.to_string(),
+            user: news.user.as_ref().map(ToString::to_string),
+            role: news.role.map(role_word),
+            to: news.to.clone(),
         }
     }
 }

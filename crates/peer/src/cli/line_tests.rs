@@ -5,8 +5,8 @@ use std::time::Duration;
 use portolan_identity::Identity;
 use portolan_protocol::{
     Availability, Closing, ClosingReason, Conversation, ConversationState, Delivery, ErrorCode,
-    Hash, MessageId, Name, Presence, PresenceChange, Receipt, ReceiptState, Recipient, Timestamp,
-    UserInfo,
+    GroupChange, GroupInfo, GroupNews, Hash, Member, MessageId, Messages, Name, Presence,
+    PresenceChange, Receipt, ReceiptState, Recipient, Role, Timestamp, UserInfo,
 };
 use portolan_transport::{CloseReason, PathKind};
 
@@ -69,6 +69,40 @@ fn every_event_has_the_documented_shape() {
         (
             (&message(Recipient::All)).into(),
             r#"{"event":"message","id":3,"from":"bob","to":"all","text":"hi","at":9}"#.into(),
+        ),
+        (
+            (&Event::Group(GroupNews {
+                group: "crew".into(),
+                change: GroupChange::Role,
+                by: name("alice"),
+                user: Some(name("bob")),
+                role: Some(Role::Admin),
+                to: None,
+            }))
+                .into(),
+            r#"{"event":"group","group":"crew","change":"role","by":"alice","user":"bob","role":"admin"}"#
+                .into(),
+        ),
+        (
+            Line::groups(&[GroupInfo {
+                group: "crew".into(),
+                role: None,
+                members: 2,
+                history: true,
+            }]),
+            r#"{"event":"groups","groups":[{"group":"crew","members":2,"history":true}]}"#.into(),
+        ),
+        (
+            Line::members(
+                "crew",
+                &[Member { name: name("bob"), role: Some(Role::Owner) }],
+            ),
+            r#"{"event":"members","group":"crew","members":[{"name":"bob","role":"owner"}]}"#
+                .into(),
+        ),
+        (
+            Line::history(&Recipient::Group("crew".into()), &Messages::default()),
+            r#"{"event":"history","with":"crew","messages":[],"more":false}"#.into(),
         ),
         (
             (&Event::Receipt(Receipt {

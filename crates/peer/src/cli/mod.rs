@@ -14,6 +14,7 @@ mod address;
 mod args;
 mod connect;
 mod exit;
+mod group;
 mod human;
 mod input;
 mod interactive;

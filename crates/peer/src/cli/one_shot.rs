@@ -15,6 +15,7 @@ use super::{
     line::Line,
     output::Output,
     settings::Settings,
+    slash::recipient,
 };
 use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Stack};
 
@@ -71,6 +72,7 @@ fn on_event(event: &Event, output: &Output, reports: Reports) {
         | Event::Receipt(_)
         | Event::Conversation(_)
         | Event::Presence(_)
+        | Event::Group(_)
         | Event::Announcement(_)
         | Event::Closing(_)
         | Event::Closed(_) => {}
@@ -107,7 +109,7 @@ impl Checked {
                 let to = match who.as_str() {
                     "all" => Recipient::All,
                     "others" => Recipient::Others,
-                    _ => Recipient::User(name(&who)?),
+                    who => recipient(who).map_err(Failure::usage)?,
                 };
                 Self::Say { to, text: text.join(" ") }
             }

@@ -2,6 +2,8 @@
 
 use portolan_protocol::{Name, Recipient};
 
+use super::group::{self, GroupOrder};
+
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Slash {
@@ -19,6 +21,8 @@ pub(crate) enum Slash {
     Get(Name, String),
     AcceptFile(u64),
     DenyFile(u64),
+    Group(GroupOrder),
+    History(Recipient, Option<u16>),
     Status,
     Path(Name),
     Quit,
@@ -53,10 +57,18 @@ pub(crate) const TABLE: &[Row] = &[
     row("end", "[WHO]", "ends the conversation, or takes a request back", |row, rest| {
         optional_name(row, rest).map(Slash::End)
     }),
-    row("msg", "WHO TEXT", "sends a message; WHO need not be there", |row, rest| {
-        let (who, text) = name_and(row, rest)?;
-        Ok(Slash::Message(Recipient::User(who), text))
-    }),
+    row(
+        "msg",
+        "WHO TEXT",
+        "sends a message; WHO need not be there, or is a #group",
+        |row, rest| {
+            let (who, text) = split(rest);
+            if who.is_empty() || text.is_empty() {
+                return Err(row.usage());
+            }
+            Ok(Slash::Message(recipient(who)?, text.to_owned()))
+        },
+    ),
     row("all", "TEXT", "tells everyone who is there, yourself included", |row, rest| {
         text(row, rest, |text| Slash::Message(Recipient::All, text))
     }),
@@ -81,6 +93,20 @@ pub(crate) const TABLE: &[Row] = &[
     }),
     row("deny-file", "ID", "refuses an offered file", |row, rest| {
         number(row, rest).map(Slash::DenyFile)
+    }),
+    row("group", "…", "makes, changes and shows groups; /group help lists how", |_, rest| {
+        group::parse(rest).map(Slash::Group)
+    }),
+    row("history", "WHO [COUNT]", "shows what was said with WHO or in a #group", |row, rest| {
+        let (who, count) = split(rest);
+        if who.is_empty() {
+            return Err(row.usage());
+        }
+        let count = match count {
+            "" => None,
+            count => Some(count.parse().map_err(|_| row.usage())?),
+        };
+        Ok(Slash::History(recipient(who)?, count))
     }),
     row("status", "", "shows the session and the server", |row, rest| {
         none(row, rest, Slash::Status)
@@ -202,6 +228,14 @@ fn name_and(row: &Row, rest: &str) -> Result<(Name, String), String> {
     Ok((who, rest.to_owned()))
 }
 
+/// A user, or `#` and a group.
+pub(crate) fn recipient(who: &str) -> Result<Recipient, String> {
+    match who.strip_prefix('#') {
+        Some(group) => Ok(Recipient::Group(group.to_owned())),
+        None => Name::new(who).map(Recipient::User).map_err(|error| error.to_string()),
+    }
+}
+
 fn number(row: &Row, rest: &str) -> Result<u64, String> {
     rest.parse().map_err(|_| row.usage())
 }
@@ -219,7 +253,7 @@ fn unquoted(text: &str) -> String {
 mod tests {
     use portolan_protocol::{Name, Recipient};
 
-    use super::{Slash, TABLE, parse};
+    use super::{GroupOrder, Slash, TABLE, parse};
 
     #[test]
     fn every_command_is_understood_with_slash_and_with_colons() {
@@ -247,6 +281,10 @@ mod tests {
             ("get bob deep/file.txt", Slash::Get(bob(), "deep/file.txt".into())),
             ("accept-file 7", Slash::AcceptFile(7)),
             ("deny-file 7", Slash::DenyFile(7)),
+            ("msg #crew hi all", Slash::Message(Recipient::Group("crew".into()), "hi all".into())),
+            ("group join crew", Slash::Group(GroupOrder::Join("crew".into()))),
+            ("history bob", Slash::History(Recipient::User(bob()), None)),
+            ("history #crew 5", Slash::History(Recipient::Group("crew".into()), Some(5))),
             ("status", Slash::Status),
             ("path bob", Slash::Path(bob())),
             ("quit", Slash::Quit),
@@ -264,7 +302,7 @@ mod tests {
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
         "help list chat accept deny end msg all others echo share files send get accept-file \
-         deny-file status path quit"
+         deny-file group history status path quit"
             .split_whitespace()
     }
 
@@ -287,6 +325,8 @@ mod tests {
             ("/msg", "usage: /msg WHO TEXT"),
             ("/msg bob", "usage: /msg WHO TEXT"),
             ("/list everything", "usage: /list"),
+            ("/group hlep", "usage:\n/group list"),
+            ("/history bob many", "usage: /history WHO [COUNT]"),
             ("/chat", "usage: /chat WHO"),
             ("/chat two people", "letters"),
             ("/msg all hi", "reserved"),

@@ -198,6 +198,7 @@ impl SessionTask {
             ServerEvent::Receipt(receipt) => self.held = Some(Event::Receipt(receipt)),
             ServerEvent::Conversation(news) => self.held = Some(Event::Conversation(news)),
             ServerEvent::Presence(presence) => self.held = Some(Event::Presence(presence)),
+            ServerEvent::Group(news) => self.held = Some(Event::Group(news)),
             ServerEvent::Candidates(candidates) => {
                 tracing::debug!(from = %candidates.from, "candidates are not used yet");
             }
@@ -328,6 +329,7 @@ fn message_id(event: &Event) -> Option<MessageId> {
         Event::Receipt(_)
         | Event::Conversation(_)
         | Event::Presence(_)
+        | Event::Group(_)
         | Event::Announcement(_)
         | Event::File(_)
         | Event::Path(_)

@@ -35,6 +35,41 @@ fn users_on_three_transports_talk_and_each_stands_in_its_own_registry() {
 }
 
 #[test]
+fn a_group_spans_all_transports_and_its_history_outlives_the_server() {
+    let mut harbour = Harbour::open();
+    let mut people = three(&harbour);
+    people[0].1.say("/group create crew with-history");
+    people[0].1.wait_event("groups");
+    people[0].1.say("/msg #crew before anyone came");
+    people[0].1.wait_event("receipt");
+    for (guest, name) in [(1, "bob"), (2, "carol")] {
+        people[0].1.say(&format!("/group invite crew {name}"));
+        people[guest].1.wait_for("invitation", |event| event["change"] == "invited");
+        people[guest].1.say("/group join #crew");
+        people[0].1.wait_for("joined", |event| event["change"] == "joined" && event["by"] == name);
+    }
+    people[2].1.say("/msg #crew ahoy");
+    for listener in [0, 1] {
+        assert_eq!(people[listener].1.wait_message("ahoy")["group"], "crew");
+    }
+    people[0].1.say("/group role crew bob admin");
+    people[2].1.wait_for("role", |event| event["change"] == "role" && event["role"] == "admin");
+
+    drop(people);
+    harbour.crash_and_restart();
+    let mut carol = harbour.peer("carol", "tcp");
+    carol.say("/group members crew");
+    let members = carol.wait_event("members")["members"].clone();
+    let roles: Vec<_> = members.as_array().unwrap().iter().map(|m| m["role"].clone()).collect();
+    assert_eq!(roles, ["owner", "admin", "member"]);
+    carol.say("/history #crew");
+    let history = carol.wait_event("history");
+    let texts: Vec<_> =
+        history["messages"].as_array().unwrap().iter().map(|m| m["text"].clone()).collect();
+    assert_eq!(texts, ["before anyone came", "ahoy"]);
+}
+
+#[test]
 fn files_go_between_any_two_transports_and_arrive_as_they_were() {
     let harbour = Harbour::open();
     let mut people = three(&harbour);
