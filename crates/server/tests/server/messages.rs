@@ -136,7 +136,7 @@ async fn what_cannot_be_sent_is_refused_with_the_reason() {
     assert_eq!(alice.refusal(say("bob", &long)).await, ErrorCode::TooLarge);
     assert_eq!(alice.refusal(Echo { text: long }).await, ErrorCode::TooLarge);
     let group = to(Recipient::Group("crew".into()), "x");
-    assert_eq!(alice.refusal(group).await, ErrorCode::Unsupported);
+    assert_eq!(alice.refusal(group).await, ErrorCode::UnknownGroup);
     send(&mut alice, say("bob", "1")).await;
     send(&mut alice, say("bob", "2")).await;
     assert_eq!(alice.refusal(say("bob", "3")).await, ErrorCode::Quota);
