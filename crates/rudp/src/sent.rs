@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -15,9 +14,6 @@ pub(crate) const REORDER_MIN: u64 = 3;
 
 /// Slots that a connection keeps when nothing is under way.
 const SLOTS_KEPT: usize = 256;
-
-/// Lists of frames that are kept for the next packets.
-const SPARE_MAX: usize = 64;
 
 /// A packet under way that is to be acknowledged.
 #[derive(Debug)]
@@ -45,13 +41,33 @@ impl SentPacket {
 /// What a packet carried that matters when it is acknowledged or lost.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
-    pub(crate) mux: Vec<SentFrame>,
+    pub(crate) mux: Frames,
     pub(crate) crypto: Option<CryptoPiece>,
     pub(crate) has_done: bool,
     /// It said how often we wish to be acknowledged.
     pub(crate) has_wish: bool,
     /// Largest number that its ACK frame acknowledged.
     pub(crate) acked: Option<u64>,
+}
+
+/// Frames of the mux in one packet: nearly always one, which needs no memory of its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Frames {
+    first: Option<SentFrame>,
+    more: Box<[SentFrame]>,
+}
+
+impl Frames {
+    pub(crate) fn of(frames: &[SentFrame]) -> Self {
+        match frames {
+            [] => Self::default(),
+            [first, more @ ..] => Self { first: Some(*first), more: more.into() },
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SentFrame> {
+        self.first.iter().chain(&*self.more)
+    }
 }
 
 /// A piece of a level's handshake stream.
@@ -69,7 +85,6 @@ pub(crate) struct CryptoPiece {
 pub(crate) struct SentPackets {
     slots: VecDeque<Slot>,
     count: usize,
-    spare: Vec<Vec<SentFrame>>,
 }
 
 #[derive(Debug)]
@@ -97,13 +112,21 @@ impl SentPackets {
         self.count == 0
     }
 
-    /// Takes one packet of `range` out, the smallest.
-    ///
-    /// The caller goes through a range by moving its start behind what it got.
-    pub(crate) fn take_in(&mut self, range: &RangeInclusive<u64>) -> Option<(u64, SentPacket)> {
-        let start = self.slots.partition_point(|slot| slot.number < *range.start());
-        let rest = self.slots.range_mut(start..);
-        for slot in rest.take_while(|slot| slot.number <= *range.end()) {
+    /// Where [`Self::take_next`] begins to look for packets from `number` on.
+    pub(crate) fn place_of(&self, number: u64) -> usize {
+        // Mostly every number has its slot.
+        let first = self.slots.front().map_or(number, |slot| slot.number);
+        let guess = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+        match self.slots.get(guess) {
+            Some(slot) if slot.number == number => guess,
+            Some(_) | None => self.slots.partition_point(|slot| slot.number < number),
+        }
+    }
+
+    /// Takes out the next packet up to `last` from `place` on, which moves behind it.
+    pub(crate) fn take_next(&mut self, place: &mut usize, last: u64) -> Option<(u64, SentPacket)> {
+        while let Some(slot) = self.slots.get_mut(*place).filter(|slot| slot.number <= last) {
+            *place += 1;
             if let Some(packet) = slot.packet.take() {
                 self.count -= 1;
                 return Some((slot.number, packet));
@@ -161,23 +184,12 @@ impl SentPackets {
             self.slots = VecDeque::new();
         }
     }
-
-    /// An empty list of frames.
-    pub(crate) fn frames(&mut self) -> Vec<SentFrame> {
-        self.spare.pop().unwrap_or_default()
-    }
-
-    /// Takes a list of frames back that is not needed any more.
-    pub(crate) fn recycle(&mut self, mut frames: Vec<SentFrame>) {
-        if self.spare.len() < SPARE_MAX && frames.capacity() > 0 {
-            frames.clear();
-            self.spare.push(frames);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
     use crate::{delivery::Delivery, tests::epoch};
 
@@ -194,6 +206,12 @@ mod tests {
         packets
     }
 
+    /// Takes out the smallest of a range.
+    fn take(packets: &mut SentPackets, range: RangeInclusive<u64>) -> Option<(u64, SentPacket)> {
+        let mut place = packets.place_of(*range.start());
+        packets.take_next(&mut place, *range.end())
+    }
+
     fn numbers(losses: &Losses) -> Vec<u64> {
         losses.packets.iter().map(|(number, _)| *number).collect()
     }
@@ -201,7 +219,7 @@ mod tests {
     #[test]
     fn a_packet_is_lost_when_the_third_after_it_is_acknowledged() {
         let mut packets = sent(0..10);
-        packets.take_in(&(5..=5)).unwrap();
+        take(&mut packets, 5..=5).unwrap();
         let losses = packets.take_lost(epoch() + 10 * MS, 5, 100 * MS);
         assert_eq!(numbers(&losses), [0, 1, 2]);
         assert_eq!(losses.next, Some(epoch() + 103 * MS));
@@ -210,7 +228,7 @@ mod tests {
     #[test]
     fn a_packet_is_lost_when_its_time_is_over() {
         let mut packets = sent(0..3);
-        packets.take_in(&(2..=2)).unwrap();
+        take(&mut packets, 2..=2).unwrap();
         assert_eq!(numbers(&packets.take_lost(epoch() + 50 * MS, 2, 50 * MS)), [0]);
         assert_eq!(numbers(&packets.take_lost(epoch() + 51 * MS, 2, 50 * MS)), [1]);
         assert!(packets.is_empty());
@@ -219,20 +237,20 @@ mod tests {
     #[test]
     fn what_was_sent_after_the_acknowledged_is_not_lost() {
         let mut packets = sent(0..10);
-        packets.take_in(&(0..=0)).unwrap();
+        take(&mut packets, 0..=0).unwrap();
         assert_eq!(numbers(&packets.take_lost(epoch() + 1000 * MS, 0, MS)), []);
     }
 
     #[test]
     fn numbers_that_were_skipped_or_are_unknown_take_nothing_out() {
         let mut packets = sent([3, 7]);
-        assert!(packets.take_in(&(0..=2)).is_none());
-        assert!(packets.take_in(&(4..=6)).is_none());
-        assert!(packets.take_in(&(8..=u64::MAX)).is_none());
-        assert_eq!(packets.take_in(&(0..=u64::MAX)).map(|(number, _)| number), Some(3));
+        assert!(take(&mut packets, 0..=2).is_none());
+        assert!(take(&mut packets, 4..=6).is_none());
+        assert!(take(&mut packets, 8..=u64::MAX).is_none());
+        assert_eq!(take(&mut packets, 0..=u64::MAX).map(|(number, _)| number), Some(3));
         packets.trim();
-        assert_eq!(packets.take_in(&(0..=u64::MAX)).map(|(number, _)| number), Some(7));
+        assert_eq!(take(&mut packets, 0..=u64::MAX).map(|(number, _)| number), Some(7));
         packets.trim();
-        assert!(packets.take_in(&(0..=u64::MAX)).is_none());
+        assert!(take(&mut packets, 0..=u64::MAX).is_none());
     }
 }

@@ -19,7 +19,7 @@ use std::{
 
 pub(crate) use handshake::params;
 
-use portolan_mux::{Mux, Side, Violation, ViolationCode};
+use portolan_mux::{Mux, SentFrame, Side, Violation, ViolationCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
@@ -55,6 +55,8 @@ pub struct Connection {
     path: Path,
     recovery: Recovery,
     mux: Mux,
+    /// Frames of the packet under construction.
+    frames: Vec<SentFrame>,
     remote: Remote,
     pending: Pending,
     /// Packets that came before the end of the handshake.
@@ -199,6 +201,7 @@ impl Connection {
                 ..Recovery::default()
             },
             mux: Mux::new(side, config.mux),
+            frames: Vec::new(),
             remote: Remote { ack_delay: config.ack_delay, idle: config.idle },
             pending: Pending::default(),
             early: Vec::new(),

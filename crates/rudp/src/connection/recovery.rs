@@ -80,8 +80,10 @@ impl Connection {
     /// Takes everything out that the frame acknowledges.
     fn take_acked(&mut self, now: Instant, level: Level, ack: &Ack<'_>) -> Option<NewlyAcked> {
         let mut newly: Option<NewlyAcked> = None;
-        for mut range in ack.ranges() {
-            while let Some((number, packet)) = self.spaces[level].sent.take_in(&range) {
+        for range in ack.ranges() {
+            let (start, end) = range.into_inner();
+            let mut place = self.spaces[level].sent.place_of(start);
+            while let Some((number, packet)) = self.spaces[level].sent.take_next(&mut place, end) {
                 let sent = packet.time;
                 let newly = newly.get_or_insert(NewlyAcked { number, sent, marked: 0 });
                 if newly.number < number {
@@ -89,7 +91,6 @@ impl Connection {
                 }
                 newly.marked += u64::from(packet.is_marked);
                 self.on_packet_acked(now, level, number, packet);
-                range = number + 1..=*range.end();
             }
         }
         self.spaces[level].sent.trim();
@@ -121,10 +122,9 @@ impl Connection {
         if let Some(piece) = content.crypto {
             space.crypto_out.on_acked(piece);
         }
-        for frame in &content.mux {
+        for frame in content.mux.iter() {
             self.mux.on_acked(frame);
         }
-        space.sent.recycle(content.mux);
     }
 
     fn sample_rtt(&mut self, now: Instant, level: Level, sent: Instant, delay_us: u64) {
@@ -180,7 +180,6 @@ impl Connection {
             if !packet.is_probed {
                 self.repeat(now, level, &packet.content);
             }
-            self.spaces[level].sent.recycle(packet.content.mux);
         }
     }
 
@@ -222,7 +221,7 @@ impl Connection {
         if content.has_wish {
             self.path.request.on_lost();
         }
-        for frame in &content.mux {
+        for frame in content.mux.iter() {
             self.mux.on_lost(now, frame);
         }
     }

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use portolan_mux::{SentFrame, Side, frame::Session};
+use portolan_mux::{Side, frame::Session};
 
 use super::{Connection, State};
 use crate::{
     Timer, Transmit,
     frame::{PATH_RESPONSE_LEN, put_done, put_immediate_ack, put_path_response, put_probe},
     packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN},
-    sent::{Content, SentPacket},
+    sent::{Content, Frames, SentPacket},
     waiting::WaitsFor,
 };
 
@@ -25,6 +25,9 @@ const COALESCE_MIN: usize = 128;
 
 /// Packets under way, beside data that waits, that make sending a transfer.
 const SIZE_PROBE_AFTER: u64 = 2;
+
+/// Room for frames under construction that is kept for the next packet.
+const FRAMES_KEPT: usize = 64;
 
 /// Bytes of a PING or PONG.
 const HEARTBEAT_LEN: usize = 9;
@@ -249,11 +252,8 @@ impl Connection {
         let draft = self.draft(Level::Data, buf);
         let content_end = end - TAG_LEN;
         let space = &mut self.spaces[Level::Data];
-        let mut content = Content {
-            mux: space.sent.frames(),
-            acked: space.acks.put(now, buf, content_end),
-            ..Content::default()
-        };
+        let mut content =
+            Content { acked: space.acks.put(now, buf, content_end), ..Content::default() };
         let acks_end = buf.len();
         if may_elicit {
             self.put_content(now, buf, content_end, &mut content);
@@ -262,7 +262,6 @@ impl Connection {
         }
         if draft.is_empty(buf) {
             buf.truncate(draft.start);
-            self.spaces[Level::Data].sent.recycle(content.mux);
             return false;
         }
         let is_eliciting = buf.len() > acks_end;
@@ -273,8 +272,6 @@ impl Connection {
         self.timers.stop(Timer::Acknowledge);
         if is_eliciting {
             self.on_sent(now, &draft, buf.len() - draft.start, content);
-        } else {
-            self.spaces[Level::Data].sent.recycle(content.mux);
         }
         true
     }
@@ -306,8 +303,10 @@ impl Connection {
             put_immediate_ack(buf);
         }
         let max = end - buf.len();
-        let frames: &mut Vec<SentFrame> = &mut content.mux;
-        self.mux.poll_frames(now, buf, max, frames);
+        self.mux.poll_frames(now, buf, max, &mut self.frames);
+        content.mux = Frames::of(&self.frames);
+        self.frames.clear();
+        self.frames.shrink_to(FRAMES_KEPT);
     }
 
     /// Changes the keys when they are worn or when it was asked for; answers whether there are
