@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ServerConfig, SignatureScheme,
+    ClientConfig, KeyLog, ServerConfig, SignatureScheme,
     client::AlwaysResolvesClientRawPublicKeys,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -18,7 +18,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Alpn, KeyFileError, PeerId, key_file, provider::provider, public_key::from_spki,
+    Alpn, KeyFileError, KeyLogFile, PeerId, key_file, provider::provider, public_key::from_spki,
     verifier::RawKeyVerifier,
 };
 
@@ -42,6 +42,7 @@ struct Inner {
     certified: Arc<CertifiedKey>,
     provider: Arc<CryptoProvider>,
     verifier: Arc<RawKeyVerifier>,
+    key_log: Option<Arc<dyn KeyLog>>,
     clients: [OnceLock<Arc<ClientConfig>>; Alpn::ALL.len()],
     servers: [OnceLock<Arc<ServerConfig>>; Alpn::ALL.len()],
 }
@@ -108,6 +109,22 @@ impl Identity {
         Arc::clone(config)
     }
 
+    /// The same key, with configurations that write the secrets of every connection into `file`:
+    /// who can read it can read and forge all that is said. For looking at packets, never for
+    /// anything else.
+    #[must_use]
+    pub fn with_key_log(&self, file: KeyLogFile) -> Self {
+        Self(Arc::new(Inner {
+            id: self.0.id,
+            certified: Arc::clone(&self.0.certified),
+            provider: Arc::clone(&self.0.provider),
+            verifier: Arc::clone(&self.0.verifier),
+            key_log: Some(Arc::new(file)),
+            clients: Default::default(),
+            servers: Default::default(),
+        }))
+    }
+
     pub(crate) fn from_secret(seed: &Seed) -> Self {
         let provider = provider();
         let key = signing_key(&provider, seed);
@@ -119,6 +136,7 @@ impl Identity {
             certified: Arc::new(CertifiedKey::new(shown, key)),
             verifier: Arc::new(RawKeyVerifier::new(&provider)),
             provider,
+            key_log: None,
             clients: Default::default(),
             servers: Default::default(),
         }))
@@ -136,6 +154,9 @@ impl Identity {
         // The name is the expected key and would travel in clear.
         config.enable_sni = false;
         config.alpn_protocols = vec![alpn.as_str().into()];
+        if let Some(log) = &self.0.key_log {
+            config.key_log = Arc::clone(log);
+        }
         config
     }
 
@@ -150,6 +171,9 @@ impl Identity {
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
         // 0-RTT can be replayed by anyone who saw it; rustls::quic takes 0 or u32::MAX only.
         config.max_early_data_size = 0;
+        if let Some(log) = &self.0.key_log {
+            config.key_log = Arc::clone(log);
+        }
         config
     }
 }

@@ -26,7 +26,9 @@
 //! * the key file is whole or absent, and readable by its owner alone
 //!   (`the_key_file_is_private`, `a_key_file_open_to_others_is_refused`);
 //! * a known host that shows another key is refused until a person decides
-//!   (`a_changed_key_is_refused_with_the_fix_spelled_out`).
+//!   (`a_changed_key_is_refused_with_the_fix_spelled_out`);
+//! * secrets are written down only for those who asked for it, with the labels that Wireshark
+//!   knows (`tests/key_log.rs`).
 //!
 //! Where to start: [`Identity`].
 
@@ -37,6 +39,7 @@ mod alpn;
 mod expect;
 mod identity;
 mod key_file;
+mod key_log;
 mod known_hosts;
 mod private_file;
 mod provider;
@@ -47,6 +50,7 @@ pub use alpn::{Alpn, WrongProtocol};
 pub use expect::Expect;
 pub use identity::Identity;
 pub use key_file::KeyFileError;
+pub use key_log::KeyLogFile;
 pub use known_hosts::{KnownHosts, KnownHostsError, KnownHostsLimits, Verdict};
 pub use portolan_peer_id::{ParsePeerIdError, PeerId};
 pub use provider::provider;
