@@ -16,6 +16,7 @@ use portolan_transport::{
 };
 use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
+use tracing::{Span, debug, debug_span};
 
 use crate::{
     config::quinn_priority,
@@ -24,12 +25,16 @@ use crate::{
     stream::{QuicRecv, QuicSend},
 };
 
+/// The target of a connection's span and events.
+const TARGET: &str = "portolan_transport_quic::connection";
+
 /// What connection handles and streams share; its end is the end of the connection.
 pub(crate) struct Inner {
     quinn: quinn::Connection,
     local: SocketAddr,
     remote_id: PeerId,
     datagrams: Arc<DatagramQueue>,
+    span: Span,
     // What this side said when it closed the connection.
     farewell: OnceLock<(CloseCode, String)>,
 }
@@ -41,8 +46,15 @@ impl Inner {
         local: SocketAddr,
         datagram_queue: usize,
     ) -> Result<Self, RemoteKeyError> {
+        let peer = proved_key(&quinn)?;
+        let remote = quinn.remote_address();
+        let side = if quinn.side().is_client() { "client" } else { "server" };
+        let span =
+            debug_span!(target: TARGET, "connection", transport = "quic", side, %remote, %peer);
+        debug!(target: TARGET, parent: &span, "connected");
         Ok(Self {
-            remote_id: proved_key(&quinn)?,
+            remote_id: peer,
+            span,
             quinn,
             local,
             datagrams: Arc::new(DatagramQueue::new(datagram_queue)),
@@ -81,6 +93,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.datagrams.stop();
         self.close(CloseCode::DROPPED, "");
+        if !self.span.is_disabled() {
+            let reason = self.gone().map(|reason| reason.to_string());
+            debug!(target: TARGET, parent: &self.span, reason, "closed");
+        }
     }
 }
 
@@ -190,6 +206,7 @@ impl Connection for QuicConnection {
         ConnectionStats {
             rtt: Some(quinn.path.rtt),
             congestion_window: Some(quinn.path.cwnd),
+            packet_size: Some(quinn.path.current_mtu.into()),
             bytes_sent: quinn.udp_tx.bytes,
             bytes_received: quinn.udp_rx.bytes,
             packets_sent: quinn.path.sent_packets,
@@ -201,6 +218,8 @@ impl Connection for QuicConnection {
             datagrams_expired: datagrams.expired,
             datagrams_dropped: datagrams.dropped,
             send_queue: datagrams.waiting_bytes as u64,
+            // Not told by quinn.
+            ..ConnectionStats::default()
         }
     }
 

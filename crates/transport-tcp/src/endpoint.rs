@@ -31,6 +31,7 @@ use crate::{
     half_open::HalfOpen,
     host::Host,
     socket,
+    watch::Watch,
 };
 
 /// How long to leave the system alone when it has no descriptor or memory for a new connection.
@@ -206,9 +207,12 @@ impl Inner {
         let number = connections.next;
         connections.next += 1;
         connections.hosts.insert(number, Arc::downgrade(connection.host()));
+        let side = if permit.is_some() { "server" } else { "client" };
+        let watch = Watch::new(&connection, side);
         let inner = Arc::clone(self);
         self.drivers.spawn(async move {
             driver.run().await;
+            watch.closed();
             inner.lock().hosts.remove(&number);
             drop(permit);
         });

@@ -41,6 +41,7 @@ mod heartbeat;
 mod host;
 mod socket;
 mod tunnel;
+mod watch;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use portolan_mux_io::{MuxHandle, add_mux_stats};
 use portolan_transport::{
     AcceptStreamError, CloseCode, CloseReason, Connection, ConnectionStats, Lifetime,
     OpenStreamError, Path, PathKind, Priority, RecvDatagramError, RecvStream, SendDatagramError,
-    SendStream,
+    SendStream, Waited,
 };
 
 use crate::host::Host;
@@ -75,12 +75,23 @@ impl Connection for UdpConnection {
         drop(state);
         let mut stats = ConnectionStats {
             rtt: wire.rtt,
+            rtt_min: wire.rtt_min,
+            rtt_variation: wire.rtt_variation,
             congestion_window: Some(wire.congestion_window),
+            in_flight: Some(wire.in_flight),
+            pacing_rate: wire.pacing_rate,
+            packet_size: Some(wire.packet_size as u64),
             bytes_sent: wire.bytes_sent,
             bytes_received: wire.bytes_received,
             packets_sent: wire.packets_sent,
             packets_received: wire.packets_received,
             packets_lost: Some(wire.packets_lost),
+            packets_repeated: Some(wire.packets_repeated),
+            packets_forged: Some(wire.packets_forged),
+            packets_marked: Some(wire.ecn_marked),
+            probes: Some(wire.probes),
+            key_updates: Some(wire.key_updates),
+            waited: Some(waited(wire.waited)),
             ..ConnectionStats::default()
         };
         add_mux_stats(&mut stats, &mux);
@@ -103,4 +114,9 @@ impl fmt::Debug for UdpConnection {
             .field("remote", &self.remote_addr())
             .finish_non_exhaustive()
     }
+}
+
+fn waited(machine: portolan_rudp::Waited) -> Waited {
+    let portolan_rudp::Waited { for_application, for_remote, for_window, for_pacer } = machine;
+    Waited { for_application, for_remote, for_window, for_pacer }
 }

@@ -22,6 +22,13 @@ impl Shared {
         let value = map.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         Arc::clone(value).downcast().unwrap_or_else(|_| unreachable!("keyed by its own type"))
     }
+
+    /// Puts `value` here, unless there is a `T` already; answers the one that is here now.
+    pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Arc<T> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = map.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(value));
+        Arc::clone(value).downcast().unwrap_or_else(|_| unreachable!("keyed by its own type"))
+    }
 }
 
 impl fmt::Debug for Shared {

@@ -9,8 +9,18 @@ use std::time::Duration;
 pub struct ConnectionStats {
     /// Smoothed round-trip time.
     pub rtt: Option<Duration>,
+    /// Shortest round-trip time.
+    pub rtt_min: Option<Duration>,
+    /// How much round-trip times differ (RFC 9002 §5.3).
+    pub rtt_variation: Option<Duration>,
     /// Bytes that may be in flight now.
     pub congestion_window: Option<u64>,
+    /// Bytes in flight now.
+    pub in_flight: Option<u64>,
+    /// Bytes a second at which packets leave now, where they are paced by a rate.
+    pub pacing_rate: Option<u64>,
+    /// Bytes of the longest packet that the path is known to carry.
+    pub packet_size: Option<u64>,
     /// Bytes on the wire, headers of this transport included, acknowledgements too.
     pub bytes_sent: u64,
     /// Bytes from the wire, as above.
@@ -21,6 +31,18 @@ pub struct ConnectionStats {
     pub packets_received: u64,
     /// Packets declared lost.
     pub packets_lost: Option<u64>,
+    /// Packets that came more than once.
+    pub packets_repeated: Option<u64>,
+    /// Packets that were not the remote's, or damaged.
+    pub packets_forged: Option<u64>,
+    /// Packets of ours that arrived marked as congested.
+    pub packets_marked: Option<u64>,
+    /// Times that an answer was asked for because none came.
+    pub probes: Option<u64>,
+    /// Changes of the keys.
+    pub key_updates: Option<u64>,
+    /// For how long sending waited for what.
+    pub waited: Option<Waited>,
     /// Datagrams given to the wire.
     pub datagrams_sent: u64,
     /// Datagrams received.
@@ -33,4 +55,19 @@ pub struct ConnectionStats {
     pub datagrams_dropped: u64,
     /// Bytes accepted from the application and not yet sent for the first time.
     pub send_queue: u64,
+}
+
+/// For how long sending waited for what, since the start. A transfer that ought to be faster has
+/// its reason in the largest of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waited {
+    /// The application had nothing to send.
+    pub for_application: Duration,
+    /// The remote's windows of streams were used up: its program reads too slowly, or they are too
+    /// small.
+    pub for_remote: Duration,
+    /// As much was in flight as the congestion control allows.
+    pub for_window: Duration,
+    /// The pacer spread packets over time.
+    pub for_pacer: Duration,
 }

@@ -248,6 +248,7 @@ fn status_text(status: &Status) -> String {
             status.conversations, status.waiting, status.relays
         ),
     ];
+    lines.splice(5..5, status.connection.lines());
     lines.extend(status.registries.iter().map(|registry| {
         let (transport, address) = (plain(&registry.transport), plain(&registry.address));
         format!("{transport:12} {} online at {address}", registry.online)

@@ -9,7 +9,7 @@ use portolan_protocol::{
 };
 use serde::Serialize;
 
-use super::{exit::Failure, group::role_word};
+use super::{counters::Counters, exit::Failure, group::role_word};
 use crate::{Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
 
 /// One line of output.
@@ -171,6 +171,7 @@ pub(crate) struct Status {
     pub(crate) rtt_us: Option<u64>,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    pub(crate) connection: Box<Counters>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shared: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,6 +262,7 @@ impl Line {
             rtt_us: stats.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             bytes_sent: stats.bytes_sent,
             bytes_received: stats.bytes_received,
+            connection: Box::new(Counters::from(&stats)),
             shared: peer.shared().map(|path| path.display().to_string()),
             conversation,
             conversations: server.conversations,
