@@ -1,15 +1,19 @@
 //! The command line.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, net, probe, report};
+use crate::{bench, check, net, probe, report, watch};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, arg_required_else_help = true)]
 struct Arguments {
+    /// Write what connections of our UDP do into this directory, a qlog file each
+    /// (docs/observing.md)
+    #[arg(long, global = true, env = watch::DIRECTORY, value_name = "DIR")]
+    qlog: Option<PathBuf>,
     #[command(subcommand)]
     task: Task,
 }
@@ -36,7 +40,18 @@ enum Task {
 /// Runs the `lab` program and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().task {
+    let arguments = Arguments::parse();
+    if let Err(error) = watch::turn_on(arguments.qlog.as_deref()) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    let code = run(arguments.task);
+    watch::finish();
+    code
+}
+
+fn run(task: Task) -> ExitCode {
+    match task {
         Task::Bench(options) => bench::run(&options),
         Task::BenchServer(options) => bench::serve(&options),
         Task::Report(options) => report::run(&options),

@@ -18,3 +18,4 @@ pub mod probe;
 pub mod report;
 pub mod result;
 pub mod virtual_time;
+mod watch;

@@ -25,9 +25,10 @@
 #[cfg(feature = "cli")]
 pub mod demo;
 
-pub use portolan_identity::{Expect, Identity, KnownHosts, PeerId};
+pub use portolan_identity::{Expect, Identity, KeyLogFile, KnownHosts, PeerId};
 pub use portolan_peer as peer;
 pub use portolan_protocol as protocol;
+pub use portolan_qlog::{Qlog, QlogError};
 pub use portolan_server as server;
 pub use portolan_transport::*;
 

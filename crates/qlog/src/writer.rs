@@ -21,6 +21,9 @@ pub const FILE_MAX: u64 = 1 << 30;
 /// Logs that are open at once; further connections are not logged, and counted.
 pub const LOGS_MAX: usize = 1024;
 
+/// Names that are tried for a file before its log is given up.
+const NAMES_MAX: u32 = 100;
+
 /// How long an event may wait to be written.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -146,18 +149,21 @@ impl Writer {
     }
 
     fn create(&self, name: &str) -> Output {
-        let path = self.directory.join(format!("{name}.sqlog"));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(path) {
-            Ok(file) => Some(file),
-            Err(error) => {
-                self.give_up(name, &error);
-                None
+        // Connection IDs repeat where chance does, as in simulations.
+        let first = (0..NAMES_MAX).find_map(|turn| {
+            let suffix = if turn == 0 { String::new() } else { format!("-{turn}") };
+            let path = self.directory.join(format!("{name}{suffix}.sqlog"));
+            match options.open(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                outcome => Some(outcome),
             }
-        }
+        });
+        let taken = || Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        first.unwrap_or_else(taken).map_err(|error| self.give_up(name, &error)).ok()
     }
 
     fn give_up(&self, name: &str, error: &io::Error) {

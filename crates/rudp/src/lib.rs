@@ -49,6 +49,9 @@
 //! - Routers may mark packets instead of dropping them, and a path that changes marks on its own is
 //!   not believed: `a_queue_that_marks_slows_a_sender_down_before_anything_is_lost`,
 //!   `a_path_that_clears_or_changes_marks_is_found_out_and_carries_a_transfer`.
+//! - An [`Observer`] sees every packet, and never a byte of the application's:
+//!   `an_observer_sees_every_packet_from_the_first_to_the_last`,
+//!   `what_is_told_never_contains_what_the_application_said`.
 //! - No bytes make it panic: `no_bytes_panic` in each decoder's module.
 //!
 //! # Memory

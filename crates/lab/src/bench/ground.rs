@@ -14,14 +14,17 @@ use tokio::{
     process::{ChildStdin, ChildStdout},
 };
 
-use crate::bench::{
-    client::{Errand, visit},
-    control::Control,
-    link::LinkChoice,
-    machine,
-    plan::Wishes,
-    server,
-    subjects::SubjectRef,
+use crate::{
+    bench::{
+        client::{Errand, visit},
+        control::Control,
+        link::LinkChoice,
+        machine,
+        plan::Wishes,
+        server,
+        subjects::SubjectRef,
+    },
+    watch,
 };
 
 /// Bytes of a pipe between the two threads.
@@ -210,6 +213,9 @@ impl Ground {
         command.args(["--local", &self.address(Side::Server).to_string()]);
         if staging.pinned == Pinned::Yes {
             command.args(["--core", &Side::Server.core().to_string()]);
+        }
+        if let Some(directory) = watch::directory() {
+            command.env(watch::DIRECTORY, directory);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         match self {

@@ -12,7 +12,7 @@ use portolan_rudp::Congestion;
 use portolan_subject::{Client, Link, Listener, Messages, Stream, Subject, Traits};
 use portolan_transport_udp::TunedUdp;
 
-use crate::{bench::subjects::SubjectRef, virtual_time};
+use crate::{bench::subjects::SubjectRef, virtual_time, watch};
 
 /// One of `portolan::ALL_TRANSPORTS` as it comes, or set up in another way.
 #[derive(Debug)]
@@ -77,7 +77,9 @@ impl Ours {
     }
 
     async fn bind(&self, local: SocketAddr, identity: Identity) -> io::Result<Bound> {
-        let bound = self.transport.bind(BindConfig::new(local, identity)).await;
+        let config = BindConfig::new(local, identity);
+        config.shared.insert(watch::qlog());
+        let bound = self.transport.bind(config).await;
         Ok(Bound(bound.map_err(io::Error::other)?))
     }
 }

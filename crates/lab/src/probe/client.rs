@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{Problem, across::Pipe, cannot};
+use crate::watch;
 
 /// The bare TCP socket's name among the transports.
 const RAW: &str = "raw-tcp";
@@ -183,6 +184,7 @@ pub(super) const fn raw_port(port: u16) -> u16 {
 pub(super) fn config(local: SocketAddr, identity: Identity, idle: Duration) -> BindConfig {
     let mut config = BindConfig::new(local, identity);
     config.connection.timing.idle = idle;
+    config.shared.insert(watch::qlog());
     config
 }
 

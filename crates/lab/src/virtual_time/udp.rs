@@ -15,12 +15,13 @@ use portolan_rudp::{
     Congestion, Connection, ConnectionHandle, Ecn as Mark, Endpoint, Event as Told, Routed,
 };
 use portolan_transport::ConnectionConfig;
-use portolan_transport_udp::machine_config;
+use portolan_transport_udp::{QlogObserver, machine_config};
 
 use super::{
     keys::Keys,
     machine::{Event, Machine, Stream, Train},
 };
+use crate::watch;
 
 /// Our endpoint, its connection and the streams that it knows.
 pub(crate) struct Udp {
@@ -54,11 +55,20 @@ impl Udp {
         self.session.as_mut().map(|(_, connection)| connection)
     }
 
+    fn adopt(&mut self, now: Instant, handle: ConnectionHandle, mut connection: Connection) {
+        // In a model, one address is as good as another.
+        let local = SocketAddr::from(([0; 4], 0));
+        if let Some(observer) = QlogObserver::open(&watch::qlog(), &connection, (now, local)) {
+            connection.observe(now, Box::new(observer));
+        }
+        self.session = Some((handle, connection));
+    }
+
     fn route(&mut self, now: Instant, from: SocketAddr, mark: Option<Mark>, bytes: &mut [u8]) {
         match self.endpoint.handle_datagram(now, from, mark, bytes) {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(_) => {}
-            Routed::New(handle, connection) => self.session = Some((handle, *connection)),
+            Routed::New(handle, connection) => self.adopt(now, handle, *connection),
         }
         if let Some(connection) = self.connection() {
             connection.handle_datagram(now, from, mark, bytes);
@@ -95,7 +105,8 @@ impl Machine for Udp {
         let tls = self.identity.client_config(Alpn::Udp);
         let name = self.remote.server_name();
         let begun = self.endpoint.connect(now, remote, tls, name);
-        self.session = Some(begun.expect("a first connection can always be tried"));
+        let (handle, connection) = begun.expect("a first connection can always be tried");
+        self.adopt(now, handle, connection);
     }
 
     fn handle_datagram(

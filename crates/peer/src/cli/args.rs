@@ -79,6 +79,9 @@ pub(crate) struct Options {
     /// The configuration file
     #[arg(long, global = true, env = "PORTOLAN_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Write what connections do into this directory, a qlog file each (docs/observing.md)
+    #[arg(long, global = true, env = "QLOGDIR", value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
     /// Log to standard error; PORTOLAN_LOG chooses what
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,

@@ -8,7 +8,7 @@ use std::{
 
 use portolan_identity::{Expect, KnownHosts, PeerId, Verdict};
 use portolan_protocol::Name;
-use portolan_transport::{Shared, Transport};
+use portolan_transport::Transport;
 use tokio::{
     task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
@@ -18,6 +18,7 @@ use super::{
     address::ServerAddress,
     exit::Failure,
     settings::{Choice, FirstMeeting, Settings},
+    watch::with_key_log,
 };
 use crate::{Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Stack};
 
@@ -61,7 +62,7 @@ async fn configs(
 ) -> Result<Vec<Config>, Failure> {
     let identity = {
         let (settings, name) = (settings.clone(), name.clone());
-        spawn_blocking(move || settings.identity(&name))
+        spawn_blocking(move || settings.identity(&name).and_then(with_key_log))
             .await
             .map_err(|error| panicked(&error))??
     };
@@ -71,7 +72,6 @@ async fn configs(
         Choice::Auto => stack.transports.to_vec(),
     };
     let expect = settings.trust.pinned.map_or(Expect::Any, Expect::Id);
-    let shared = Shared::default();
     // Every transport at the first address before the second address.
     let ways = addresses.iter().flat_map(|addr| transports.iter().map(move |way| (*addr, *way)));
     let configs = ways.map(|(addr, transport)| {
@@ -83,7 +83,7 @@ async fn configs(
         config.existing = settings.existing;
         config.known_peers = Some(settings.known_peers());
         config.receipts = receipts;
-        config.shared = shared.clone();
+        config.shared = settings.shared.clone();
         config
     });
     Ok(configs.collect())

@@ -65,7 +65,7 @@ impl Failure {
         Self { exit: Exit::Interrupted, code: "interrupted", message: "interrupted".into() }
     }
 
-    fn new(exit: Exit, code: ErrorCode, error: &dyn Error) -> Self {
+    pub(crate) fn new(exit: Exit, code: ErrorCode, error: &dyn Error) -> Self {
         Self { exit, code: code.as_str(), message: with_causes(error) }
     }
 }

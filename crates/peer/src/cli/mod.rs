@@ -13,6 +13,7 @@
 mod address;
 mod args;
 mod connect;
+mod counters;
 mod exit;
 mod group;
 mod human;
@@ -24,6 +25,7 @@ mod output;
 mod settings;
 mod slash;
 mod text;
+mod watch;
 
 use std::{pin::Pin, process::ExitCode};
 
@@ -110,8 +112,17 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
             output.show(&Line::Id { name: name.to_string(), id });
             Ok(Exit::Done)
         }
-        Some(command) => one_shot::run(command, &settings, &stack, &output.with_bars()).await,
-        None => Box::pin(interactive::run(settings, &stack, output)).await,
+        Some(command) => {
+            let done = one_shot::run(command, &settings, &stack, &output.with_bars()).await;
+            watch::finish(&settings.shared);
+            done
+        }
+        None => {
+            let shared = settings.shared.clone();
+            let done = Box::pin(interactive::run(settings, &stack, output)).await;
+            watch::finish(&shared);
+            done
+        }
     }
 }
 

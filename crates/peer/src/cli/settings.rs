@@ -8,10 +8,10 @@ use std::{
 use directories::{ProjectDirs, UserDirs};
 use portolan_identity::{Identity, PeerId};
 use portolan_protocol::Name;
-use portolan_transport::Transport;
+use portolan_transport::{Shared, Transport};
 use serde::Deserialize;
 
-use super::{address::ServerAddress, args::Options, exit::Failure};
+use super::{address::ServerAddress, args::Options, exit::Failure, watch::shared};
 use crate::{Existing, FileRule, Stack};
 
 /// Bytes of a configuration file that are read.
@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) accept_files: Option<FileRule>,
     pub(crate) existing: Existing,
     pub(crate) output: Format,
+    /// What the endpoints of this run share, the switch of qlog among it.
+    pub(crate) shared: Shared,
 }
 
 /// Which transport is used.
@@ -80,6 +82,7 @@ struct ConfigFile {
     downloads: Option<PathBuf>,
     accept_files: Option<String>,
     overwrite: Option<bool>,
+    qlog: Option<PathBuf>,
 }
 
 impl Settings {
@@ -113,6 +116,7 @@ impl Settings {
             accept_files,
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
             output: if options.json { Format::Json } else { Format::Human },
+            shared: shared(options.qlog.as_deref().or(file.qlog.as_deref()))?,
         })
     }
 

@@ -189,6 +189,19 @@ impl Harbour {
         Program::start(&format!("{name} on {transport}"), command)
     }
 
+    /// Starts a peer with a variable in its environment, and waits until it is ready.
+    pub(crate) fn peer_with_variable(
+        &self,
+        (name, transport): (&str, &str),
+        (variable, value): (&str, &Path),
+    ) -> Program {
+        let mut command = self.peer_command(name);
+        command.args([name, "--transport", transport, "--json"]).env(variable, value);
+        let mut peer = Program::start(&format!("{name} on {transport}"), command);
+        peer.wait_event("ready");
+        peer
+    }
+
     fn peer_command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
         command.arg("--data").arg(self.data(name)).args(["--server", &self.address]);

@@ -7,3 +7,4 @@ mod everyday;
 mod harness;
 mod hostile;
 mod refusals;
+mod watching;

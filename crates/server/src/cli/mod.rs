@@ -8,6 +8,7 @@ mod output;
 mod run;
 mod runtime_file;
 mod settings;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -113,6 +113,9 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "SECS", env = "PORTOLAN_HEARTBEAT",
           value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub(super) heartbeat: Option<u32>,
+    /// Write what connections do into this directory, a qlog file each (docs/observing.md)
+    #[arg(long, value_name = "DIR", env = "QLOGDIR")]
+    pub(super) qlog: Option<PathBuf>,
     /// A configuration file (TOML) [default: portolan/server.toml in the user's configuration
     /// directory, if it is there]
     #[arg(long, value_name = "FILE", env = "PORTOLAN_CONFIG")]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portolan_identity::Identity;
-use portolan_transport::{BindError, Transport};
+use portolan_transport::{BindError, Shared, Transport};
 use serde::Serialize;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     output::{Format, complain, note, print},
     runtime_file::{Address, Runtime, RuntimeFile},
     settings::Settings,
+    watch,
 };
 use crate::{BindAllError, Config, EventLog, Server, StartError, Storage};
 
@@ -33,7 +34,8 @@ pub(super) async fn run(
     let settings = Settings::gather(options)?;
     let format = Format::new(settings.json);
     let signals = Signals::new().map_err(|error| Failure::error(&error))?;
-    let server = start(&settings, transports).await?;
+    let shared = watch::shared(settings.qlog.as_deref())?;
+    let server = start(&settings, &shared, transports).await?;
     let _runtime_file = announce(&server, &settings, format);
     let reason = tokio::select! {
         reason = server.finished() => reason,
@@ -48,6 +50,7 @@ pub(super) async fn run(
             return Err(Failure::new(INTERRUPTED, format!("{signal} again: ended at once")));
         }
     }
+    watch::finish(&shared);
     let closed = Closed { reason: &reason };
     print(format, "closed", &closed, &format!("ended: {reason}"));
     Ok(())
@@ -60,9 +63,12 @@ struct Closed<'a> {
 
 async fn start(
     settings: &Settings,
+    shared: &Shared,
     transports: &'static [&'static dyn Transport],
 ) -> Result<Server, Failure> {
     let mut config = config(settings, transports)?;
+    config.shared = shared.clone();
+    config.identity = watch::with_key_log(config.identity)?;
     match Server::start(config.clone()).await {
         Err(error) if settings.is_default_listen && has_no_ipv6(&error) => {
             config.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.port()));

@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) admins: Vec<PeerId>,
     pub(super) event_log: Option<PathBuf>,
     pub(super) heartbeat: Option<u32>,
+    pub(super) qlog: Option<PathBuf>,
     pub(super) json: bool,
 }
 
@@ -45,6 +46,7 @@ struct File {
     admin: Vec<PeerId>,
     event_log: Option<PathBuf>,
     heartbeat: Option<u32>,
+    qlog: Option<PathBuf>,
 }
 
 impl Settings {
@@ -72,6 +74,7 @@ impl Settings {
             admins: if options.admin.is_empty() { file.admin } else { options.admin },
             event_log: options.event_log.or(file.event_log),
             heartbeat,
+            qlog: options.qlog.or(file.qlog),
             json: options.json,
         })
     }
