@@ -13,9 +13,38 @@ pub enum Ecn {
     Ce,
 }
 
+/// One of its host's sockets, as the host counts them; a host with one need not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SocketId(pub u32);
+
+/// A way to the remote: out of one of our sockets, to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Our end.
+    pub socket: SocketId,
+    /// The remote's end.
+    pub remote: SocketAddr,
+}
+
+impl Route {
+    /// Whether only the remote's port differs, at most.
+    pub(crate) fn is_same_host(&self, other: &Self) -> bool {
+        self.socket == other.socket && self.remote.ip() == other.remote.ip()
+    }
+}
+
+impl From<SocketAddr> for Route {
+    /// From a host's only socket.
+    fn from(remote: SocketAddr) -> Self {
+        Self { socket: SocketId::default(), remote }
+    }
+}
+
 /// Datagrams to send: one, or a train of equal ones to the same address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
+    /// Out of which socket.
+    pub socket: SocketId,
     /// Where to.
     pub destination: SocketAddr,
     /// Bytes in the buffer, all datagrams together.
@@ -52,13 +81,15 @@ pub enum Timer {
     Handshake,
     /// The keys before the last update can be forgotten.
     KeyDiscard,
+    /// A path must be asked again, or has not answered.
+    Path,
     /// Late packets of a closed connection have died out.
     Close,
 }
 
 impl Timer {
     /// Every timer, in the order in which those of one moment are handled.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Loss,
         Self::Pacing,
         Self::Acknowledge,
@@ -66,6 +97,7 @@ impl Timer {
         Self::Idle,
         Self::Handshake,
         Self::KeyDiscard,
+        Self::Path,
         Self::Close,
     ];
 }

@@ -129,6 +129,11 @@ impl Discovery {
         self.under_way = u16::try_from(size).ok();
     }
 
+    /// Nothing more will be heard of a probe under way: the path has moved.
+    pub(crate) fn forget_probe(&mut self) {
+        self.under_way = None;
+    }
+
     /// The probe has arrived: the size is known to pass. Answers whether it is news.
     pub(crate) fn on_probe_acked(&mut self, size: u64) -> bool {
         self.under_way = None;

@@ -8,13 +8,15 @@ use portolan_mux::{
     put_varint, varint_len,
 };
 
-use crate::{cadence::Wish, ecn::EcnCounts};
+use crate::{ConnectionId, cadence::Wish, ecn::EcnCounts, event::ResetToken, ids::RemoteId};
 
 const PADDING: u64 = 0x00;
 const PROBE: u64 = 0x01;
 const ACK: u64 = 0x02;
 const ACK_ECN: u64 = 0x03;
 const CRYPTO: u64 = 0x06;
+const NEW_ID: u64 = 0x07;
+const RETIRE_ID: u64 = 0x08;
 const PATH_CHALLENGE: u64 = 0x1a;
 const PATH_RESPONSE: u64 = 0x1b;
 const DONE: u64 = 0x1e;
@@ -36,9 +38,13 @@ pub(crate) enum Frame<'a> {
         offset: u64,
         data: &'a [u8],
     },
-    /// Reserved for the validation of paths; answered.
+    /// Another name by which the sender may be called (RFC 9000 §19.15).
+    NewId(RemoteId),
+    /// A name that the sender will not call us by any more (RFC 9000 §19.16).
+    RetireId(u64),
+    /// To be answered to where it came from (RFC 9000 §19.17).
     PathChallenge([u8; 8]),
-    PathResponse,
+    PathResponse([u8; 8]),
     /// How often the remote wishes to be acknowledged.
     AckFrequency(Wish),
     /// To be acknowledged without delay.
@@ -62,11 +68,10 @@ impl<'a> Frame<'a> {
                 let data = reader.prefixed().map_err(|_| CUT)?;
                 Ok(Self::Crypto { offset, data })
             }
+            NEW_ID => Ok(Self::NewId(decode_new_id(reader)?)),
+            RETIRE_ID => Ok(Self::RetireId(reader.varint().map_err(|_| CUT)?)),
             PATH_CHALLENGE => Ok(Self::PathChallenge(reader.array().map_err(|_| CUT)?)),
-            PATH_RESPONSE => {
-                reader.array::<8>().map_err(|_| CUT)?;
-                Ok(Self::PathResponse)
-            }
+            PATH_RESPONSE => Ok(Self::PathResponse(reader.array().map_err(|_| CUT)?)),
             DONE => Ok(Self::Done),
             IMMEDIATE_ACK => Ok(Self::ImmediateAck),
             ACK_FREQUENCY => Ok(Self::AckFrequency(decode_wish(reader)?)),
@@ -76,14 +81,32 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Whether it may be sent on a path only to try it (RFC 9000 §9.1).
+    pub(crate) fn is_probing(&self) -> bool {
+        match self {
+            Self::Padding | Self::NewId(_) | Self::PathChallenge(_) | Self::PathResponse(_) => true,
+            Self::Probe
+            | Self::Ack(_)
+            | Self::Crypto { .. }
+            | Self::RetireId(_)
+            | Self::Done
+            | Self::AckFrequency(_)
+            | Self::ImmediateAck
+            | Self::Session(_)
+            | Self::Mux(_) => false,
+        }
+    }
+
     /// Whether its packet must be acknowledged (RFC 9002 §2).
     pub(crate) fn is_ack_eliciting(&self) -> bool {
         match self {
             Self::Padding | Self::Ack(_) | Self::Session(Session::Close(_)) => false,
             Self::Probe
             | Self::Crypto { .. }
+            | Self::NewId(_)
+            | Self::RetireId(_)
             | Self::PathChallenge(_)
-            | Self::PathResponse
+            | Self::PathResponse(_)
             | Self::AckFrequency(_)
             | Self::ImmediateAck
             | Self::Done
@@ -91,6 +114,13 @@ impl<'a> Frame<'a> {
             | Self::Mux(_) => true,
         }
     }
+}
+
+fn decode_new_id(reader: &mut Reader<'_>) -> Result<RemoteId, Violation> {
+    let number = reader.varint().map_err(|_| CUT)?;
+    let id = ConnectionId(reader.array().map_err(|_| CUT)?);
+    let token = Some(ResetToken(reader.array().map_err(|_| CUT)?));
+    Ok(RemoteId { number, id, token })
 }
 
 /// An acknowledgement; its ranges are known to be well-formed.
@@ -239,8 +269,31 @@ pub(crate) fn put_done(out: &mut Vec<u8>) {
     put_varint(out, DONE);
 }
 
-/// Bytes of a PATH_RESPONSE.
-pub(crate) const PATH_RESPONSE_LEN: usize = 9;
+/// Bytes of a NEW_ID, at most.
+pub(crate) const NEW_ID_LEN: usize = 1 + 8 + ConnectionId::LEN + ResetToken::LEN;
+
+pub(crate) fn put_new_id(out: &mut Vec<u8>, number: u64, id: ConnectionId, token: ResetToken) {
+    put_varint(out, NEW_ID);
+    put_varint(out, number);
+    out.extend_from_slice(&id.0);
+    out.extend_from_slice(&token.0);
+}
+
+/// Bytes of a RETIRE_ID, at most.
+pub(crate) const RETIRE_ID_LEN: usize = 9;
+
+pub(crate) fn put_retire_id(out: &mut Vec<u8>, number: u64) {
+    put_varint(out, RETIRE_ID);
+    put_varint(out, number);
+}
+
+/// Bytes of a PATH_CHALLENGE or PATH_RESPONSE.
+pub(crate) const PATH_FRAME_LEN: usize = 9;
+
+pub(crate) fn put_path_challenge(out: &mut Vec<u8>, data: [u8; 8]) {
+    put_varint(out, PATH_CHALLENGE);
+    out.extend_from_slice(&data);
+}
 
 pub(crate) fn put_path_response(out: &mut Vec<u8>, data: [u8; 8]) {
     put_varint(out, PATH_RESPONSE);
@@ -252,6 +305,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn names_are_read_as_they_were_written() {
+        let (id, token) = (ConnectionId([5; 8]), ResetToken([6; 16]));
+        let mut out = Vec::new();
+        put_new_id(&mut out, 300, id, token);
+        put_retire_id(&mut out, 70);
+        let mut reader = Reader::new(&out);
+        let expected = RemoteId { number: 300, id, token: Some(token) };
+        let new = Frame::decode(&mut reader);
+        assert!(matches!(&new, Ok(Frame::NewId(read)) if *read == expected), "{new:?}");
+        assert!(matches!(Frame::decode(&mut reader), Ok(Frame::RetireId(70))));
+        assert!(reader.is_empty());
+    }
 
     fn set_of(numbers: &[u64]) -> RangeSet {
         let mut set = RangeSet::default();

@@ -47,8 +47,10 @@ pub fn frames(payload: &[u8]) {
             Frame::Padding
             | Frame::Probe
             | Frame::Crypto { .. }
+            | Frame::NewId(_)
+            | Frame::RetireId(_)
             | Frame::PathChallenge(_)
-            | Frame::PathResponse
+            | Frame::PathResponse(_)
             | Frame::AckFrequency(_)
             | Frame::ImmediateAck
             | Frame::Done

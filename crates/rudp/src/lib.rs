@@ -74,6 +74,7 @@
 
 mod ack;
 mod cadence;
+mod challenge;
 mod close;
 mod config;
 mod congestion;
@@ -90,6 +91,7 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod id;
+mod ids;
 mod integrity;
 mod keys;
 mod observe;
@@ -99,6 +101,7 @@ mod params;
 mod path;
 mod rate;
 mod rtt;
+mod secrets;
 mod sent;
 mod space;
 mod stats;
@@ -109,10 +112,10 @@ mod waiting;
 
 pub use close::CloseReason;
 pub use config::{Congestion, ConnectionConfig, CookiePolicy, EndpointConfig, RateLimit, ResetKey};
-pub use connection::Connection;
-pub use datagram::{Deadline, Ecn, Timer, Transmit};
+pub use connection::{Connection, MigrationError};
+pub use datagram::{Deadline, Ecn, Route, SocketId, Timer, Transmit};
 pub use endpoint::{ConnectError, Endpoint, Routed};
-pub use event::{EndpointEvent, Event};
+pub use event::{EndpointEvent, Event, PathEvent};
 pub use id::{ConnectionHandle, ConnectionId};
 pub use observe::{
     AckView, Dropped, FrameView, Frames, LossSign, LostPacket, Observation, Observer, Owner,

@@ -251,6 +251,18 @@ pub enum FrameView<'a> {
         /// Its bytes.
         len: usize,
     },
+    /// Another name by which the sender may be called.
+    NewId {
+        /// Its number.
+        number: u64,
+        /// The name.
+        id: ConnectionId,
+    },
+    /// A name that the sender uses no more, by its number.
+    RetireId {
+        /// Its number.
+        number: u64,
+    },
     /// Asks whether this path works.
     PathChallenge,
     /// Answers that it does.
@@ -390,8 +402,10 @@ fn view<'a>(frame: Frame<'a>, reader: &mut Reader<'a>) -> Option<FrameView<'a>> 
         Frame::Probe => FrameView::Probe,
         Frame::Ack(ack) => FrameView::Ack(AckView(ack)),
         Frame::Crypto { offset, data } => FrameView::Crypto { offset, len: data.len() },
+        Frame::NewId(new) => FrameView::NewId { number: new.number, id: new.id },
+        Frame::RetireId(number) => FrameView::RetireId { number },
         Frame::PathChallenge(_) => FrameView::PathChallenge,
-        Frame::PathResponse => FrameView::PathResponse,
+        Frame::PathResponse(_) => FrameView::PathResponse,
         Frame::Done => FrameView::Done,
         Frame::AckFrequency(_) => FrameView::Other { name: "ack_frequency" },
         Frame::ImmediateAck => FrameView::Other { name: "immediate_ack" },

@@ -1,12 +1,9 @@
 //! The way to the remote: its address, what may be sent there, and what is known of it.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
-    ConnectionConfig,
+    ConnectionConfig, Route,
     cadence::{Cadence, Request},
     congestion::{Controller, controller},
     delivery::Delivery,
@@ -18,11 +15,14 @@ use crate::{
 
 /// An address that has not proved itself is sent at most this many times what came from it
 /// (RFC 9000 §8.1).
-const AMPLIFICATION_MAX: u64 = 3;
+pub(crate) const AMPLIFICATION_MAX: u64 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Path {
-    pub(crate) remote: SocketAddr,
+    pub(crate) route: Route,
+    /// Every path of a connection has its own: what is heard of packets that were sent on
+    /// another says nothing about this one (RFC 9000 §9.4).
+    pub(crate) number: u32,
     /// The remote has shown that it receives at this address.
     pub(crate) is_validated: bool,
     received: u64,
@@ -42,15 +42,11 @@ pub(crate) struct Path {
 
 impl Path {
     /// What is done by chance comes from `seed`.
-    pub(crate) fn new(
-        now: Instant,
-        remote: SocketAddr,
-        config: &ConnectionConfig,
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn new(now: Instant, route: Route, config: &ConnectionConfig, seed: u64) -> Self {
         let packet_size = config.packet_size.max(crate::packet::DATAGRAM_MIN);
         Self {
-            remote,
+            route,
+            number: 0,
             is_validated: false,
             received: 0,
             sent: 0,
@@ -63,6 +59,22 @@ impl Path {
             request: Request::new(config.ack_delay),
             in_flight: 0,
         }
+    }
+
+    /// The same way leads to another port now: all that was learnt of it still holds, but who
+    /// receives there must show itself.
+    pub(crate) fn rebind(&mut self, route: Route, number: u32) {
+        (self.route, self.number) = (route, number);
+        self.is_validated = false;
+        (self.received, self.sent, self.in_flight) = (0, 0, 0);
+        self.pacer = Pacer::new();
+        self.discovery.forget_probe();
+    }
+
+    /// What came and went there while it was only tried.
+    pub(crate) fn count(&mut self, received: u64, sent: u64) {
+        self.received += received;
+        self.sent += sent;
     }
 
     /// Bytes of the longest datagram that we send, probes of its length aside.

@@ -30,11 +30,22 @@ pub(crate) struct SentPacket {
     pub(crate) is_size_probe: bool,
     /// It was sent with the mark of those that routers may mark.
     pub(crate) is_marked: bool,
+    /// The number of the path that it was sent on.
+    pub(crate) path: u32,
 }
 
 impl SentPacket {
     pub(crate) fn new(time: Instant, size: u64, content: Content, then: Snapshot) -> Self {
-        Self { time, size, content, then, is_probed: false, is_size_probe: false, is_marked: false }
+        Self {
+            time,
+            size,
+            content,
+            then,
+            is_probed: false,
+            is_size_probe: false,
+            is_marked: false,
+            path: 0,
+        }
     }
 }
 
@@ -46,6 +57,8 @@ pub(crate) struct Content {
     pub(crate) has_done: bool,
     /// It said how often we wish to be acknowledged.
     pub(crate) has_wish: bool,
+    /// What it said of names; rare.
+    pub(crate) names: Box<[NameFrame]>,
     /// Largest number that its ACK frame acknowledged.
     pub(crate) acked: Option<u64>,
 }
@@ -68,6 +81,13 @@ impl Frames {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &SentFrame> {
         self.first.iter().chain(&*self.more)
     }
+}
+
+/// A frame about names that is to be repeated when it is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameFrame {
+    New(u64),
+    Retire(u64),
 }
 
 /// A piece of a level's handshake stream.

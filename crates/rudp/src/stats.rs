@@ -49,6 +49,8 @@ pub struct ConnectionStats {
     pub ecn_marked: u64,
     /// Whether marks of routers arrive on the path.
     pub is_ecn_capable: bool,
+    /// Times that the connection has gone over to another path, or back.
+    pub path_changes: u64,
     /// Changes of the keys.
     pub key_updates: u64,
     /// For how long sending waited for what.

@@ -285,6 +285,7 @@ impl Driver {
                     self.on_closed(handle, &reason);
                     woken.extend(host.end(&mut host.lock(), close_reason(&reason)));
                 }
+                Event::Path(path) => tracing::debug!(?path, "path"),
                 Event::Endpoint(event) => self.machine.on_endpoint_event(handle, event),
             }
         }

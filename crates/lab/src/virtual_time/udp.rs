@@ -83,6 +83,7 @@ impl Udp {
         while let Some(event) = connection.poll_event() {
             match event {
                 Told::Connected => self.events.push_back(Event::Connected),
+                Told::Path(_) => {}
                 Told::Closed(reason) => self.events.push_back(Event::Closed(reason.to_string())),
                 Told::Endpoint(event) => self.endpoint.on_endpoint_event(*handle, event),
             }

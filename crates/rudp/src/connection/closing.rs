@@ -80,8 +80,10 @@ impl Connection {
 
     fn drop_everything(&mut self) {
         for level in Level::ALL {
-            self.path.in_flight -= self.spaces[level].sent.clear();
+            self.spaces[level].sent.clear();
         }
+        self.path.in_flight = 0;
+        self.standby = None;
         self.early = Vec::new();
     }
 

@@ -101,8 +101,8 @@ impl Connection {
         self.notify(Notice::Established);
         match self.side {
             Side::Client => {
-                if let Some(token) = self.names.reset_token {
-                    self.notify(Notice::ResetToken(token));
+                if self.names.reset_token.is_some() {
+                    self.notify(Notice::ResetToken(self.names.reset_token));
                 }
             }
             Side::Server => {
@@ -110,6 +110,7 @@ impl Connection {
                 self.is_confirmed = true;
                 self.watch_stage(Stage::Confirmed);
                 self.pending.done = true;
+                self.pending.names = true;
                 self.end_space(now, Level::Init);
                 self.end_space(now, Level::Handshake);
                 // A client has no more to say to it (RFC 9001 §4.4 and §6).
@@ -133,6 +134,7 @@ impl Connection {
         if !remote.idle.is_zero() {
             self.remote.idle = remote.idle;
         }
+        self.remote.packet_max = remote.packet_max;
         self.path.discovery.limit(remote.packet_max);
         self.on_packet_size();
         if self.side == Side::Client {
@@ -180,6 +182,7 @@ impl Connection {
         if !self.is_confirmed {
             self.is_confirmed = true;
             self.watch_stage(Stage::Confirmed);
+            self.pending.names = true;
             self.recovery.is_validated_by_remote = true;
             self.end_space(now, Level::Init);
             self.end_space(now, Level::Handshake);

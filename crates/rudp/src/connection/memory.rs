@@ -2,8 +2,8 @@
 
 use std::mem::size_of;
 
-use super::{Connection, receive::EARLY_MAX};
-use crate::{ConnectionConfig, Event};
+use super::{Connection, migration::Standby, receive::EARLY_MAX};
+use crate::{ConnectionConfig, Event, ids};
 
 /// Events that wait at once, at most: they are few and told once.
 const EVENTS: usize = 16;
@@ -20,6 +20,8 @@ impl Connection {
         size_of::<Self>()
             + self.mux.memory_received()
             + self.spaces.memory()
+            + self.standby.as_ref().map_or(0, |standby| size_of_val(&**standby))
+            + self.remote_ids.memory()
             + self.early.iter().map(|(_, packet)| packet.capacity()).sum::<usize>()
             + self.events.capacity() * size_of::<Event>()
     }
@@ -35,6 +37,8 @@ impl ConnectionConfig {
             // The buffers may have twice the room that is used.
             + LEVELS * 2 * (self.crypto_buffer + self.ack_ranges * 64)
             + self.early_packets * EARLY_MAX
+            + size_of::<Standby>()
+            + ids::MEMORY_MAX
             + EVENTS * size_of::<Event>()
             // Handshake messages of our own.
             + 32 * 1024

@@ -3,6 +3,8 @@
 mod closing;
 mod handshake;
 mod memory;
+mod migration;
+mod naming;
 mod receive;
 mod recovery;
 mod timers;
@@ -18,18 +20,21 @@ use std::{
 };
 
 pub(crate) use handshake::params;
+pub use migration::MigrationError;
 
 use portolan_mux::{Mux, SentFrame, Side, Violation, ViolationCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
-    CloseReason, ConnectionConfig, ConnectionId, ConnectionStats, Deadline, Ecn, Event,
+    CloseReason, ConnectionConfig, ConnectionId, ConnectionStats, Deadline, Ecn, Event, Route,
     close::Farewell,
     event::{EndpointEvent, Notice, ResetToken},
+    ids::{LocalIds, RemoteId, RemoteIds},
     integrity::Integrity,
     keys::{DataKeys, HandshakeKeys},
     packet::Level,
     path::Path,
+    secrets::Secrets,
     space::Spaces,
     timer_set::TimerSet,
     waiting::Waiting,
@@ -45,6 +50,9 @@ pub struct Connection {
     config: Arc<ConnectionConfig>,
     integrity: Integrity,
     names: Names,
+    secrets: Secrets,
+    local_ids: LocalIds,
+    remote_ids: RemoteIds,
     tls: tls::Tls,
     state: State,
     /// The remote is known to have the whole handshake (RFC 9001 §4.1.2).
@@ -53,6 +61,7 @@ pub struct Connection {
     data_keys: Option<DataKeys>,
     spaces: Spaces,
     path: Path,
+    standby: Option<Box<migration::Standby>>,
     recovery: Recovery,
     mux: Mux,
     /// Frames of the packet under construction.
@@ -73,16 +82,27 @@ pub struct Connection {
 #[derive(Debug)]
 struct Names {
     local: ConnectionId,
-    /// Until the server has named itself: what the client called it.
+    /// What the remote calls us on the path in use.
+    addressed_as: ConnectionId,
+    /// What we call the remote there. Until the server has named itself: what the client called
+    /// it.
     remote: ConnectionId,
+    /// The number by which the remote knows that name.
+    remote_number: u64,
     is_remote_known: bool,
     /// What the client first called the server.
     original: ConnectionId,
     /// From a Retry; repeated in every Init packet.
     token: Vec<u8>,
     is_retried: bool,
-    /// What this side proves a reset by (server), or expects as proof (client).
+    /// By this the remote can prove that it has forgotten that name.
     reset_token: Option<ResetToken>,
+}
+
+impl Names {
+    fn remote_id(&self) -> RemoteId {
+        RemoteId { number: self.remote_number, id: self.remote, token: self.reset_token }
+    }
 }
 
 #[derive(Debug)]
@@ -130,6 +150,8 @@ struct Recovery {
     was_app_limited: bool,
     /// The window was used up since the last acknowledgement.
     is_window_limited: bool,
+    /// Paths so far, but for the first.
+    paths: u32,
 }
 
 /// What the remote's parameters say.
@@ -137,6 +159,8 @@ struct Recovery {
 struct Remote {
     ack_delay: Duration,
     idle: Duration,
+    /// Bytes of the longest datagram that it takes.
+    packet_max: u16,
 }
 
 /// Small things to be sent at the Data level.
@@ -146,6 +170,11 @@ struct Pending {
     ping: bool,
     pong: Option<u64>,
     path_response: Option<[u8; 8]>,
+    /// Something about names.
+    names: bool,
+    /// Packets to be as long as every path carries: what comes from an address that has not
+    /// proved itself is what may be sent there.
+    padded: u8,
     /// Something to be acknowledged was sent since the remote was last heard.
     has_sent_since_heard: bool,
     key_update: bool,
@@ -157,13 +186,13 @@ pub(crate) struct Setup {
     pub(crate) side: Side,
     pub(crate) config: Arc<ConnectionConfig>,
     pub(crate) integrity: Integrity,
-    pub(crate) remote: SocketAddr,
+    pub(crate) route: Route,
+    pub(crate) secrets: Secrets,
     pub(crate) local_id: ConnectionId,
     pub(crate) remote_id: ConnectionId,
     pub(crate) original: ConnectionId,
     /// The client has brought a valid token (server).
     pub(crate) is_retried: bool,
-    pub(crate) reset_token: Option<ResetToken>,
     pub(crate) tls: Box<rustls::quic::Connection>,
 }
 
@@ -175,20 +204,25 @@ const SPENT: Violation = Violation::new(
 impl Connection {
     pub(crate) fn new(now: Instant, setup: Setup) -> Self {
         let Setup { side, config, integrity, local_id, remote_id, original, .. } = setup;
-        let mut path = Path::new(now, setup.remote, &config, local_id.seed());
+        let mut path = Path::new(now, setup.route, &config, local_id.seed());
         path.is_validated = side == Side::Client || setup.is_retried;
         let mut connection = Self {
             side,
             integrity,
             names: Names {
                 local: local_id,
+                addressed_as: local_id,
                 remote: remote_id,
+                remote_number: 0,
                 is_remote_known: side == Side::Server,
                 original,
                 token: Vec::new(),
                 is_retried: setup.is_retried,
-                reset_token: setup.reset_token,
+                reset_token: None,
             },
+            secrets: setup.secrets,
+            local_ids: LocalIds::new(local_id),
+            remote_ids: RemoteIds::new(),
             tls: tls::Tls::new(setup.tls),
             state: State::Handshaking,
             is_confirmed: false,
@@ -196,13 +230,18 @@ impl Connection {
             data_keys: None,
             spaces: Spaces::new(config.ack_delay),
             path,
+            standby: None,
             recovery: Recovery {
                 is_validated_by_remote: side == Side::Server,
                 ..Recovery::default()
             },
             mux: Mux::new(side, config.mux),
             frames: Vec::new(),
-            remote: Remote { ack_delay: config.ack_delay, idle: config.idle },
+            remote: Remote {
+                ack_delay: config.ack_delay,
+                idle: config.idle,
+                packet_max: config.packet_limit,
+            },
             pending: Pending::default(),
             early: Vec::new(),
             timers: TimerSet::new(),
@@ -249,7 +288,13 @@ impl Connection {
     /// Where the remote is.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
-        self.path.remote
+        self.path.route.remote
+    }
+
+    /// The path in use.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        self.path.route
     }
 
     /// Whether the remote has proved its key and the connection has not ended.

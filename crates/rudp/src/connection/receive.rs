@@ -1,6 +1,6 @@
 //! Datagrams from the remote: packets, then frames.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use portolan_mux::{
     Reader, Side, Violation, ViolationCode,
@@ -9,7 +9,7 @@ use portolan_mux::{
 
 use super::{Connection, State};
 use crate::{
-    CloseReason, Ecn,
+    CloseReason, ConnectionId, Ecn, Route,
     ack::Arrival,
     cadence::Wish,
     event::ResetToken,
@@ -26,16 +26,22 @@ pub(super) const EARLY_MAX: usize = 1500;
 /// When and how a datagram came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
-    now: Instant,
+    pub(super) now: Instant,
     ecn: Option<Ecn>,
+    pub(super) route: Route,
+    /// Bytes of the datagram.
+    pub(super) size: usize,
+    /// By which name the packet calls us.
+    pub(super) destination: ConnectionId,
 }
 
 impl Connection {
-    /// Takes a datagram that the endpoint has routed here; it is decrypted in place.
+    /// Takes a datagram that the endpoint has routed here; it is decrypted in place. A host with
+    /// several sockets says by a [`Route`] on which one it came.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: impl Into<Route>,
         ecn: Option<Ecn>,
         datagram: &mut [u8],
     ) {
@@ -46,16 +52,19 @@ impl Connection {
         }
         self.stats.bytes_received += datagram.len() as u64;
         self.watch_time(now);
-        // Another address is believed once paths can be validated; until then we answer here.
-        if from == self.path.remote {
+        let (route, size) = (from.into(), datagram.len());
+        if route == self.path.route {
             let was_blocked = self.path.amplification_budget() == 0;
             self.path.on_received(datagram.len());
             if was_blocked {
                 self.update_loss_timer(now);
             }
+        } else {
+            self.on_received_elsewhere(route, size);
         }
-        self.on_packets(Circumstances { now, ecn }, datagram);
-        self.replay_early(now);
+        let when = Circumstances { now, ecn, route, size, destination: self.names.local };
+        self.on_packets(when, datagram);
+        self.replay_early(when);
         self.schedule_acknowledgement();
     }
 
@@ -73,6 +82,7 @@ impl Connection {
     }
 
     fn on_packet(&mut self, when: Circumstances, header: &Header, packet: &mut [u8]) {
+        let when = Circumstances { destination: header.destination(), ..when };
         match header {
             Header::Init(init) => self.on_init(when, init, packet),
             Header::Handshake { number_at, .. } => self.on_handshake(when, *number_at, packet),
@@ -180,17 +190,22 @@ impl Connection {
             return Ok(());
         }
         self.stats.packets_received += 1;
-        let mut is_eliciting = false;
+        let is_newest = self.spaces[level].acks.largest().is_none_or(|largest| largest < number);
+        let (mut is_eliciting, mut is_probing) = (false, true);
         let mut reader = Reader::new(payload);
         while !reader.is_empty() && !self.is_closed() {
             let frame = Frame::decode(&mut reader)?;
             is_eliciting |= frame.is_ack_eliciting();
+            is_probing &= frame.is_probing();
             match level {
                 Level::Init | Level::Handshake => self.on_early_frame(when.now, level, &frame)?,
-                Level::Data => self.on_frame(when.now, frame, &mut reader)?,
+                Level::Data => self.on_frame(&when, frame, &mut reader)?,
             }
         }
-        let Circumstances { now: at, ecn } = when;
+        if when.route != self.path.route && is_newest && !is_probing && level == Level::Data {
+            self.follow(&when);
+        }
+        let Circumstances { now: at, ecn, .. } = when;
         let arrival = Arrival { level, number, at, is_eliciting, ecn };
         self.spaces[level].acks.on_received(arrival, self.config.ack_ranges);
         self.read_handshake(when.now);
@@ -211,8 +226,10 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, level, ack),
             Frame::Crypto { offset, data } => self.on_crypto(level, *offset, data),
             Frame::Session(Session::Close(close)) => self.on_close(now, level, close),
-            Frame::PathChallenge(_)
-            | Frame::PathResponse
+            Frame::NewId(_)
+            | Frame::RetireId(_)
+            | Frame::PathChallenge(_)
+            | Frame::PathResponse(_)
             | Frame::AckFrequency(_)
             | Frame::ImmediateAck
             | Frame::Done
@@ -223,15 +240,19 @@ impl Connection {
 
     fn on_frame(
         &mut self,
-        now: Instant,
+        when: &Circumstances,
         frame: Frame<'_>,
         reader: &mut Reader<'_>,
     ) -> Result<(), Violation> {
+        let now = when.now;
         match frame {
-            Frame::Padding | Frame::Probe | Frame::PathResponse => Ok(()),
+            Frame::Padding | Frame::Probe => Ok(()),
+            Frame::NewId(new) => self.on_new_id(new),
+            Frame::RetireId(number) => self.on_retire_id(number),
             Frame::Ack(ack) => self.on_ack(now, Level::Data, &ack),
             Frame::Crypto { offset, data } => self.on_crypto(Level::Data, offset, data),
-            Frame::PathChallenge(data) => self.on_path_challenge(data),
+            Frame::PathChallenge(data) => self.on_path_challenge(when, data),
+            Frame::PathResponse(data) => self.on_path_response(now, data),
             Frame::AckFrequency(wish) => self.on_wish(&wish),
             Frame::ImmediateAck => self.on_immediate_ack(),
             Frame::Done => self.on_done(now),
@@ -251,11 +272,6 @@ impl Connection {
             };
         }
         self.spaces[level].crypto_in.on_data(offset, data, self.config.crypto_buffer)
-    }
-
-    fn on_path_challenge(&mut self, data: [u8; 8]) -> Result<(), Violation> {
-        self.pending.path_response = Some(data);
-        Ok(())
     }
 
     fn on_wish(&mut self, wish: &Wish) -> Result<(), Violation> {
@@ -330,20 +346,17 @@ impl Connection {
 
     /// Whether the remote says that it has forgotten us (RFC 9000 §10.3.1).
     fn is_reset(&self, packet: &[u8]) -> bool {
-        let expected = match (self.side, self.names.reset_token) {
-            (Side::Client, Some(ResetToken(token))) => token,
-            (Side::Client, None) | (Side::Server, _) => return false,
-        };
+        let Some(ResetToken(expected)) = self.names.reset_token else { return false };
         packet.last_chunk().is_some_and(|token| equal_secrets(token, &expected))
     }
 
     /// Takes what came too early, once it is its time.
-    fn replay_early(&mut self, now: Instant) {
+    fn replay_early(&mut self, when: Circumstances) {
         if !matches!(self.state, State::Established) || self.early.is_empty() {
             return;
         }
         for (ecn, mut packet) in std::mem::take(&mut self.early) {
-            self.on_packets(Circumstances { now, ecn }, &mut packet);
+            self.on_packets(Circumstances { ecn, size: 0, ..when }, &mut packet);
         }
     }
 

@@ -21,6 +21,8 @@ struct NewlyAcked {
     /// The newest of them, and when it was sent.
     number: u64,
     sent: Instant,
+    /// The path that it was sent on.
+    path: u32,
     /// How many of them routers could mark.
     marked: u64,
 }
@@ -42,7 +44,8 @@ impl Connection {
         let is_newer = space.largest_acked < Some(ack.largest);
         space.largest_acked = space.largest_acked.max(Some(ack.largest));
         let Some(acked) = self.take_acked(now, level, ack) else { return Ok(()) };
-        if acked.number == ack.largest {
+        let is_of_path = acked.path == self.path.number;
+        if acked.number == ack.largest && is_of_path {
             self.sample_rtt(now, level, acked.sent, ack.delay_us);
         }
         if level == Level::Handshake {
@@ -55,7 +58,9 @@ impl Connection {
             self.on_marks(now, level, &acked, ack.ecn);
         }
         self.detect_losses(now, level);
-        self.summarize(now);
+        if is_of_path {
+            self.summarize(now);
+        }
         self.update_loss_timer(now);
         self.watch_estimates();
         Ok(())
@@ -85,9 +90,10 @@ impl Connection {
             let mut place = self.spaces[level].sent.place_of(start);
             while let Some((number, packet)) = self.spaces[level].sent.take_next(&mut place, end) {
                 let sent = packet.time;
-                let newly = newly.get_or_insert(NewlyAcked { number, sent, marked: 0 });
+                let path = packet.path;
+                let newly = newly.get_or_insert(NewlyAcked { number, sent, path, marked: 0 });
                 if newly.number < number {
-                    (newly.number, newly.sent) = (number, sent);
+                    (newly.number, newly.sent, newly.path) = (number, sent, path);
                 }
                 newly.marked += u64::from(packet.is_marked);
                 self.on_packet_acked(now, level, number, packet);
@@ -98,6 +104,30 @@ impl Connection {
     }
 
     fn on_packet_acked(&mut self, now: Instant, level: Level, number: u64, packet: SentPacket) {
+        if packet.path == self.path.number {
+            self.on_path_delivered(now, &packet);
+        } else {
+            self.on_packet_of_other_path(packet.path, packet.size);
+        }
+        if let (Level::Data, Some(keys)) = (level, &mut self.data_keys) {
+            keys.on_acked(number);
+        }
+        self.on_names_acked(&packet.content.names);
+        let space = &mut self.spaces[level];
+        let content = packet.content;
+        if let Some(largest) = content.acked {
+            space.acks.on_confirmed(largest);
+        }
+        if let Some(piece) = content.crypto {
+            space.crypto_out.on_acked(piece);
+        }
+        for frame in content.mux.iter() {
+            self.mux.on_acked(frame);
+        }
+    }
+
+    /// The path in use has carried a packet.
+    fn on_path_delivered(&mut self, now: Instant, packet: &SentPacket) {
         self.path.in_flight -= packet.size;
         self.path.delivery.on_acked(now, packet.size, packet.time, packet.then);
         self.path.discovery.on_acked(packet.size);
@@ -111,20 +141,6 @@ impl Connection {
             is_app_limited: self.recovery.is_app_limited,
             rtt: &self.path.rtt,
         });
-        if let (Level::Data, Some(keys)) = (level, &mut self.data_keys) {
-            keys.on_acked(number);
-        }
-        let space = &mut self.spaces[level];
-        let content = packet.content;
-        if let Some(largest) = content.acked {
-            space.acks.on_confirmed(largest);
-        }
-        if let Some(piece) = content.crypto {
-            space.crypto_out.on_acked(piece);
-        }
-        for frame in content.mux.iter() {
-            self.mux.on_acked(frame);
-        }
     }
 
     fn sample_rtt(&mut self, now: Instant, level: Level, sent: Instant, delay_us: u64) {
@@ -163,6 +179,7 @@ impl Connection {
         let Some(acked) = space.largest_acked else { return };
         let mut losses = space.sent.take_lost(now, acked, delay);
         space.loss_time = losses.next;
+        self.repeat_of_other_paths(now, level, &mut losses);
         self.forget_size_probes(level, &mut losses);
         let Some(newest) = losses.packets.last().map(|(_, packet)| packet.time) else { return };
         if self.path.discovery.on_lost(losses.packets.iter().map(|(_, packet)| packet.size)) {
@@ -177,6 +194,26 @@ impl Connection {
             self.path.in_flight -= packet.size;
             let lost = self.path.delivery.on_lost(packet.size, packet.then);
             self.path.congestion.on_lost(now, &lost, self.path.delivery.total());
+            if !packet.is_probed {
+                self.repeat(now, level, &packet.content);
+            }
+        }
+    }
+
+    /// What was lost on a path that was left says nothing about the one in use; its content is
+    /// sent again there.
+    fn repeat_of_other_paths(&mut self, now: Instant, level: Level, losses: &mut Losses) {
+        let path = self.path.number;
+        if losses.packets.iter().all(|(_, packet)| packet.path == path) {
+            return;
+        }
+        let lost = std::mem::take(&mut losses.packets);
+        let (ours, others) = lost.into_iter().partition(|(_, packet)| packet.path == path);
+        losses.packets = ours;
+        for (number, packet) in others {
+            self.watch_lost(level, number, &packet);
+            self.on_packet_of_other_path(packet.path, packet.size);
+            self.stats.packets_lost += 1;
             if !packet.is_probed {
                 self.repeat(now, level, &packet.content);
             }
@@ -221,6 +258,7 @@ impl Connection {
         if content.has_wish {
             self.path.request.on_lost();
         }
+        self.on_names_lost(&content.names);
         for frame in content.mux.iter() {
             self.mux.on_lost(now, frame);
         }

@@ -31,6 +31,7 @@ impl Connection {
                 Timer::Idle => self.vanish(CloseReason::TimedOut),
                 Timer::Handshake => self.vanish(CloseReason::HandshakeTimedOut),
                 Timer::KeyDiscard => self.forget_previous_keys(),
+                Timer::Path => self.on_path_timeout(now),
                 Timer::Close => self.on_close_timeout(now),
             }
         }

@@ -6,8 +6,8 @@ use portolan_mux::{Side, frame::Session};
 
 use super::{Connection, State};
 use crate::{
-    Timer, Transmit,
-    frame::{PATH_RESPONSE_LEN, put_done, put_immediate_ack, put_path_response, put_probe},
+    Route, Timer, Transmit,
+    frame::{PATH_FRAME_LEN, put_done, put_immediate_ack, put_path_response, put_probe},
     packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN},
     sent::{Content, Frames, SentPacket},
     waiting::WaitsFor,
@@ -51,6 +51,7 @@ impl Connection {
             State::Gone => None,
             State::Handshaking | State::Established => self
                 .transmit_handshake(now, buf)
+                .or_else(|| self.transmit_path(now, buf))
                 .or_else(|| self.transmit_size_probe(now, buf))
                 .or_else(|| self.transmit_train(now, buf)),
         }
@@ -62,7 +63,8 @@ impl Connection {
         let datagrams = segment_size.map_or(1, |size| buf.len().div_ceil(size.max(1)));
         self.path.marking.on_sent(datagrams);
         self.stats.bytes_sent += buf.len() as u64;
-        Transmit { destination: self.path.remote, size: buf.len(), segment_size, ecn }
+        let Route { socket, remote } = self.path.route;
+        Transmit { socket, destination: remote, size: buf.len(), segment_size, ecn }
     }
 
     /// One datagram with packets of the handshake's levels, and what fits behind them.
@@ -161,9 +163,15 @@ impl Connection {
         if !self.can_send_data() {
             return None;
         }
+        let budget = self.path.amplification_budget();
+        if budget < COALESCE_MIN {
+            return None;
+        }
+        // One at a time where each must be counted.
+        let count = if self.path.is_validated { self.config.train_max.max(1) } else { 1 };
         let mut segment = None;
-        for _ in 0..self.config.train_max.max(1) {
-            let limit = segment.unwrap_or(self.path.packet_size());
+        for _ in 0..count {
+            let limit = segment.unwrap_or(self.path.packet_size().min(budget));
             if buf.len() + limit > TRAIN_BYTES_MAX.max(limit) {
                 break;
             }
@@ -257,6 +265,7 @@ impl Connection {
         let acks_end = buf.len();
         if may_elicit {
             self.put_content(now, buf, content_end, &mut content);
+            self.pad(buf, draft.start, content_end);
         } else if self.spaces[Level::Data].acks.wants_confirmation() && buf.len() < content_end {
             put_probe(buf);
         }
@@ -284,7 +293,8 @@ impl Connection {
             content.has_done = true;
             put_done(buf);
         }
-        if let Some(data) = self.pending.path_response.filter(|_| room(buf) >= PATH_RESPONSE_LEN) {
+        self.put_names(buf, end, content);
+        if let Some(data) = self.pending.path_response.filter(|_| room(buf) >= PATH_FRAME_LEN) {
             self.pending.path_response = None;
             put_path_response(buf, data);
         }
@@ -309,9 +319,18 @@ impl Connection {
         self.frames.shrink_to(FRAMES_KEPT);
     }
 
+    /// Lengthens a packet that is to raise what the remote may send here.
+    fn pad(&mut self, buf: &mut Vec<u8>, start: usize, end: usize) {
+        if self.pending.padded > 0 && buf.len() > start {
+            self.pending.padded -= 1;
+            let full = start + usize::from(DATAGRAM_MIN) - TAG_LEN;
+            buf.resize(buf.len().max(full.min(end)), 0);
+        }
+    }
+
     /// Changes the keys when they are worn or when it was asked for; answers whether there are
     /// keys that may seal.
-    fn renew_keys(&mut self, now: Instant) -> bool {
+    pub(super) fn renew_keys(&mut self, now: Instant) -> bool {
         let next_number = self.spaces[Level::Data].next_number;
         let after = self.config.key_update_after;
         let Some(keys) = &mut self.data_keys else { return false };
@@ -362,6 +381,7 @@ impl Connection {
         let then = self.path.delivery.on_sent(now, size, self.path.in_flight);
         let mut packet = SentPacket::new(now, size, content, then);
         packet.is_marked = self.path.marking.mark().is_some();
+        packet.path = self.path.number;
         packet
     }
 

@@ -1,6 +1,6 @@
 //! What a connection tells its observer. Every hook is one branch where there is none.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
 use super::Connection;
 use crate::{
@@ -25,6 +25,7 @@ pub(super) struct Watch {
     loss_timer: Option<Instant>,
     packet_size: usize,
     generation: u64,
+    remote: SocketAddr,
 }
 
 impl Watch {
@@ -44,6 +45,7 @@ impl Connection {
             metrics: None,
             loss_timer: None,
             packet_size: self.path.packet_size(),
+            remote: self.path.route.remote,
             generation: self.data_keys.as_ref().map_or(0, |keys| keys.updates),
         };
         watch.tell(Observation::Stage(Stage::Attempted));
@@ -184,6 +186,18 @@ impl Connection {
         if let Some(watch) = &mut self.watch {
             watch.loss_timer = None;
             watch.tell(Observation::LossTimer(TimerChange::Expired));
+        }
+    }
+
+    /// The path may have changed.
+    #[inline]
+    pub(super) fn watch_moved(&mut self) {
+        let new = self.path.route.remote;
+        if let Some(watch) = &mut self.watch
+            && watch.remote != new
+        {
+            let old = std::mem::replace(&mut watch.remote, new);
+            watch.tell(Observation::RemoteMoved { old, new });
         }
     }
 

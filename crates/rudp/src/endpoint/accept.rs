@@ -78,13 +78,13 @@ impl Endpoint {
 
     fn accept(&mut self, now: Instant, client: Client, is_proved: bool) -> Routed {
         let id = self.new_id();
+        let secrets = self.secrets();
         let Some(server) = &self.server else { return Routed::Dropped };
         let config = Arc::clone(&self.config.connection);
-        let reset_token = server.reset_token(id);
         let mut own = params(&config, id);
         own.original = Some(client.destination);
         own.is_retried = is_proved;
-        own.reset_token = Some(reset_token);
+        own.reset_token = Some(secrets.reset_token(&server.integrity, id));
         let tls = ServerConnection::new(Arc::clone(&server.tls), Version::V2, own.encode());
         // A configuration of no use (early data of a wrong size): nobody can be accepted.
         let Ok(tls) = tls else { return Routed::Dropped };
@@ -92,16 +92,16 @@ impl Endpoint {
             side: Side::Server,
             config,
             integrity: server.integrity.clone(),
-            remote: client.from,
+            route: client.from.into(),
+            secrets,
             local_id: id,
             remote_id: client.source,
             original: client.destination,
             is_retried: is_proved,
-            reset_token: Some(reset_token),
             tls: Box::new(tls.into()),
         };
         let known = Known {
-            id,
+            ids: vec![id],
             client: Some((client.from, client.destination)),
             token: None,
             is_half_open: true,

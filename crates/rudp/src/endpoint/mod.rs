@@ -4,7 +4,12 @@
 mod accept;
 mod stateless;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
 
 use portolan_mux::Side;
 use rand_chacha::ChaCha20Rng;
@@ -16,13 +21,15 @@ use rustls::{
 use thiserror::Error;
 
 use crate::{
-    Connection, ConnectionHandle, ConnectionId, Ecn, EndpointConfig, EndpointEvent, Transmit,
+    Connection, ConnectionHandle, ConnectionId, Ecn, EndpointConfig, EndpointEvent, SocketId,
+    Transmit,
     connection::{Setup, params},
     cookie::Cookies,
     event::{Notice, ResetToken},
     integrity::Integrity,
     packet::Header,
     rate::{Bucket, HostBuckets, SeededHasher},
+    secrets::Secrets,
 };
 
 use stateless::Replies;
@@ -35,12 +42,15 @@ pub struct Endpoint {
     random: ChaCha20Rng,
     next_handle: u64,
     connections: HashMap<ConnectionHandle, Known, SeededHasher>,
+    /// By each of the names that a connection has now.
     by_id: HashMap<ConnectionId, ConnectionHandle, SeededHasher>,
     /// Clients that do not know our connection id yet, by what they call us.
     by_client: HashMap<(SocketAddr, ConnectionId), ConnectionHandle, SeededHasher>,
     by_token: HashMap<ResetToken, ConnectionHandle, SeededHasher>,
     half_open: u32,
     replies: Replies,
+    /// What the tokens are made from by which remotes learn that we have forgotten them.
+    reset_key: Arc<[u8; 32]>,
 }
 
 /// What an endpoint needs to accept connections.
@@ -51,13 +61,12 @@ struct Server {
     cookies: Cookies,
     hosts: HostBuckets,
     resets: Bucket,
-    reset_key: [u8; 32],
 }
 
 /// Where a connection is entered.
 #[derive(Debug)]
 struct Known {
-    id: ConnectionId,
+    ids: Vec<ConnectionId>,
     client: Option<(SocketAddr, ConnectionId)>,
     token: Option<ResetToken>,
     is_half_open: bool,
@@ -106,7 +115,9 @@ impl Endpoint {
         let mut secret = [0; 16];
         random.fill_bytes(&mut secret);
         let hasher = SeededHasher::new(secret);
-        let server = tls_server.map(|tls| Server::new(tls, &config, &mut random, hasher));
+        let server = tls_server.map(|tls| Server::new(tls, &mut random, hasher));
+        let reset_key =
+            config.reset_key.as_ref().map_or_else(|| secret_of(&mut random), |key| key.0);
         Self {
             server,
             random,
@@ -117,6 +128,7 @@ impl Endpoint {
             by_token: HashMap::with_hasher(hasher),
             half_open: 0,
             replies: Replies::new(config.replies),
+            reset_key: Arc::new(reset_key),
             config,
         }
     }
@@ -154,15 +166,15 @@ impl Endpoint {
             side: Side::Client,
             config,
             integrity,
-            remote,
+            route: remote.into(),
+            secrets: self.secrets(),
             local_id: id,
             remote_id: original,
             original,
             is_retried: false,
-            reset_token: None,
             tls: Box::new(tls.into()),
         };
-        let known = Known { id, client: None, token: None, is_half_open: false };
+        let known = Known { ids: vec![id], client: None, token: None, is_half_open: false };
         Ok((self.enter(known), Connection::new(now, setup)))
     }
 
@@ -195,7 +207,8 @@ impl Endpoint {
         buf.clear();
         let (destination, bytes) = self.replies.pop()?;
         buf.extend_from_slice(&bytes);
-        Some(Transmit { destination, size: bytes.len(), segment_size: None, ecn: None })
+        let (socket, size) = (SocketId::default(), bytes.len());
+        Some(Transmit { socket, destination, size, segment_size: None, ecn: None })
     }
 
     /// Learns of a change of one of its connections.
@@ -204,6 +217,8 @@ impl Endpoint {
         match notice {
             Notice::Established => self.on_established(handle),
             Notice::ResetToken(token) => self.on_reset_token(handle, token),
+            Notice::NewId(id) => self.on_new_id(handle, id),
+            Notice::RetiredId(id) => self.on_retired_id(handle, id),
             Notice::Gone => self.forget(handle),
         }
     }
@@ -211,7 +226,9 @@ impl Endpoint {
     /// Forgets a connection that its host has dropped; the event that it is gone does the same.
     pub fn forget(&mut self, handle: ConnectionHandle) {
         let Some(known) = self.connections.remove(&handle) else { return };
-        self.by_id.remove(&known.id);
+        for id in known.ids {
+            self.by_id.remove(&id);
+        }
         if let Some(client) = known.client {
             self.by_client.remove(&client);
         }
@@ -239,11 +256,36 @@ impl Endpoint {
         // Not yet forgotten by what the client first called us: late Init packets are no news.
     }
 
-    fn on_reset_token(&mut self, handle: ConnectionHandle, token: ResetToken) {
-        if let Some(known) = self.connections.get_mut(&handle) {
-            known.token = Some(token);
+    fn on_reset_token(&mut self, handle: ConnectionHandle, token: Option<ResetToken>) {
+        let Some(known) = self.connections.get_mut(&handle) else { return };
+        if let Some(before) = std::mem::replace(&mut known.token, token) {
+            self.by_token.remove(&before);
+        }
+        if let Some(token) = token {
             self.by_token.insert(token, handle);
         }
+    }
+
+    fn on_new_id(&mut self, handle: ConnectionHandle, id: ConnectionId) {
+        let Some(known) = self.connections.get_mut(&handle) else { return };
+        // Drawn from 2^64: should another connection have it, that one keeps it.
+        if let Entry::Vacant(free) = self.by_id.entry(id) {
+            free.insert(handle);
+            known.ids.push(id);
+        }
+    }
+
+    fn on_retired_id(&mut self, handle: ConnectionHandle, id: ConnectionId) {
+        let Some(known) = self.connections.get_mut(&handle) else { return };
+        if let Some(place) = known.ids.iter().position(|known| *known == id) {
+            known.ids.swap_remove(place);
+            self.by_id.remove(&id);
+        }
+    }
+
+    /// What a new connection draws its own secrets from.
+    fn secrets(&mut self) -> Secrets {
+        Secrets::new(secret_of(&mut self.random), Arc::clone(&self.reset_key))
     }
 
     fn is_full(&self) -> bool {
@@ -263,7 +305,7 @@ impl Endpoint {
     fn enter(&mut self, known: Known) -> ConnectionHandle {
         let handle = ConnectionHandle(self.next_handle);
         self.next_handle += 1;
-        self.by_id.insert(known.id, handle);
+        self.by_id.extend(known.ids.iter().map(|id| (*id, handle)));
         if let Some(client) = known.client {
             self.by_client.insert(client, handle);
         }
@@ -274,36 +316,23 @@ impl Endpoint {
 }
 
 impl Server {
-    fn new(
-        tls: Arc<rustls::ServerConfig>,
-        config: &EndpointConfig,
-        random: &mut ChaCha20Rng,
-        hasher: SeededHasher,
-    ) -> Self {
+    fn new(tls: Arc<rustls::ServerConfig>, random: &mut ChaCha20Rng, hasher: SeededHasher) -> Self {
         let integrity = Integrity::new(tls.crypto_provider());
         let integrity = integrity.expect("the provider has AES-256-GCM with QUIC support");
-        let mut secret = || {
-            let mut secret = [0; 32];
-            random.fill_bytes(&mut secret);
-            secret
-        };
-        let (cookies, own_key) = (secret(), secret());
         Self {
             tls,
             integrity,
-            cookies: Cookies::new(cookies),
+            cookies: Cookies::new(secret_of(random)),
             hosts: HostBuckets::new(hasher),
             resets: Bucket::new(),
-            reset_key: config.reset_key.as_ref().map_or(own_key, |key| key.0),
         }
     }
+}
 
-    /// By this a remote can tell that we have forgotten connection `id` (RFC 9000 §10.3.2).
-    fn reset_token(&self, id: ConnectionId) -> ResetToken {
-        let mut message = b"portolan rudp reset".to_vec();
-        message.extend_from_slice(&id.0);
-        ResetToken(self.integrity.token(&self.reset_key, &message))
-    }
+fn secret_of(random: &mut ChaCha20Rng) -> [u8; 32] {
+    let mut secret = [0; 32];
+    random.fill_bytes(&mut secret);
+    secret
 }
 
 fn no_suite() -> rustls::Error {

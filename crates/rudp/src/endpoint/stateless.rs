@@ -13,6 +13,7 @@ use crate::{
     event::ResetToken,
     integrity::Integrity,
     packet::{Draft, InitHeader, InitNames, VERSION, disguise_as_data, put_retry, put_versions},
+    secrets::reset_token,
 };
 
 /// Bytes of a reset, at most, and at least: it must look like a Data packet (RFC 9000 §10.3).
@@ -108,7 +109,7 @@ impl Endpoint {
         if len < RESET_MIN || !server.resets.take(now, self.config.resets) {
             return Routed::Dropped;
         }
-        let ResetToken(token) = server.reset_token(ConnectionId(*id));
+        let ResetToken(token) = reset_token(&server.integrity, &self.reset_key, ConnectionId(*id));
         let mut bytes = vec![0; len - ResetToken::LEN];
         self.random.fill_bytes(&mut bytes);
         if let Some(first) = bytes.first_mut() {

@@ -4,6 +4,7 @@ mod acknowledgements;
 mod endings;
 mod handshake;
 mod marks;
+mod migration;
 mod pair;
 mod sizes;
 mod streams;

@@ -14,7 +14,7 @@ use rand_core::{RngCore, SeedableRng};
 use super::epoch;
 use crate::{
     CloseReason, Congestion, Connection, ConnectionConfig, ConnectionHandle, Ecn, Endpoint,
-    EndpointConfig, Event, Routed,
+    EndpointConfig, Event, PathEvent, Route, Routed, SocketId,
 };
 
 /// Steps after which a test that does not end is stuck.
@@ -30,6 +30,9 @@ pub(crate) struct Flight {
     /// What routers may mark it with.
     pub(crate) ecn: Option<Ecn>,
 }
+
+/// From where to where.
+type Way = (SocketAddr, SocketAddr);
 
 /// What happens to a datagram that is sent: nothing, or it is lost.
 pub(crate) type Filter = Box<dyn FnMut(&Flight) -> bool>;
@@ -60,6 +63,8 @@ pub(crate) struct Pair {
 /// One endpoint and its connections.
 pub(crate) struct End {
     pub(crate) address: SocketAddr,
+    /// Further sockets: [`SocketId`] 1 and up.
+    pub(crate) further: Vec<SocketAddr>,
     pub(crate) endpoint: Endpoint,
     pub(crate) connections: Vec<Session>,
     /// Looks at each connection when it begins.
@@ -72,6 +77,7 @@ pub(crate) struct Session {
     pub(crate) machine: Connection,
     pub(crate) is_connected: bool,
     pub(crate) closed: Option<CloseReason>,
+    pub(crate) paths: Vec<PathEvent>,
 }
 
 pub(crate) fn client_address() -> SocketAddr {
@@ -187,7 +193,7 @@ impl Pair {
         while self.wire.front().is_some_and(|flight| flight.at <= self.now)
             && let Some(flight) = self.wire.pop_front()
         {
-            self.end_at(flight.to).deliver(flight);
+            self.deliver(flight);
         }
         for end in [&mut self.client, &mut self.server] {
             for session in &mut end.connections {
@@ -229,8 +235,8 @@ impl Pair {
     pub(crate) fn drain(&mut self) {
         let Self { now, client, server, delay, wire, log, passes, remark, .. } = self;
         for end in [client, server] {
-            for (to, ecn, bytes) in end.drain(*now) {
-                let mut flight = Flight { at: *now + *delay, from: end.address, to, bytes, ecn };
+            for ((from, to), ecn, bytes) in end.drain(*now) {
+                let mut flight = Flight { at: *now + *delay, from, to, bytes, ecn };
                 log.push(flight.clone());
                 if passes(&flight) {
                     flight.ecn = remark(&flight);
@@ -241,14 +247,31 @@ impl Pair {
         }
     }
 
-    fn end_at(&mut self, address: SocketAddr) -> &mut End {
-        if address == self.server.address { &mut self.server } else { &mut self.client }
+    /// To whoever is at the address; nobody may be any more.
+    fn deliver(&mut self, flight: Flight) {
+        let mut ends = [&mut self.client, &mut self.server].into_iter();
+        if let Some(end) = ends.find(|end| end.socket_at(flight.to).is_some()) {
+            end.deliver(flight);
+        }
+    }
+
+    /// Bob's process dies and starts again with the same key.
+    pub(crate) fn restart_server(&mut self, config: EndpointConfig) {
+        let tls = bob().server_config(Alpn::Udp);
+        self.server.endpoint = Endpoint::new(Arc::new(config), Some(tls), [99; 32]);
+        self.server.connections.clear();
+    }
+
+    /// From now on the client is seen at another address, as behind a translator that has lost
+    /// its mapping: it does not know.
+    pub(crate) fn rebind_client(&mut self, address: SocketAddr) {
+        self.client.address = address;
     }
 
     /// Gives an end a datagram, as if it came from the wire now.
     pub(crate) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let flight = Flight { at: self.now, from, to, bytes: bytes.to_vec(), ecn: None };
-        self.end_at(to).deliver(flight);
+        self.deliver(flight);
         self.drain();
     }
 
@@ -261,7 +284,7 @@ impl Pair {
 
 impl End {
     fn new(address: SocketAddr, endpoint: Endpoint) -> Self {
-        Self { address, endpoint, connections: Vec::new(), on_new: None }
+        Self { address, further: Vec::new(), endpoint, connections: Vec::new(), on_new: None }
     }
 
     fn admit(&mut self, now: Instant, handle: ConnectionHandle, mut machine: Connection) {
@@ -271,8 +294,14 @@ impl End {
         self.connections.push(Session::new(handle, machine));
     }
 
+    fn socket_at(&self, address: SocketAddr) -> Option<SocketId> {
+        let mut sockets = (0..).zip([&self.address].into_iter().chain(&self.further));
+        sockets.find(|(_, at)| **at == address).map(|(number, _)| SocketId(number))
+    }
+
     fn deliver(&mut self, mut flight: Flight) {
-        let Flight { at, from, ecn, .. } = flight;
+        let Flight { at, from, to, ecn, .. } = flight;
+        let socket = self.socket_at(to).expect("somebody is there");
         let handle = match self.endpoint.handle_datagram(at, from, ecn, &mut flight.bytes) {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(handle) => handle,
@@ -283,22 +312,25 @@ impl End {
         };
         let session = self.connections.iter_mut().find(|session| session.handle == handle);
         if let Some(session) = session {
-            session.machine.handle_datagram(at, from, ecn, &mut flight.bytes);
+            let route = Route { socket, remote: from };
+            session.machine.handle_datagram(at, route, ecn, &mut flight.bytes);
         }
     }
 
-    fn drain(&mut self, now: Instant) -> Vec<(SocketAddr, Option<Ecn>, Vec<u8>)> {
+    fn drain(&mut self, now: Instant) -> Vec<(Way, Option<Ecn>, Vec<u8>)> {
+        let sockets: Vec<_> = [self.address].iter().chain(&self.further).copied().collect();
         let mut out = Vec::new();
         let mut buf = Vec::new();
         while let Some(transmit) = self.endpoint.poll_transmit(&mut buf) {
-            out.push((transmit.destination, transmit.ecn, buf.clone()));
+            out.push(((self.address, transmit.destination), transmit.ecn, buf.clone()));
         }
         for session in &mut self.connections {
             session.on_events(&mut self.endpoint);
             while let Some(transmit) = session.machine.poll_transmit(now, &mut buf) {
                 assert_eq!(transmit.size, buf.len());
                 for datagram in buf.chunks(transmit.segment_size.unwrap_or(buf.len())) {
-                    out.push((transmit.destination, transmit.ecn, datagram.to_vec()));
+                    let from = sockets[transmit.socket.0 as usize];
+                    out.push(((from, transmit.destination), transmit.ecn, datagram.to_vec()));
                 }
             }
             session.on_events(&mut self.endpoint);
@@ -309,7 +341,7 @@ impl End {
 
 impl Session {
     fn new(handle: ConnectionHandle, machine: Connection) -> Self {
-        Self { handle, machine, is_connected: false, closed: None }
+        Self { handle, machine, is_connected: false, closed: None, paths: Vec::new() }
     }
 
     fn on_events(&mut self, endpoint: &mut Endpoint) {
@@ -320,6 +352,7 @@ impl Session {
                     assert_eq!(self.closed, None, "closed twice, now by {reason}");
                     self.closed = Some(reason);
                 }
+                Event::Path(event) => self.paths.push(event),
                 Event::Endpoint(event) => endpoint.on_endpoint_event(self.handle, event),
             }
         }

@@ -307,6 +307,7 @@ impl Session {
                     assert_eq!(self.closed, None, "closed twice, now by {reason:?}");
                     self.closed = Some(reason);
                 }
+                Event::Path(_) => {}
                 Event::Endpoint(event) => endpoint.on_endpoint_event(self.handle, event),
             }
         }

@@ -45,6 +45,13 @@ enum Frame<'a> {
         offset: u64,
         length: usize,
     },
+    NewConnectionId {
+        sequence_number: u64,
+        connection_id: String,
+    },
+    RetireConnectionId {
+        sequence_number: u64,
+    },
     PathChallenge,
     PathResponse,
     HandshakeDone,
@@ -100,6 +107,10 @@ impl<'a> From<FrameView<'a>> for Frame<'a> {
             FrameView::Pong => Self::Ping { heartbeat: Some("answer") },
             FrameView::Ack(ack) => acknowledgement(ack),
             FrameView::Crypto { offset, len } => Self::Crypto { offset, length: len },
+            FrameView::NewId { number, id } => {
+                Self::NewConnectionId { sequence_number: number, connection_id: format!("{id:?}") }
+            }
+            FrameView::RetireId { number } => Self::RetireConnectionId { sequence_number: number },
             FrameView::PathChallenge => Self::PathChallenge,
             FrameView::PathResponse => Self::PathResponse,
             FrameView::Done => Self::HandshakeDone,
