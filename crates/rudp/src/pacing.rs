@@ -9,8 +9,9 @@ const BURST_MIN: u64 = 10;
 const BURST_TIME: Duration = Duration::from_millis(4);
 
 /// A hundred and twenty-five hundredths of a window go out in a round trip, so that pacing is not
-/// what limits the rate.
+/// what limits the rate; twice the window while it doubles in a round trip.
 const GAIN: (u64, u64) = (5, 4);
+const GAIN_START: (u64, u64) = (2, 1);
 
 #[derive(Debug)]
 pub(crate) struct Pacer {
@@ -31,7 +32,15 @@ pub(crate) struct Pace {
 impl Pace {
     /// A window, spread over a round trip.
     pub(crate) fn of_window(window: u64, rtt: Duration, packet_size: u64) -> Self {
-        let (times, by) = GAIN;
+        Self::with(GAIN, window, rtt, packet_size)
+    }
+
+    /// The same for a window that doubles in a round trip.
+    pub(crate) fn of_start(window: u64, rtt: Duration, packet_size: u64) -> Self {
+        Self::with(GAIN_START, window, rtt, packet_size)
+    }
+
+    fn with((times, by): (u64, u64), window: u64, rtt: Duration, packet_size: u64) -> Self {
         Self { bytes: window * times / by, time: rtt.max(Duration::from_nanos(1)), packet_size }
     }
 

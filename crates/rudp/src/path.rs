@@ -127,6 +127,9 @@ impl Path {
         let packet_size = self.packet_size() as u64;
         let pace = match self.congestion.pacing_rate() {
             Some(rate) => Pace { bytes: rate, time: Duration::from_secs(1), packet_size },
+            None if self.congestion.is_starting() => {
+                Pace::of_start(self.congestion.window(), self.rtt.smoothed(), packet_size)
+            }
             None => Pace::of_window(self.congestion.window(), self.rtt.smoothed(), packet_size),
         };
         self.pacer.delay(now, pace)

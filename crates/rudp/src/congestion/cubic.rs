@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Acked, CongestionEvent, Controller, Recovery, loss_based_phase, window_initial, window_min,
+    AckSummary, Acked, CongestionEvent, Controller, Recovery,
+    hystart::{Advice, HyStart},
+    loss_based_phase, window_initial, window_min,
 };
 
 /// How steep the curve is, in packets per cubic second (RFC 9438 §5.1).
@@ -29,6 +31,7 @@ pub(super) struct Cubic {
     /// The window before the last loss, without fast convergence.
     window_prior: f64,
     recovery: Recovery,
+    hystart: HyStart,
     epoch: Option<Epoch>,
 }
 
@@ -58,6 +61,7 @@ impl Cubic {
             window_max: 0.0,
             window_prior: 0.0,
             recovery: Recovery::default(),
+            hystart: HyStart::default(),
             epoch: None,
         }
     }
@@ -141,9 +145,16 @@ impl Controller for Cubic {
             return;
         }
         if self.window < self.threshold {
-            self.window = (self.window + acked.bytes as f64).min(self.threshold);
+            let growth = self.hystart.growth(acked.sent, acked.bytes);
+            self.window = (self.window + growth as f64).min(self.threshold);
         } else {
             self.avoid_congestion(acked);
+        }
+    }
+
+    fn on_ack(&mut self, ack: &AckSummary) {
+        if self.is_starting() && self.hystart.on_ack(ack.now, ack.rtt) == Advice::Leave {
+            self.threshold = self.window;
         }
     }
 
@@ -163,6 +174,7 @@ impl Controller for Cubic {
             self.window = self.window_min();
             self.recovery.started = None;
             self.epoch = None;
+            self.hystart = HyStart::default();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bbr;
 mod cubic;
+mod hystart;
 mod new_reno;
 
 use std::{

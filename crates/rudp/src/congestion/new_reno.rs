@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    Acked, CongestionEvent, Controller, Recovery, loss_based_phase, window_initial, window_min,
+    AckSummary, Acked, CongestionEvent, Controller, Recovery,
+    hystart::{Advice, HyStart},
+    loss_based_phase, window_initial, window_min,
 };
 
 /// What is left of the window after a loss, and after a mark (RFC 8511 §3).
@@ -16,6 +18,7 @@ pub(super) struct NewReno {
     window: u64,
     threshold: u64,
     recovery: Recovery,
+    hystart: HyStart,
     /// Bytes that arrived since the window last grew by a packet.
     arrived: u64,
 }
@@ -27,6 +30,7 @@ impl NewReno {
             window: window_initial(packet_size),
             threshold: u64::MAX,
             recovery: Recovery::default(),
+            hystart: HyStart::default(),
             arrived: 0,
         }
     }
@@ -59,13 +63,20 @@ impl Controller for NewReno {
             return;
         }
         if self.window < self.threshold {
-            self.window += acked.bytes;
+            let growth = self.hystart.growth(acked.sent, acked.bytes);
+            self.window = self.window.saturating_add(growth).min(self.threshold);
             return;
         }
         self.arrived += acked.bytes;
         if self.arrived >= self.window {
             self.arrived -= self.window;
             self.window += self.packet_size;
+        }
+    }
+
+    fn on_ack(&mut self, ack: &AckSummary) {
+        if self.is_starting() && self.hystart.on_ack(ack.now, ack.rtt) == Advice::Leave {
+            self.threshold = self.window;
         }
     }
 
@@ -81,6 +92,7 @@ impl Controller for NewReno {
         if event.is_persistent {
             self.window = min;
             self.recovery.started = None;
+            self.hystart = HyStart::default();
         }
     }
 }

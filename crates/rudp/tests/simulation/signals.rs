@@ -53,3 +53,30 @@ fn codel_marks_instead_of_dropping() {
         assert!(mbit > 15.0, "{congestion:?}: {mbit} Mbit/s");
     }
 }
+
+#[test]
+fn slow_start_ends_before_it_overruns_the_queue() {
+    for congestion in [Congestion::Cubic, Congestion::NewReno] {
+        // From half of what fills the path to four times that: without HyStart++ 145 to 569
+        // packets were lost.
+        for kilobytes in [50, 100, 200, 400] {
+            let done = transfer(congestion, link(Queue::drop_tail(kilobytes * 1_000)));
+            let (mbit, lost) = (done.mbit(BYTES), done.link.overflowed);
+            eprintln!("{congestion:?}, {kilobytes} kB: {mbit:.1} Mbit/s, {lost} lost");
+            assert!(lost < 100, "{congestion:?}, {kilobytes} kB: {lost} packets lost");
+            assert!(mbit > 17.0, "{congestion:?}, {kilobytes} kB: {mbit} Mbit/s");
+        }
+    }
+}
+
+#[test]
+fn short_transfers_take_the_round_trips_of_a_plain_slow_start() {
+    // The window doubles in each, from twelve packets on.
+    for congestion in [Congestion::Cubic, Congestion::NewReno] {
+        for (bytes, most_ms) in [(64 << 10, 120), (256 << 10, 220)] {
+            let link = link(Queue::drop_tail(100_000));
+            let done = Bulk { congestion, bytes, link }.run();
+            assert!(done.took <= Duration::from_millis(most_ms), "{bytes}: {:?}", done.took);
+        }
+    }
+}
