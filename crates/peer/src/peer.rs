@@ -9,9 +9,9 @@ use std::{
 use portolan_identity::PeerId;
 use portolan_protocol::{
     Accept, AskServerInfo, ClearMailbox, Command, Converse, Deny, Echo, End, FileInfo, FileList,
-    Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId, Messages, Name,
-    ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, Table, UserInfo,
-    Users, Welcome,
+    Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId, Messages, Name, Password,
+    ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, SetPassword,
+    Table, UserInfo, Users, Welcome,
 };
 use portolan_transport::{BindConfig, CloseCode, Connection, ConnectionStats, Endpoint};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
@@ -340,6 +340,14 @@ impl Peer {
     /// [`RequestError`].
     pub async fn clear_mailbox(&self) -> Result<(), RequestError> {
         self.done(ClearMailbox {}.into()).await
+    }
+
+    /// Gives our name a password, by which it can be moved to a new key, or none.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when it is shorter than 8 bytes or longer than 1,024.
+    pub async fn set_password(&self, password: Option<Password>) -> Result<(), RequestError> {
+        self.done(SetPassword { password }.into()).await
     }
 
     /// What the server is and how it fares.

@@ -67,7 +67,8 @@ impl Puppet {
         puppet.answer(id, welcome.into()).await;
         let (id, _) = puppet.request().await;
         let transport = "mem".to_owned();
-        let logged_in = LoggedIn { name: name("alice"), transport, waiting: 0, admin: false };
+        let (waiting, admin, moved) = (0, false, false);
+        let logged_in = LoggedIn { name: name("alice"), transport, waiting, admin, moved };
         puppet.answer(id, logged_in.into()).await;
         puppet
     }

@@ -41,6 +41,8 @@ table! {
         Mailbox(Mailbox) = "mailbox",
         /// Throws away what waits for us. Answered by `done`.
         ClearMailbox(ClearMailbox) = "clear_mailbox",
+        /// Gives our name a password, or none. Answered by `done`.
+        SetPassword(SetPassword) = "set_password",
         /// What was said with a user or in a group. Answered by `messages`.
         History(History) = "history",
         /// Makes a group and owns it. Answered by `done`.
@@ -231,6 +233,14 @@ pub struct Mailbox {
 /// Throws away what waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClearMailbox {}
+
+/// Gives our name a password, by which its owner can move it to a new key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetPassword {
+    /// The password, 8 to 1,024 bytes; none: the name belongs to the key alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+}
 
 /// Asks for a page of what was said, the newest first asked for and in order of id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::Limits;
 
@@ -13,7 +14,7 @@ const RESERVED: &[&str] = &["all", "others", "server", "admin", "everyone", "nob
 /// A user's name that keeps the rules: 1 to 32 letters, digits, `-`, `_` and `.`, a letter or
 /// digit first, none of the reserved words.
 ///
-/// Kept as typed; [`Name::key`] is what two names are compared by.
+/// Kept as typed, in composed form (NFC); [`Name::key`] is what two names are compared by.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -29,7 +30,12 @@ impl Name {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
-        if text.chars().take(limit + 1).count() > limit {
+        if text.chars().take(4 * limit + 1).count() > 4 * limit {
+            return Err(NameError::TooLong);
+        }
+        let composed: String = text.nfc().collect();
+        let text = composed.as_str();
+        if text.chars().count() > limit {
             return Err(NameError::TooLong);
         }
         if let Some(wrong) = text.chars().find(|c| !c.is_alphanumeric() && !"-_.".contains(*c)) {
@@ -51,10 +57,14 @@ impl Name {
         &self.0
     }
 
-    /// What names are compared by: case does not distinguish two people.
+    /// What names are compared by: neither case nor the way in which a letter is encoded
+    /// distinguishes two people (compatibility forms and lower case, UAX #15 and UTR #36 §3.1).
     #[must_use]
     pub fn key(&self) -> String {
-        self.0.to_lowercase()
+        if self.0.is_ascii() {
+            return self.0.to_ascii_lowercase();
+        }
+        self.0.nfkc().collect::<String>().to_lowercase().nfkc().collect()
     }
 }
 
@@ -152,6 +162,19 @@ mod tests {
     #[test]
     fn case_does_not_make_another_person() {
         assert_eq!(Name::new("Alice").unwrap(), Name::new("aLICE").unwrap());
+    }
+
+    #[test]
+    fn the_way_a_letter_is_encoded_does_not_make_another_person() {
+        for (one, other) in
+            [("ﬁona", "Fiona"), ("ａｌｉｃｅ", "alice"), ("Ⅷ", "viii"), ("ſam", "SAM")]
+        {
+            assert_eq!(Name::new(one).unwrap(), Name::new(other).unwrap());
+        }
+        let composed = Name::new("Zo\u{eb}").unwrap();
+        assert_eq!(composed.as_str(), "Zo\u{eb}");
+        // A letter and a mark of its own: the mark alone is no letter.
+        assert!(matches!(Name::new("Zoe\u{308}"), Ok(name) if name == composed));
     }
 
     #[test]

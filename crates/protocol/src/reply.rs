@@ -75,6 +75,9 @@ pub struct LoggedIn {
     /// Whether this session has the admin right.
     #[serde(default)]
     pub admin: bool,
+    /// Whether the password has just moved the name to this key.
+    #[serde(default)]
+    pub moved: bool,
 }
 
 /// A sign of life.

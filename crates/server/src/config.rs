@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_identity::{Identity, PeerId};
+use portolan_protocol::Name;
 use portolan_transport::{Shared, Transport};
 
 /// Everything that [`Server::start`](crate::Server::start) needs.
@@ -20,6 +21,10 @@ pub struct Config {
     pub storage: Storage,
     /// Keys that have the admin right.
     pub admins: Vec<PeerId>,
+    /// Names that nobody may take.
+    pub reserved: Vec<Name>,
+    /// What it costs to try a password.
+    pub password_cost: PasswordCost,
     /// Where to log who did what and when; nothing is logged without.
     pub event_log: Option<EventLog>,
     /// How long things may take.
@@ -44,10 +49,35 @@ impl Config {
             shared: Shared::default(),
             storage: Storage::Ephemeral,
             admins: Vec::new(),
+            reserved: Vec::new(),
+            password_cost: PasswordCost::default(),
             event_log: None,
             timing: Timing::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+/// What it costs to try a password, for us and for those who guess (Argon2id, RFC 9106). Passwords
+/// that were set before keep the cost of their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordCost {
+    /// KiB of memory.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl PasswordCost {
+    /// What can be asked for: less is no protection, more stops the server.
+    pub(crate) const MEMORY_KIB: std::ops::RangeInclusive<u32> = 8_192..=1_048_576;
+    /// As above.
+    pub(crate) const PASSES: std::ops::RangeInclusive<u32> = 1..=16;
+}
+
+impl Default for PasswordCost {
+    fn default() -> Self {
+        Self { memory_kib: 19_456, passes: 2 }
     }
 }
 
@@ -130,6 +160,8 @@ pub struct Limits {
     /// Answers owed to one client; with more, or with 256 times as many bytes queued for it, its
     /// requests are not read.
     pub open_requests: usize,
+    /// Passwords that wait to be hashed; more are refused.
+    pub hashes: usize,
     /// Groups that the server knows.
     pub groups: usize,
     /// Members of one group, the invited included.
@@ -166,6 +198,10 @@ pub struct Limits {
     pub requests: Rate,
     /// Logins of one key.
     pub logins: Rate,
+    /// Passwords of one key, set or tried.
+    pub passwords: Rate,
+    /// Attempts at the password of one name.
+    pub guesses: Rate,
     /// Messages to groups by one key.
     pub group_messages: Rate,
     /// Changes of groups by one key.
@@ -208,6 +244,7 @@ impl Default for Limits {
             outbox_frames: 4_096,
             outbox_bytes: 4 << 20,
             open_requests: 64,
+            hashes: 64,
             groups: 100_000,
             group_members: 1_000,
             groups_per_user: 64,
@@ -226,6 +263,8 @@ impl Default for Limits {
             broadcasts: Rate { per_second: 2.0, burst: 20.0 },
             requests: Rate { per_second: 2.0, burst: 20.0 },
             logins: Rate { per_second: 2.0, burst: 40.0 },
+            passwords: Rate { per_second: 0.1, burst: 5.0 },
+            guesses: Rate { per_second: 1.0 / 60.0, burst: 5.0 },
             group_messages: Rate { per_second: 20.0, burst: 100.0 },
             group_changes: Rate { per_second: 2.0, burst: 40.0 },
             transport: portolan_transport::Limits {

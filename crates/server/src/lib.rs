@@ -21,8 +21,8 @@
 //! these three and nothing else.
 //!
 //! What this crate does not do: it knows no concrete transport, does not understand what a relay
-//! carries, and never looks into a message's text. Groups, passwords, bans and the exchange of
-//! candidates are answered with `unsupported` so far.
+//! carries, and never looks into a message's text. Bans and the exchange of candidates are answered
+//! with `unsupported` so far.
 //!
 //! | invariant | shown by |
 //! |---|---|
@@ -44,6 +44,6 @@ mod event_log;
 mod shell;
 pub mod store;
 
-pub use config::{Config, EventLog, Limits, Rate, Storage, Timing};
+pub use config::{Config, EventLog, Limits, PasswordCost, Rate, Storage, Timing};
 pub use event_log::LogEntry;
 pub use shell::{BindAllError, Server, StartError};

@@ -58,6 +58,13 @@ pub(crate) struct Options {
     /// Trust a server met for the first time without asking, and remember its key
     #[arg(long, global = true, env = "PORTOLAN_ACCEPT_NEW")]
     pub(crate) accept_new: bool,
+    /// Prove that the name is yours with the password in the first line of this file, and move it
+    /// to the key of this machine
+    #[arg(long, global = true, env = "PORTOLAN_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The same with a password that is asked for
+    #[arg(long, global = true)]
+    pub(crate) ask_password: bool,
     /// Where keys and known hosts are kept
     #[arg(long, global = true, env = "PORTOLAN_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -128,6 +135,16 @@ pub(crate) enum OneShot {
         /// What
         #[arg(required = true)]
         text: Vec<String>,
+    },
+    /// Give your name a password, by which you can move it to a new key; asks for it, or takes the
+    /// first line of --new
+    Password {
+        /// A file with the new password
+        #[arg(long, value_name = "FILE")]
+        new: Option<PathBuf>,
+        /// Remove the password: the name belongs to the key alone
+        #[arg(long, conflicts_with = "new")]
+        remove: bool,
     },
     /// Show your own key, which is made at first use
     Id,

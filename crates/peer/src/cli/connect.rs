@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     address::ServerAddress,
     exit::Failure,
+    password::Source,
     settings::{Choice, FirstMeeting, Settings},
     watch::with_key_log,
 };
@@ -60,11 +61,13 @@ async fn configs(
     (name, server): (Name, &ServerAddress),
     receipts: ReceiptRule,
 ) -> Result<Vec<Config>, Failure> {
-    let identity = {
+    let (identity, password) = {
         let (settings, name) = (settings.clone(), name.clone());
-        spawn_blocking(move || settings.identity(&name).and_then(with_key_log))
-            .await
-            .map_err(|error| panicked(&error))??
+        let read = move || -> Result<_, Failure> {
+            let password = settings.password.as_ref().map(Source::read).transpose()?;
+            Ok((settings.identity(&name).and_then(with_key_log)?, password))
+        };
+        spawn_blocking(read).await.map_err(|error| panicked(&error))??
     };
     let addresses = resolve(server).await?;
     let transports: Vec<&'static dyn Transport> = match settings.transport {
@@ -84,6 +87,7 @@ async fn configs(
         config.known_peers = Some(settings.known_peers());
         config.receipts = receipts;
         config.shared = settings.shared.clone();
+        config.password.clone_from(&password);
         config
     });
     Ok(configs.collect())

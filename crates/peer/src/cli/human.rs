@@ -49,6 +49,8 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Status(status) => result(status_text(status)),
         Line::Help { commands } => result(help(commands)),
         Line::Id { id, .. } => result(id.clone()),
+        Line::Password { name, is_set: true } => message(format!("* {name} has a password now")),
+        Line::Password { name, is_set: false } => message(format!("* {name} has no password now")),
         Line::Error { message: text, .. } => message(format!("error: {}", plain_lines(text))),
         Line::Closing { text, .. } => message(format!("* the server says: {}", plain(text))),
         Line::Closed { reason } => message(format!("* the session is over: {}", plain(reason))),

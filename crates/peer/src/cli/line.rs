@@ -16,28 +16,81 @@ use crate::{Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line {
-    Ready { name: String, id: String, transport: String, server: String },
-    Users { users: Vec<User> },
+    Ready {
+        name: String,
+        id: String,
+        transport: String,
+        server: String,
+    },
+    Users {
+        users: Vec<User>,
+    },
     Message(Message),
-    Receipt { id: u64, state: &'static str, by: String },
+    Receipt {
+        id: u64,
+        state: &'static str,
+        by: String,
+    },
     Conversation(ConversationLine),
-    Presence { change: &'static str, user: User },
+    Presence {
+        change: &'static str,
+        user: User,
+    },
     Group(GroupLine),
-    Groups { groups: Vec<Group> },
-    Members { group: String, members: Vec<Member> },
-    History { with: String, messages: Vec<Message>, more: bool },
-    Announcement { text: String, at: u64 },
+    Groups {
+        groups: Vec<Group>,
+    },
+    Members {
+        group: String,
+        members: Vec<Member>,
+    },
+    History {
+        with: String,
+        messages: Vec<Message>,
+        more: bool,
+    },
+    Announcement {
+        text: String,
+        at: u64,
+    },
     File(File),
     Path(PathLine),
-    Files { with: String, files: Vec<Shared> },
-    Share { path: Option<String> },
-    Echo { text: String, rtt_us: u64 },
+    Files {
+        with: String,
+        files: Vec<Shared>,
+    },
+    Share {
+        path: Option<String>,
+    },
+    Echo {
+        text: String,
+        rtt_us: u64,
+    },
     Status(Box<Status>),
-    Help { commands: Vec<Help> },
-    Id { name: String, id: String },
-    Error { code: String, message: String },
-    Closing { why: String, text: String, reconnect_after_ms: Option<u32> },
-    Closed { reason: String },
+    Help {
+        commands: Vec<Help>,
+    },
+    Id {
+        name: String,
+        id: String,
+    },
+    Password {
+        name: String,
+        #[serde(rename = "set")]
+        is_set: bool,
+    },
+    Error {
+        code: String,
+        message: String,
+    },
+    Closing {
+        why: String,
+        text: String,
+        reconnect_after_ms: Option<u32>,
+    },
+    Closed {
+        reason: String,
+    },
 }
 
 /// A user of the directory.

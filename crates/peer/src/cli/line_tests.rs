@@ -84,6 +84,10 @@ fn every_event_has_the_documented_shape() {
                 .into(),
         ),
         (
+            Line::Password { name: "bob".into(), is_set: true },
+            r#"{"event":"password","name":"bob","set":true}"#.into(),
+        ),
+        (
             Line::groups(&[GroupInfo {
                 group: "crew".into(),
                 role: None,

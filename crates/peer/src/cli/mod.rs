@@ -22,6 +22,7 @@ mod interactive;
 mod line;
 mod one_shot;
 mod output;
+mod password;
 mod settings;
 mod slash;
 mod text;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use portolan_protocol::{Name, Recipient, Sent};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::{
     args::OneShot,
@@ -14,6 +17,7 @@ use super::{
     exit::{Exit, Failure},
     line::Line,
     output::Output,
+    password::Source,
     settings::Settings,
     slash::recipient,
 };
@@ -91,6 +95,7 @@ enum Checked {
     Get { who: Name, file: String, to: PathBuf },
     Files { who: Name },
     Echo { text: String },
+    Password { new: Option<Source> },
 }
 
 impl Checked {
@@ -120,6 +125,10 @@ impl Checked {
             }
             OneShot::Files { who } => Self::Files { who: name(&who)? },
             OneShot::Echo { text } => Self::Echo { text: text.join(" ") },
+            OneShot::Password { remove: true, .. } => Self::Password { new: None },
+            OneShot::Password { new, remove: false } => {
+                Self::Password { new: Source::new(new, true) }
+            }
             OneShot::Id | OneShot::Demo => {
                 return Err(Failure::usage("this command needs no server"));
             }
@@ -149,7 +158,22 @@ async fn execute(
             output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
         }
         Checked::Echo { text } => echo(peer, text, output).await?,
+        Checked::Password { new } => set_password(peer, new, output).await?,
     }
+    Ok(())
+}
+
+async fn set_password(peer: &Peer, new: Option<Source>, output: &Output) -> Result<(), Failure> {
+    let name = peer.name().to_string();
+    let Some(source) = new else {
+        peer.set_password(None).await?;
+        output.show(&Line::Password { name, is_set: false });
+        return Ok(());
+    };
+    let read = spawn_blocking(move || source.read_new()).await;
+    let password = read.map_err(|error| Failure::failed(error.to_string()))??;
+    peer.set_password(Some(password)).await?;
+    output.show(&Line::Password { name, is_set: true });
     Ok(())
 }
 

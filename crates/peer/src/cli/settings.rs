@@ -11,7 +11,9 @@ use portolan_protocol::Name;
 use portolan_transport::{Shared, Transport};
 use serde::Deserialize;
 
-use super::{address::ServerAddress, args::Options, exit::Failure, watch::shared};
+use super::{
+    address::ServerAddress, args::Options, exit::Failure, password::Source, watch::shared,
+};
 use crate::{Existing, FileRule, Stack};
 
 /// Bytes of a configuration file that are read.
@@ -24,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) transport: Choice,
     pub(crate) name: Option<String>,
     pub(crate) trust: Trust,
+    /// What proves that the name is ours, if our key does not.
+    pub(crate) password: Option<Source>,
     pub(crate) data: PathBuf,
     pub(crate) share: Option<PathBuf>,
     pub(crate) downloads: PathBuf,
@@ -110,6 +114,7 @@ impl Settings {
             transport,
             name: options.as_name.clone().or(file.name),
             trust: Trust { pinned, first_meeting },
+            password: Source::new(options.password_file.clone(), options.ask_password),
             data: options.data.clone().or(file.data).map_or_else(default_data, Ok)?,
             share: options.share.clone().or(file.share),
             downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),

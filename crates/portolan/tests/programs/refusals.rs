@@ -134,3 +134,38 @@ fn a_file_for_someone_unknown_or_away_is_refused_and_said_so() {
     let (code, _, errors) = run("peer", &args);
     assert_eq!(code, Some(6), "{errors}");
 }
+
+#[test]
+fn a_name_follows_its_password_to_another_machine_and_nobody_without_it() {
+    let harbour = Harbour::open();
+    harbour.peer("alice", "tcp").finish();
+    let secret = harbour.data("alice").join("secret");
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    let secret = secret.to_str().unwrap();
+    let home = harbour.data("alice");
+    let away = harbour.data("away");
+    let peer = |data: &std::path::Path, more: &[&str]| {
+        let data = data.to_str().unwrap();
+        let fixed = [
+            "--as",
+            "alice",
+            "--data",
+            data,
+            "--server",
+            &harbour.address,
+            "--server-key",
+            &harbour.key,
+        ];
+        run("peer", &[more, &fixed].concat())
+    };
+    let (code, _, error) = peer(&home, &["password", "--new", secret]);
+    assert_eq!(code, Some(0), "{error}");
+    let (code, _, error) = peer(&away, &["list"]);
+    assert_eq!(code, Some(4), "{error}");
+    assert!(error.contains("password"), "it says what helps: {error}");
+    let (code, listed, error) = peer(&away, &["list", "--password-file", secret]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(listed.contains("alice"));
+    assert_eq!(peer(&away, &["list"]).0, Some(0), "the key of this machine is enough now");
+    assert_eq!(peer(&home, &["list"]).0, Some(4));
+}

@@ -77,6 +77,7 @@ pub(crate) fn commands() -> Vec<Command> {
         Receipts { ids: vec![MessageId(1), MessageId(2)], state: ReceiptState::Seen }.into(),
         Mailbox { after: Some(MessageId(9)), limit: None }.into(),
         ClearMailbox {}.into(),
+        SetPassword { password: Some(Password("secret".into())) }.into(),
         History { with: Recipient::User(bob()), before: Some(MessageId(9)), limit: Some(5) }.into(),
         CreateGroup { group: "crew".into(), history: true }.into(),
         InviteToGroup { group: "crew".into(), user: bob() }.into(),
@@ -100,7 +101,14 @@ pub(crate) fn commands() -> Vec<Command> {
 pub(crate) fn replies() -> Vec<Reply> {
     vec![
         welcome().into(),
-        LoggedIn { name: name("Alice"), transport: "tcp".into(), waiting: 2, admin: false }.into(),
+        LoggedIn {
+            name: name("Alice"),
+            transport: "tcp".into(),
+            waiting: 2,
+            admin: false,
+            moved: true,
+        }
+        .into(),
         Empty {}.into(),
         HeartbeatReply { nonce: 7, at: Timestamp(1_700_000_000_123) }.into(),
         Users { users: vec![user()], more: true }.into(),

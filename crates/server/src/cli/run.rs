@@ -110,6 +110,8 @@ fn config(
     let mut config = Config::new(settings.listen, transports, identity);
     config.storage = settings.data.clone().map_or(Storage::Ephemeral, Storage::Directory);
     config.admins.clone_from(&settings.admins);
+    config.reserved.clone_from(&settings.reserved);
+    config.password_cost = settings.password_cost;
     config.event_log = settings.event_log.clone().or_else(|| in_data(EVENT_LOG)).map(event_log);
     if let Some(seconds) = settings.heartbeat {
         let idle = Duration::from_secs(seconds.into());

@@ -7,12 +7,14 @@ use std::{
 
 use directories::ProjectDirs;
 use portolan_identity::PeerId;
+use portolan_protocol::Name;
 use serde::Deserialize;
 
 use super::{
     exit::Failure,
     options::{DEFAULT_PORT, RunOptions, parse_listen},
 };
+use crate::config::PasswordCost;
 
 /// Larger files are no configuration.
 const FILE_MAX: u64 = 1 << 20;
@@ -30,6 +32,8 @@ pub(super) struct Settings {
     pub(super) event_log: Option<PathBuf>,
     pub(super) heartbeat: Option<u32>,
     pub(super) qlog: Option<PathBuf>,
+    pub(super) reserved: Vec<Name>,
+    pub(super) password_cost: PasswordCost,
     pub(super) json: bool,
 }
 
@@ -47,6 +51,47 @@ struct File {
     event_log: Option<PathBuf>,
     heartbeat: Option<u32>,
     qlog: Option<PathBuf>,
+    #[serde(default)]
+    reserved: Vec<String>,
+    #[serde(default)]
+    passwords: Passwords,
+}
+
+/// What a password costs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passwords {
+    memory_kib: Option<u32>,
+    passes: Option<u32>,
+}
+
+impl Passwords {
+    fn cost(&self) -> Result<PasswordCost, Failure> {
+        let usual = PasswordCost::default();
+        let cost = PasswordCost {
+            memory_kib: self.memory_kib.unwrap_or(usual.memory_kib),
+            passes: self.passes.unwrap_or(usual.passes),
+        };
+        for (name, value, range) in [
+            ("memory_kib", cost.memory_kib, PasswordCost::MEMORY_KIB),
+            ("passes", cost.passes, PasswordCost::PASSES),
+        ] {
+            if !range.contains(&value) {
+                let (least, most) = (range.start(), range.end());
+                let message = format!("passwords.{name}: expected {least} to {most}, not {value}");
+                return Err(Failure::usage(message));
+            }
+        }
+        Ok(cost)
+    }
+}
+
+/// Checks the names that are kept back.
+fn names(texts: &[String]) -> Result<Vec<Name>, Failure> {
+    let check = |text: &String| {
+        Name::new(text).map_err(|error| Failure::usage(format!("reserved: {error}")))
+    };
+    texts.iter().map(check).collect()
 }
 
 impl Settings {
@@ -75,6 +120,8 @@ impl Settings {
             event_log: options.event_log.or(file.event_log),
             heartbeat,
             qlog: options.qlog.or(file.qlog),
+            reserved: names(&file.reserved)?,
+            password_cost: file.passwords.cost()?,
             json: options.json,
         })
     }
@@ -146,6 +193,9 @@ mod tests {
             ("listen = 'here'", "expected an IP address"),
             ("heartbeat = 1", "2 to 3600"),
             ("admin = ['abc']", "admin"),
+            ("reserved = ['no name']", "reserved: a name cannot have"),
+            ("[passwords]\nmemory_kib = 1", "passwords.memory_kib: expected 8192"),
+            ("[passwords]\npasses = 99", "passwords.passes: expected 1 to 16"),
         ];
         for (file, expected) in rows {
             let message = gather(file, &[]).unwrap_err();

@@ -2,8 +2,8 @@
 
 use portolan_protocol::{
     Command, EchoReply, Empty, ErrorBody, ErrorCode, Heartbeat, HeartbeatReply, Hello,
-    InviteToGroup, Limits as MessageLimits, Password, RemoveFromGroup, RenameGroup, RequestId,
-    SetRole, VERSIONS, Welcome,
+    InviteToGroup, Limits as MessageLimits, RemoveFromGroup, RenameGroup, RequestId, SetRole,
+    VERSIONS, Welcome,
 };
 
 use super::{Core, Now, SessionId, groups::Change, rates::Action, session::LoginState};
@@ -42,6 +42,7 @@ impl Core {
             Command::Receipts(receipts) => self.receipts(session, id, receipts),
             Command::Mailbox(mailbox) => self.mailbox(session, id, &mailbox),
             Command::ClearMailbox(_) => self.clear_mailbox(session, id),
+            Command::SetPassword(set) => self.set_password(now, session, id, set),
             Command::History(history) => self.history(session, id, &history),
             Command::CreateGroup(create) => self.create_group(now, session, id, &create),
             Command::InviteToGroup(InviteToGroup { group, user }) => {
@@ -184,16 +185,4 @@ pub(super) fn check_short_text(text: &str, field: &str) -> Result<(), ErrorBody>
     }
     let message = format!("{field} has {} bytes; at most {limit} are allowed", text.len());
     Err(ErrorBody::new(ErrorCode::TooLarge, message).with_detail(field))
-}
-
-/// Passwords are not served yet, and are not silently ignored.
-pub(super) fn check_password(password: Option<&Password>) -> Result<(), ErrorBody> {
-    match password {
-        None => Ok(()),
-        Some(_) => Err(ErrorBody::new(
-            ErrorCode::Unsupported,
-            "this server has no passwords yet: the name belongs to your key; log in without one",
-        )
-        .with_detail("password")),
-    }
 }

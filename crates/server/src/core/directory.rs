@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use portolan_identity::PeerId;
 use portolan_protocol::{Name, Timestamp};
 
-use super::SessionId;
-use crate::store::{Snapshot, StoredUser, UserId, Waiting};
+use super::{SessionId, rates::TokenBucket};
+use crate::store::{PasswordHash, Snapshot, StoredUser, UserId, Waiting};
 
 /// A user whom the server knows.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: Name,
     pub(super) key: PeerId,
+    /// What moves the name to another key.
+    pub(super) password: Option<PasswordHash>,
+    /// Attempts at the password, once there was one.
+    pub(super) guesses: Option<TokenBucket>,
     /// Whether the store has confirmed the name.
     pub(super) is_saved: bool,
     /// What waits, messages on their way into the store included.
@@ -83,9 +87,20 @@ impl Directory {
 
     /// Reserves a name until the store has confirmed it.
     pub(super) fn reserve(&mut self, name: Name, key: PeerId, since: Timestamp) -> StoredUser {
-        let stored = StoredUser { id: UserId(self.last_id + 1), name, key, since };
+        let stored = StoredUser { id: UserId(self.last_id + 1), name, key, since, password: None };
         self.insert(&stored, false);
         stored
+    }
+
+    /// Gives a name to another key; answers the name.
+    pub(super) fn set_key(&mut self, user: UserId, key: PeerId) -> Option<Name> {
+        let known = self.users.get_mut(&user)?;
+        let before = std::mem::replace(&mut known.key, key);
+        if let Some(count) = self.names_of.get_mut(&before) {
+            *count -= 1;
+        }
+        *self.names_of.entry(key).or_default() += 1;
+        Some(known.name.clone())
     }
 
     /// Forgets a name that the store could not take.
@@ -124,6 +139,8 @@ impl Directory {
         let user = User {
             name: stored.name.clone(),
             key: stored.key,
+            password: stored.password.clone(),
+            guesses: None,
             is_saved,
             waiting: Waiting::default(),
             online: None,

@@ -4,7 +4,7 @@ use portolan_protocol::{ErrorBody, ErrorCode, LoggedIn, Login, Name, PresenceCha
 
 use super::{
     Core, Now, Remote, SessionId,
-    commands::{check_password, rate_limited},
+    commands::rate_limited,
     directory::Online,
     mailbox::Pending,
     rates::{Action, TokenBucket},
@@ -45,7 +45,7 @@ impl Core {
     }
 
     /// Gives the session its time to log in, from now.
-    fn expect_login(&mut self, now: Now, session: SessionId) {
+    pub(super) fn expect_login(&mut self, now: Now, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let deadline = now.instant + self.timing.login;
         state.login = LoginState::None;
@@ -56,14 +56,18 @@ impl Core {
 
     pub(super) fn login(&mut self, now: Now, session: SessionId, id: RequestId, login: &Login) {
         if let Err(error) = self.try_login(now, session, id, login) {
-            if let Some(remote) = self.sessions.get(&session).map(|state| state.remote) {
-                self.log(LogEntry::LoginRefused {
-                    id: remote.id,
-                    code: error.code.as_str(),
-                    address: remote.address.to_string(),
-                });
-            }
+            self.log_refused_login(session, &error);
             self.refuse(session, id, error);
+        }
+    }
+
+    pub(super) fn log_refused_login(&mut self, session: SessionId, error: &ErrorBody) {
+        if let Some(remote) = self.sessions.get(&session).map(|state| state.remote) {
+            self.log(LogEntry::LoginRefused {
+                id: remote.id,
+                code: error.code.as_str(),
+                address: remote.address.to_string(),
+            });
         }
     }
 
@@ -88,13 +92,15 @@ impl Core {
         let name = Name::new(&login.name).map_err(|error| {
             ErrorBody::new(ErrorCode::NameInvalid, error.to_string()).with_detail("name")
         })?;
-        check_password(login.password.as_ref())?;
         self.check_registry(remote)?;
         match self.directory.find(&name) {
-            Some(user) => {
-                self.check_owner(user, &name, remote)?;
-                self.enter(now, session, id, user);
+            Some(user) if self.is_owner(user, &name, remote)? => {
+                self.enter(now, session, id, user, false);
             }
+            Some(user) => {
+                self.prove_by_password(now, (session, id), user, login.password.as_ref())?;
+            }
+            None if self.reserved.contains(&name) => return Err(reserved(&name)),
             None => self.register(now, session, id, name)?,
         }
         Ok(())
@@ -114,20 +120,15 @@ impl Core {
         }
     }
 
-    fn check_owner(&self, user: UserId, name: &Name, remote: Remote) -> Result<(), ErrorBody> {
-        let Some(known) = self.user(user) else { return Ok(()) };
-        if known.key != remote.id {
-            let message = format!(
-                "the name {name} belongs to another key; choose another name, or log in with the \
-                 key file that took it"
-            );
-            return Err(ErrorBody::new(ErrorCode::NameTaken, message).with_detail(name.as_str()));
-        }
-        if !known.is_saved {
+    /// Whether the name belongs to this key.
+    fn is_owner(&self, user: UserId, name: &Name, remote: Remote) -> Result<bool, ErrorBody> {
+        let Some(known) = self.user(user) else { return Ok(false) };
+        let is_owner = known.key == remote.id;
+        if is_owner && !known.is_saved {
             let message = format!("the name {name} is being taken by another session of this key");
             return Err(ErrorBody::new(ErrorCode::Conflict, message));
         }
-        Ok(())
+        Ok(is_owner)
     }
 
     /// Takes a name that nobody has; the answer follows when the store has it.
@@ -138,15 +139,9 @@ impl Core {
         id: RequestId,
         name: Name,
     ) -> Result<(), ErrorBody> {
+        self.check_names_of(session)?;
         let Some(state) = self.sessions.get_mut(&session) else { return Ok(()) };
         let key = state.remote.id;
-        if self.directory.names_of(key) >= self.limits.names_per_key {
-            let message = format!(
-                "your key has its {} names; log in with one of them",
-                self.limits.names_per_key
-            );
-            return Err(ErrorBody::new(ErrorCode::Quota, message));
-        }
         if self.directory.len() >= self.limits.users {
             return Err(ErrorBody::new(ErrorCode::Quota, "this server takes no new names"));
         }
@@ -155,6 +150,17 @@ impl Core {
         let pending = PendingLogin { session, id, user: stored.id };
         self.store(Pending::Login(pending), Operation::AddUser(stored));
         Ok(())
+    }
+
+    /// Whether the session's key may have another name.
+    pub(super) fn check_names_of(&self, session: SessionId) -> Result<(), ErrorBody> {
+        let Some(state) = self.sessions.get(&session) else { return Ok(()) };
+        let limit = self.limits.names_per_key;
+        if self.directory.names_of(state.remote.id) < limit {
+            return Ok(());
+        }
+        let message = format!("your key has its {limit} names; log in with one of them");
+        Err(ErrorBody::new(ErrorCode::Quota, message))
     }
 
     pub(super) fn on_name_saved(&mut self, now: Now, login: &PendingLogin, outcome: &Outcome) {
@@ -169,12 +175,20 @@ impl Core {
         let (name, key) = (known.name.clone(), known.key);
         self.log(LogEntry::Registered { name, id: key });
         if self.sessions.contains_key(&session) {
-            self.enter(now, session, id, user);
+            self.enter(now, session, id, user, false);
         }
     }
 
-    /// Logs the session in as a user whose owner it has proved to be.
-    fn enter(&mut self, now: Now, session: SessionId, id: RequestId, user: UserId) {
+    /// Logs the session in as a user whose owner it has proved to be; `moved`: just now, by the
+    /// password.
+    pub(super) fn enter(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        id: RequestId,
+        user: UserId,
+        moved: bool,
+    ) {
         let before = self.directory.get(user).and_then(|known| known.online);
         if let Some(online) = before {
             self.replace(online.session);
@@ -193,6 +207,7 @@ impl Core {
         };
         let Some(mut logged_in) = self.go_online(user, online, remote) else { return };
         logged_in.admin = admin;
+        logged_in.moved = moved;
         self.answer(session, id, logged_in);
         let change = before.map_or(PresenceChange::Online, |_| PresenceChange::Changed);
         self.tell_presence(user, change);
@@ -217,6 +232,17 @@ impl Core {
             transport,
             address: remote.address.to_string(),
         });
-        Some(LoggedIn { name, transport: transport.to_owned(), waiting, admin: false })
+        Some(LoggedIn {
+            name,
+            transport: transport.to_owned(),
+            waiting,
+            admin: false,
+            moved: false,
+        })
     }
+}
+
+fn reserved(name: &Name) -> ErrorBody {
+    let message = format!("the name {name} is kept back on this server; choose another one");
+    ErrorBody::new(ErrorCode::NameInvalid, message).with_detail(name.as_str())
 }

@@ -6,10 +6,10 @@ use portolan_protocol::{
 };
 
 use super::{
-    Core, SessionId, grouping::PendingGroup, lists::page_size, login::PendingLogin,
-    messages::PendingSend, session::LoginState,
+    Core, Remote, SessionId, grouping::PendingGroup, lists::page_size, login::PendingLogin,
+    messages::PendingSend, password::Asker, session::LoginState,
 };
-use crate::store::{Operation, Outcome, UserId};
+use crate::store::{Operation, Outcome, PasswordHash, UserId};
 
 /// Bytes of text in one page that is asked for; with its names it fits into a frame.
 pub(super) const PAGE_BYTES: u64 = 96 << 10;
@@ -24,6 +24,8 @@ pub(super) enum Pending {
     Receipts(PendingReceipts),
     Clear { session: SessionId, id: RequestId, owner: UserId },
     Group(PendingGroup),
+    Password(Asker, Option<PasswordHash>),
+    Move(Asker, Remote),
     Purge,
 }
 

@@ -6,6 +6,7 @@ use portolan_identity::PeerId;
 use portolan_protocol::{Command, ErrorBody, Event, Reply, RequestId, Timestamp};
 use portolan_transport::CloseCode;
 
+use super::{HashTask, Hashed};
 use crate::{
     event_log::LogEntry,
     store::{Operation, Outcome},
@@ -72,6 +73,13 @@ pub enum Input {
         token: Token,
         /// With what outcome.
         outcome: Outcome,
+    },
+    /// A password was hashed.
+    Hashed {
+        /// Which.
+        token: Token,
+        /// With what outcome.
+        hashed: Hashed,
     },
     /// The server is to end.
     Stop {
@@ -143,6 +151,13 @@ pub enum Effect {
         token: Token,
         /// What.
         operation: Operation,
+    },
+    /// Hashes a password.
+    Hash {
+        /// To pair the outcome.
+        token: Token,
+        /// What.
+        task: HashTask,
     },
     /// Writes to the event log.
     Log(LogEntry),

@@ -17,6 +17,7 @@ mod login;
 mod mailbox;
 mod message;
 mod messages;
+mod password;
 mod presence;
 mod rates;
 mod registry;
@@ -29,7 +30,7 @@ mod timers;
 use std::collections::{HashMap, HashSet};
 
 use portolan_identity::PeerId;
-use portolan_protocol::{ErrorBody, Event, Reply, RequestId, Timestamp};
+use portolan_protocol::{ErrorBody, Event, Name, Reply, RequestId, Timestamp};
 use portolan_transport::CloseCode;
 
 use self::{
@@ -37,6 +38,7 @@ use self::{
     directory::{Directory, User},
     groups::Groups,
     mailbox::Pending,
+    password::Hashing,
     rates::KeyRates,
     relays::RelayTable,
     session::Session,
@@ -44,6 +46,7 @@ use self::{
 };
 pub use self::{
     message::{Effect, Frame, Input, Now, Remote, SessionId, Token},
+    password::{HashTask, Hashed},
     registry::{HeartbeatPolicy, Registry},
     relays::{RelayGrant, RelayId},
     timers::{Deadline, Timer},
@@ -65,6 +68,8 @@ pub struct CoreConfig {
     pub id: PeerId,
     /// Keys with the admin right, besides the server's own.
     pub admins: Vec<PeerId>,
+    /// Names that nobody may take.
+    pub reserved: Vec<Name>,
     /// One a transport, in the order of the table.
     pub registries: Vec<Registry>,
     /// Bounds.
@@ -78,6 +83,7 @@ pub struct CoreConfig {
 pub struct Core {
     id: PeerId,
     admins: HashSet<PeerId>,
+    reserved: HashSet<Name>,
     limits: Limits,
     timing: Timing,
     since: Timestamp,
@@ -91,6 +97,7 @@ pub struct Core {
     rates: KeyRates,
     timers: Timers,
     pending: HashMap<Token, Pending>,
+    hashing: HashMap<Token, Hashing>,
     last_token: u64,
     last_message: u64,
     effects: Vec<Effect>,
@@ -108,6 +115,7 @@ impl Core {
         Self {
             id: config.id,
             admins,
+            reserved: config.reserved.into_iter().collect(),
             rates: KeyRates::new(&config.limits),
             limits: config.limits,
             timing: config.timing,
@@ -121,6 +129,7 @@ impl Core {
             relays: RelayTable::default(),
             timers,
             pending: HashMap::new(),
+            hashing: HashMap::new(),
             last_token: 0,
             last_message: snapshot.last_message.0,
             effects: Vec::new(),
@@ -137,6 +146,7 @@ impl Core {
             Input::Gone { session, reason } => self.on_gone(now, session, &reason),
             Input::TooSlow { session } => self.on_too_slow(now, session),
             Input::Stored { token, outcome } => self.on_stored(now, token, outcome),
+            Input::Hashed { token, hashed } => self.on_hashed(now, token, hashed),
             Input::Stop { reason } => self.on_stop(now, &reason),
         }
         std::mem::take(&mut self.effects)
@@ -182,6 +192,8 @@ impl Core {
                 self.on_cleared(session, id, owner, &outcome);
             }
             Pending::Group(group) => self.on_group_stored(now, group, &outcome),
+            Pending::Password(asker, hash) => self.on_password_stored(asker, hash, &outcome),
+            Pending::Move(asker, remote) => self.on_name_moved(now, asker, remote, &outcome),
             Pending::Purge => {}
         }
     }

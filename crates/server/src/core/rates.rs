@@ -56,15 +56,18 @@ pub(super) enum Action {
     GroupMessage,
     /// A change of a group.
     GroupChange,
+    /// A password to be hashed.
+    Password,
 }
 
-const ACTIONS: [Action; 6] = [
+const ACTIONS: [Action; 7] = [
     Action::Command,
     Action::Broadcast,
     Action::Request,
     Action::Login,
     Action::GroupMessage,
     Action::GroupChange,
+    Action::Password,
 ];
 
 /// The buckets of every key that was seen lately.
@@ -87,6 +90,7 @@ impl KeyRates {
             Action::Login => limits.logins,
             Action::GroupMessage => limits.group_messages,
             Action::GroupChange => limits.group_changes,
+            Action::Password => limits.passwords,
         });
         Self { rates, keys: HashMap::new(), keys_max: limits.keys }
     }

@@ -27,6 +27,23 @@ pub enum LogEntry {
         /// The key.
         id: PeerId,
     },
+    /// A name was given a password, or lost it.
+    Password {
+        /// The name.
+        name: Name,
+        /// Whether it has none now.
+        #[serde(rename = "removed")]
+        is_removed: bool,
+    },
+    /// A name was moved to another key by its password.
+    Moved {
+        /// The name.
+        name: Name,
+        /// The new key.
+        id: PeerId,
+        /// From where.
+        address: String,
+    },
     /// A user logged in.
     Login {
         /// The name.

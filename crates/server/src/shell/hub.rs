@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     clock,
+    hasher::Hasher,
     outbox::{Outbox, Overflow, Weight},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
 pub(super) struct Hub {
     state: Mutex<State>,
     store: OnceLock<StoreWriter>,
+    hasher: OnceLock<Hasher>,
     events: EventSink,
     last_session: AtomicU64,
     deadline_changed: Notify,
@@ -58,6 +60,7 @@ impl Hub {
         Self {
             state: Mutex::new(State { core, clients: HashMap::new() }),
             store: OnceLock::new(),
+            hasher: OnceLock::new(),
             events,
             last_session: AtomicU64::new(0),
             deadline_changed: Notify::new(),
@@ -68,6 +71,11 @@ impl Hub {
     /// Gives the store, once; its outcomes go to [`Self::complete`].
     pub(super) fn set_store(&self, store: StoreWriter) {
         let _already = self.store.set(store);
+    }
+
+    /// Gives what hashes passwords, once.
+    pub(super) fn set_hasher(&self, hasher: Hasher) {
+        let _already = self.hasher.set(hasher);
     }
 
     /// Begins a session over a new connection.
@@ -214,6 +222,11 @@ impl Hub {
             Effect::Store { token, operation } => {
                 if let Some(store) = self.store.get() {
                     store.push(token, operation);
+                }
+            }
+            Effect::Hash { token, task } => {
+                if let Some(hasher) = self.hasher.get() {
+                    hasher.push(token, task);
                 }
             }
             Effect::Log(entry) => self.events.log(now.wall, entry),

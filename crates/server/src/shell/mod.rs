@@ -2,6 +2,7 @@
 
 mod bind;
 mod clock;
+mod hasher;
 mod hub;
 mod outbox;
 mod relay;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bind::{BindAllError, Bound, bind_all},
     clock,
+    hasher::Hasher,
     hub::Hub,
     session::{self, Context},
 };
@@ -83,6 +84,7 @@ impl Server {
         let core_config = CoreConfig {
             id: config.identity.id(),
             admins: config.admins.clone(),
+            reserved: config.reserved.clone(),
             registries: bound.iter().map(|bound| registry(bound, &config)).collect(),
             limits: config.limits,
             timing: config.timing,
@@ -101,6 +103,14 @@ impl Server {
         })
         .map_err(StartError::Thread)?;
         hub.set_store(writer);
+        let hashed: Weak<Hub> = Arc::downgrade(&hub);
+        let hasher =
+            Hasher::start(config.password_cost, config.limits.hashes, move |token, hash| {
+                if let Some(hub) = hashed.upgrade() {
+                    hub.handle(Input::Hashed { token, hashed: hash });
+                }
+            });
+        hub.set_hasher(hasher.map_err(StartError::Thread)?);
         Ok(Self::run(&config, hub, bound))
     }
 

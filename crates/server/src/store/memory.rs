@@ -81,6 +81,10 @@ impl MemoryStore {
     fn apply_one(&mut self, operation: &Operation) -> Outcome {
         match operation {
             Operation::AddUser(user) => self.add_user(user),
+            Operation::SetPassword { user, hash } => {
+                self.change(*user, |stored| stored.password.clone_from(hash))
+            }
+            &Operation::MoveName { user, key } => self.change(user, |stored| stored.key = key),
             Operation::Put(message) => self.put(message),
             &Operation::Load { owner, after, messages, bytes } => {
                 self.load(owner, after, messages, bytes)
@@ -97,6 +101,13 @@ impl MemoryStore {
 
     fn add_user(&mut self, user: &StoredUser) -> Outcome {
         self.users.insert(user.id, user.clone());
+        Outcome::Done
+    }
+
+    fn change(&mut self, user: UserId, how: impl FnOnce(&mut StoredUser)) -> Outcome {
+        if let Some(stored) = self.users.get_mut(&user) {
+            how(stored);
+        }
         Outcome::Done
     }
 

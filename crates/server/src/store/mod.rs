@@ -36,6 +36,18 @@ pub struct StoredUser {
     pub key: PeerId,
     /// When the name was taken.
     pub since: Timestamp,
+    /// What moves it to another key.
+    pub password: Option<PasswordHash>,
+}
+
+/// A password's hash in PHC form. `Debug` does not print it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub Arc<str>);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
 }
 
 /// A message on its way into the store.
@@ -73,6 +85,20 @@ pub enum Talk {
 pub enum Operation {
     /// Keeps a new name.
     AddUser(StoredUser),
+    /// Keeps a name's password, or forgets it.
+    SetPassword {
+        /// Whose.
+        user: UserId,
+        /// The new one.
+        hash: Option<PasswordHash>,
+    },
+    /// Gives a name to another key.
+    MoveName {
+        /// Which.
+        user: UserId,
+        /// To whom.
+        key: PeerId,
+    },
     /// Keeps a message for its owners, unless the sender's reference is known.
     Put(NewMessage),
     /// Reads a page of what waits for `owner`.

@@ -6,8 +6,8 @@ use portolan_identity::PeerId;
 use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Role, Timestamp};
 
 use super::{
-    GroupId, GroupWrite, MemoryStore, NewMessage, Operation, Outcome, SqliteStore, Store,
-    StoreError, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
+    GroupId, GroupWrite, MemoryStore, NewMessage, Operation, Outcome, PasswordHash, SqliteStore,
+    Store, StoreError, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
 const ALICE: UserId = UserId(1);
@@ -23,6 +23,7 @@ fn user(id: UserId, name: &str) -> StoredUser {
         name: Name::new(name).unwrap(),
         key: PeerId::from_bytes([u8::try_from(id.0).unwrap(); 32]),
         since: Timestamp(5),
+        password: None,
     }
 }
 
@@ -193,6 +194,20 @@ fn a_mailbox_is_thrown_away_for_its_owner_only() {
         assert!(waiting_ids(store, BOB).is_empty());
         assert_eq!(waiting_ids(store, CAROL), [1]);
         assert!(receipts(store, BOB, &[1], ReceiptState::Seen).0.is_empty());
+    });
+}
+
+#[test]
+fn a_name_can_get_a_password_and_another_key() {
+    over_both(|store| {
+        let hash = Some(PasswordHash("$argon2id$…".into()));
+        let key = PeerId::from_bytes([9; 32]);
+        one(store, Operation::SetPassword { user: BOB, hash: hash.clone() });
+        one(store, Operation::MoveName { user: BOB, key });
+        let known = |store: &mut dyn Store| store.snapshot().unwrap().users[1].0.clone();
+        assert_eq!(known(store), StoredUser { key, password: hash, ..user(BOB, "Bob") });
+        one(store, Operation::SetPassword { user: BOB, hash: None });
+        assert_eq!(known(store), StoredUser { key, ..user(BOB, "Bob") });
     });
 }
 

@@ -139,6 +139,8 @@ fn size(operation: &Operation) -> usize {
     match operation {
         Operation::Put(message) => message.text.len(),
         Operation::AddUser(_)
+        | Operation::SetPassword { .. }
+        | Operation::MoveName { .. }
         | Operation::Load { .. }
         | Operation::Receipts { .. }
         | Operation::Clear { .. }

@@ -74,8 +74,6 @@ async fn a_bad_name_is_refused_with_the_rule() {
 async fn what_later_issues_bring_is_refused_clearly() {
     let harness = Harness::start().await;
     let mut alice = harness.connect(1).await;
-    let login = Login { name: "alice".into(), password: Some(Password("secret".into())) };
-    assert_eq!(alice.refusal(login).await, ErrorCode::Unsupported);
     alice.login("alice").await.unwrap();
     let candidates = portolan_protocol::Candidates {
         to: portolan_protocol::Name::new("bob").unwrap(),
@@ -86,6 +84,22 @@ async fn what_later_issues_bring_is_refused_clearly() {
         (error.code, error.message.as_str()),
         (ErrorCode::Unsupported, "this server has no exchange of candidates yet")
     );
+}
+
+#[tokio::test]
+async fn a_name_moves_to_a_new_key_with_its_password_and_not_without() {
+    let harness = Harness::start().await;
+    let mut alice = harness.login(1, "alice").await;
+    let secret = || Some(Password("correct horse".into()));
+    let set = portolan_protocol::SetPassword { password: secret() };
+    assert!(matches!(alice.ask(set).await.unwrap(), Reply::Done(_)));
+    let mut newer = harness.connect(2).await;
+    let login = |password| Login { name: "alice".into(), password };
+    let wrong = Some(Password("incorrect horse".into()));
+    assert_eq!(newer.refusal(login(None)).await, ErrorCode::NameTaken);
+    assert_eq!(newer.refusal(login(wrong)).await, ErrorCode::WrongPassword);
+    let Reply::LoggedIn(welcome) = newer.ask(login(secret())).await.unwrap() else { panic!() };
+    assert!(welcome.moved);
 }
 
 #[tokio::test]

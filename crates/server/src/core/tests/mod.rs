@@ -3,4 +3,5 @@
 mod behaviour;
 mod groups;
 mod model;
+mod passwords;
 mod world;

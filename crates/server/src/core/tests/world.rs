@@ -9,16 +9,17 @@ use std::{
 
 use portolan_identity::PeerId;
 use portolan_protocol::{
-    Command, ErrorBody, ErrorCode, Event, Hello, Login, Name, Reply, RequestId, Timestamp,
+    Command, ErrorBody, ErrorCode, Event, Hello, Login, Name, Password, Reply, RequestId, Timestamp,
 };
 
 use crate::{
     config::{Limits, Rate, Timing},
     core::{
-        Core, CoreConfig, Effect, HeartbeatPolicy, Input, Now, Registry, Remote, SessionId, Token,
+        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Now, Registry, Remote,
+        SessionId, Token,
     },
     event_log::LogEntry,
-    store::{MemoryStore, Operation, Outcome, Store},
+    store::{MemoryStore, Operation, Outcome, PasswordHash, Store},
 };
 
 pub(super) type Answer = Result<Reply, ErrorBody>;
@@ -40,6 +41,8 @@ pub(super) fn limits() -> Limits {
         logins: often,
         group_messages: often,
         group_changes: often,
+        passwords: often,
+        guesses: often,
         ..Limits::default()
     }
 }
@@ -137,6 +140,7 @@ impl World {
                     self.told.entry(session).or_default().closed = Some(reason);
                 }
                 Effect::Store { token, operation } => self.queue.push_back((token, operation)),
+                Effect::Hash { token, task } => self.hash(token, task),
                 Effect::Log(entry) => self.log.push(entry),
                 Effect::Shutdown { reason } => self.shutdown = Some(reason),
             }
@@ -158,6 +162,17 @@ impl World {
             let outcome = self.store.apply(&[operation]).unwrap().remove(0);
             self.handle(Input::Stored { token, outcome });
         }
+    }
+
+    /// A hash that a test can read.
+    fn hash(&mut self, token: Token, task: HashTask) {
+        let of = |password: &Password| PasswordHash(format!("hash of {}", password.0).into());
+        let hashed = match &task {
+            HashTask::Make(password) => Hashed::Made(of(password)),
+            HashTask::Check { password, hash } if of(password) == *hash => Hashed::Right,
+            HashTask::Check { .. } => Hashed::Wrong,
+        };
+        self.handle(Input::Hashed { token, hashed });
     }
 
     /// Fails everything that waits.
@@ -232,6 +247,7 @@ fn make_core(now: Now, limits: Limits, store: &mut MemoryStore) -> Core {
     let config = CoreConfig {
         id: PeerId::from_bytes([0; 32]),
         admins: Vec::new(),
+        reserved: vec![name("harbourmaster")],
         registries: registries.into(),
         limits,
         timing: Timing::default(),

@@ -16,11 +16,16 @@ use rusqlite::{Connection, ErrorCode, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
 use self::history::Archive;
-use super::{Operation, Outcome, Snapshot, Store, StoreError, StoredUser, UserId, Waiting};
+use super::{
+    Operation, Outcome, PasswordHash, Snapshot, Store, StoreError, StoredUser, UserId, Waiting,
+};
 
 /// Versions of the schema, oldest first; a published one never changes.
-const MIGRATIONS: &[M<'static>] =
-    &[M::up(include_str!("schema.sql")), M::up(include_str!("groups_and_history.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("schema.sql")),
+    M::up(include_str!("groups_and_history.sql")),
+    M::up(include_str!("passwords.sql")),
+];
 
 /// Marks the file as ours ("PRTL").
 const APPLICATION_ID: i64 = 0x5052_544c;
@@ -159,7 +164,7 @@ impl Opener {
 fn read_snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
     let mut statement = connection.prepare(
         "SELECT u.id, u.name, u.key, u.since,
-                count(m.id), coalesce(sum(octet_length(m.text)), 0)
+                count(m.id), coalesce(sum(octet_length(m.text)), 0), u.password
          FROM users u
          LEFT JOIN deliveries d ON d.owner = u.id AND d.state = 0
          LEFT JOIN messages m ON m.id = d.message
@@ -171,6 +176,7 @@ fn read_snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
             name: name(row, 1)?,
             key: PeerId::from_bytes(row.get(2)?),
             since: Timestamp(number(row, 3)?),
+            password: row.get::<_, Option<String>>(6)?.map(|hash| PasswordHash(hash.into())),
         };
         Ok((user, Waiting { messages: number(row, 4)?, bytes: number(row, 5)? }))
     })?;
@@ -189,6 +195,8 @@ fn apply_one(
 ) -> rusqlite::Result<Outcome> {
     match operation {
         Operation::AddUser(user) => add_user(db, user),
+        Operation::SetPassword { user, hash } => set_password(db, *user, hash.as_ref()),
+        &Operation::MoveName { user, key } => move_name(db, user, key),
         Operation::Put(message) => mailbox::put(db, archive, message),
         &Operation::Load { owner, after, messages, bytes } => {
             mailbox::load(db, owner, after, messages, bytes)
@@ -216,6 +224,22 @@ fn add_user(db: &Transaction<'_>, user: &StoredUser) -> rusqlite::Result<Outcome
         user.key.as_bytes(),
         user.since.0.cast_signed(),
     ])?;
+    Ok(Outcome::Done)
+}
+
+fn set_password(
+    db: &Transaction<'_>,
+    user: UserId,
+    hash: Option<&PasswordHash>,
+) -> rusqlite::Result<Outcome> {
+    db.prepare_cached("UPDATE users SET password = ?2 WHERE id = ?1")?
+        .execute(params![user.0.cast_signed(), hash.map(|hash| hash.0.as_ref())])?;
+    Ok(Outcome::Done)
+}
+
+fn move_name(db: &Transaction<'_>, user: UserId, key: PeerId) -> rusqlite::Result<Outcome> {
+    db.prepare_cached("UPDATE users SET key = ?2 WHERE id = ?1")?
+        .execute(params![user.0.cast_signed(), key.as_bytes()])?;
     Ok(Outcome::Done)
 }
 
