@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use thiserror::Error;
+
 use crate::{Log, Trace, log::Page, writer::Writer};
 
 /// Whether connections are logged, and where to. Clones are the same switch; off by default.
@@ -15,9 +17,13 @@ use crate::{Log, Trace, log::Page, writer::Writer};
 pub struct Qlog(Arc<OnceLock<Thread>>);
 
 /// Why the switch cannot be turned on.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum QlogError {
     /// The directory or the thread cannot be made.
+    #[error(
+        "cannot write qlog files into {}; choose a directory that you may write to",
+        .directory.display()
+    )]
     Io {
         /// Which directory.
         directory: PathBuf,
@@ -25,6 +31,7 @@ pub enum QlogError {
         source: io::Error,
     },
     /// It is on already.
+    #[error("qlog files are written already")]
     AlreadyOn,
 }
 
@@ -90,6 +97,10 @@ impl Qlog {
     pub fn finish(&self) {
         if let Some(thread) = self.0.get() {
             thread.finish();
+            let Totals { dropped, refused, failed, .. } = thread.writer.totals();
+            if dropped + refused + failed > 0 {
+                tracing::warn!(dropped, refused, failed, "the qlog files are not complete");
+            }
         }
     }
 
@@ -120,28 +131,6 @@ impl Drop for Thread {
 impl fmt::Debug for Qlog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_on() { "Qlog(on)" } else { "Qlog(off)" })
-    }
-}
-
-impl fmt::Display for QlogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { directory, .. } => write!(
-                f,
-                "cannot write qlog files into {}; choose a directory that you may write to",
-                directory.display()
-            ),
-            Self::AlreadyOn => f.write_str("qlog files are written already"),
-        }
-    }
-}
-
-impl std::error::Error for QlogError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::AlreadyOn => None,
-        }
     }
 }
 

@@ -30,6 +30,8 @@
 //!   (`TRAINS_PER_TURN`, `TURNS_PER_ROUND` in `driver.rs`);
 //! - everything that waits is bounded: a connection is listed once in the inbox and once in the
 //!   ready queue, one train at most waits for the socket (`table.rs`, `inbox.rs`, `outbox.rs`);
+//! - who wants to know what a connection does is told (`watch.rs`), never what is said on it, and
+//!   nobody else pays for it (`tests/qlog.rs`);
 //! - garbage on the port disturbs nobody, and QUIC on the same port works on
 //!   (`tests/shared_port.rs`).
 

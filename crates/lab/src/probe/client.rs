@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan::{
-    BindConfig, CloseCode, Connection, Endpoint, Expect, Identity, Priority, Transport,
+    BindConfig, CloseCode, Connection, ConnectionStats, Endpoint, Expect, Identity, Priority,
+    Transport,
 };
 use portolan_transport_udp::{Congestion, TunedUdp};
 use socket2::SockRef;
@@ -127,6 +128,14 @@ impl Carriage {
         match self {
             Self::Ours { .. } => wanted,
             Self::Raw(_) => 1,
+        }
+    }
+
+    /// What the connection has counted; a bare socket counts nothing.
+    pub(super) fn stats(&self) -> Option<ConnectionStats> {
+        match self {
+            Self::Ours { connection, .. } => Some(connection.stats()),
+            Self::Raw(_) => None,
         }
     }
 

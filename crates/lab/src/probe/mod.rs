@@ -6,6 +6,7 @@
 
 mod across;
 mod client;
+mod counters;
 mod discover;
 mod echo;
 mod latency;

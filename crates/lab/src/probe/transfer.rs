@@ -17,7 +17,7 @@ use super::{
     across::{self, Amount, Received, Request},
     cannot,
     client::{Carriage, Route},
-    say, units,
+    counters, say, units,
 };
 
 /// How often the watch looks.
@@ -43,6 +43,9 @@ pub(super) struct Options {
     /// Report when nothing arrived for this long
     #[arg(long, default_value = "500ms", value_parser = units::duration)]
     stall: Duration,
+    /// Say at the end what the connection has counted: packets, losses, what sending waited for
+    #[arg(long)]
+    counters: bool,
     /// Report a broken transfer as the result that it is, and end without an error
     #[arg(long)]
     may_break: bool,
@@ -69,6 +72,11 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Problem> {
     };
     watch.observe(Instant::now(), total.load(Ordering::Relaxed));
     let code = watch.conclude(&label, outcome);
+    if let Some(stats) = carriage.stats().filter(|_| options.counters) {
+        for line in counters::lines(&stats) {
+            say(format_args!("{label}: {line}"));
+        }
+    }
     carriage.close().await;
     Ok(if options.may_break { ExitCode::SUCCESS } else { code })
 }

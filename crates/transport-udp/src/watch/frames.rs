@@ -93,8 +93,10 @@ enum Frame<'a> {
         error_space: &'static str,
         error_code: u64,
     },
-    Unknown {
-        name: &'static str,
+    /// One that qlog has no fields for, under its own name.
+    #[serde(untagged)]
+    Other {
+        frame_type: &'static str,
     },
 }
 
@@ -133,7 +135,7 @@ impl<'a> From<FrameView<'a>> for Frame<'a> {
                 Self::Datagram { length: len, sequence, repeated: is_repeated }
             }
             FrameView::Close { cause } => close(cause),
-            FrameView::Other { name } => Self::Unknown { name },
+            FrameView::Other { name } => Self::Other { frame_type: name },
         }
     }
 }

@@ -21,7 +21,6 @@ use super::{
 #[derive(Debug)]
 pub struct QlogObserver {
     log: Log,
-    side: Side,
 }
 
 /// What the log of `connection` is about.
@@ -44,7 +43,7 @@ impl QlogObserver {
     pub fn new(log: Log, connection: &Connection, (now, local): (Instant, SocketAddr)) -> Self {
         let started = Started::new(local, connection.remote_addr(), connection.original_id());
         log.record(now, "connectivity:connection_started", &started);
-        Self { log, side: connection.side() }
+        Self { log }
     }
 
     /// A log of everything that `connection` does from `now` on, for those who drive a machine
@@ -144,12 +143,6 @@ impl QlogObserver {
 
     fn on_closed(&self, now: Instant, reason: &CloseReason) {
         self.log.record(now, "connectivity:connection_closed", &Closed::new(reason));
-    }
-
-    /// The observer's side.
-    #[must_use]
-    pub fn side(&self) -> Side {
-        self.side
     }
 }
 
