@@ -22,17 +22,19 @@ pub struct Batch {
     count: usize,
 }
 
-/// One received datagram.
+/// Datagrams of one remote that came together, as GRO hands them over; mostly one, or a whole train.
 #[derive(Debug)]
 pub struct Received<'a> {
-    /// Who sent it, in canonical form.
+    /// Who sent them, in canonical form.
     pub from: SocketAddr,
-    /// Which of our addresses it was sent to, where the system tells.
+    /// Which of our addresses they were sent to, where the system tells.
     pub local_ip: Option<IpAddr>,
     /// Congestion marks of the network.
     pub ecn: Option<EcnCodepoint>,
-    /// What it says; may be decrypted in place.
+    /// What they say, one after the other; may be decrypted in place.
     pub bytes: &'a mut [u8],
+    /// Bytes of each, at least one; the last may be shorter.
+    pub stride: usize,
 }
 
 impl Batch {
@@ -47,14 +49,13 @@ impl Batch {
         }
     }
 
-    /// Hands each datagram to `each`, in the order of arrival.
+    /// Hands each train to `each`, in the order of arrival.
     pub fn for_each(&mut self, mut each: impl FnMut(Received<'_>)) {
         for index in 0..self.count {
             let (meta, place) = (self.metas[index], self.places[index]);
-            let train = &mut self.storage[place * BUFFER_SIZE..][..meta.len];
-            for bytes in train.chunks_mut(meta.stride.max(1)) {
-                each(Received { from: meta.addr, local_ip: meta.dst_ip, ecn: meta.ecn, bytes });
-            }
+            let bytes = &mut self.storage[place * BUFFER_SIZE..][..meta.len];
+            let (from, local_ip, ecn) = (meta.addr, meta.dst_ip, meta.ecn);
+            each(Received { from, local_ip, ecn, bytes, stride: meta.stride.max(1) });
         }
     }
 

@@ -49,7 +49,10 @@ async fn receive(socket: &LaneSocket, count: usize) -> Vec<(SocketAddr, Vec<u8>)
     let mut all = Vec::new();
     while all.len() < count {
         timeout(PATIENCE, socket.recv(&mut batch)).await.expect("in time").expect("runtime");
-        batch.for_each(|received| all.push((received.from, received.bytes.to_vec())));
+        batch.for_each(|train| {
+            let datagrams = train.bytes.chunks(train.stride);
+            all.extend(datagrams.map(|bytes| (train.from, bytes.to_vec())));
+        });
     }
     all
 }

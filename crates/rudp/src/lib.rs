@@ -121,5 +121,6 @@ pub use observe::{
     AckView, Dropped, FrameView, Frames, LossSign, LostPacket, Observation, Observer, Owner,
     PacketKind, PacketView, Parameters, Stage, TimerChange,
 };
+pub use packet::leading_run;
 pub use stats::ConnectionStats;
 pub use waiting::Waited;

@@ -114,6 +114,25 @@ impl Header {
     }
 }
 
+/// Bytes of the datagrams at the start of `train` that go where its first one goes: what
+/// [`Endpoint::handle_datagram`](crate::Endpoint::handle_datagram) says of that one holds for them
+/// too. Each but the last of a train has `stride` bytes.
+///
+/// Such trains are of one remote, and in a transfer all of it are packets for one connection.
+#[must_use]
+pub fn leading_run(train: &[u8], stride: usize) -> usize {
+    let mut datagrams = train.chunks(stride.max(1));
+    let Some(first) = datagrams.next() else { return 0 };
+    let of_data = |datagram: &[u8]| {
+        let prefix = datagram.first_chunk::<DATA_PREFIX>()?;
+        (prefix[0] & (FORM_MASK | TYPE_MASK) == FORM | DATA).then_some(*prefix)
+    };
+    let Some([_, destination @ ..]) = of_data(first) else { return first.len() };
+    let is_alike =
+        |datagram: &&[u8]| of_data(datagram).is_some_and(|[_, other @ ..]| other == destination);
+    first.len() + datagrams.take_while(is_alike).map(<[u8]>::len).sum::<usize>()
+}
+
 fn parse_init(len: usize, reader: &mut Reader<'_>) -> Option<Header> {
     let version = reader.byte().ok()?;
     let destination = connection_id(reader)?;
@@ -356,6 +375,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_run_ends_where_another_connection_or_another_kind_begins() {
+        const STRIDE: usize = 12;
+        let datagram = |first: u8, id: u8| [[first].as_slice(), &[id; STRIDE - 1]].concat();
+        let data = FORM | DATA;
+        let alike = [datagram(data, 1), datagram(data | KEY_PHASE | 3, 1)].concat();
+        assert_eq!(leading_run(&alike, STRIDE), 2 * STRIDE);
+        for other in [datagram(data, 2), datagram(FORM | HANDSHAKE, 1), datagram(0x40, 1)] {
+            let train = [&alike[..], &other].concat();
+            assert_eq!(leading_run(&train, STRIDE), 2 * STRIDE);
+        }
+        let short = [&alike[..], &[data, 1]].concat();
+        assert_eq!(leading_run(&short, STRIDE), 2 * STRIDE, "too short for a name");
+        let handshakes = datagram(FORM | HANDSHAKE, 1).repeat(2);
+        assert_eq!(leading_run(&handshakes, STRIDE), STRIDE);
+        assert_eq!(leading_run(&[], 0), 0);
+    }
 
     const TO: ConnectionId = ConnectionId([1; 8]);
     const FROM: ConnectionId = ConnectionId([2; 8]);

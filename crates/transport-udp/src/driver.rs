@@ -1,7 +1,9 @@
 //! The one task of an endpoint: it moves datagrams, time and work between socket and machines.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
+    slice::ChunksMut,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,6 +13,7 @@ use portolan_identity::{Alpn, remote_id};
 use portolan_qlog::Qlog;
 use portolan_rudp::{
     CloseReason as Ended, Connection, ConnectionHandle, Ecn, Endpoint, Event, Routed, Transmit,
+    leading_run,
 };
 use portolan_transport::{Backlog, CloseCode, CloseReason, ConnectionConfig};
 use tokio::time::{Sleep, sleep_until};
@@ -125,13 +128,27 @@ impl Driver {
 
     fn receive(&mut self, batch: &mut Batch) {
         let now = now();
-        batch.for_each(|received| self.on_datagram(now, received));
+        batch.for_each(|Received { bytes, stride, from, ecn, .. }| {
+            let ecn = ecn.map(ecn_from_wire);
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                // Nearly always all of them.
+                let (run, after) = rest.split_at_mut(leading_run(rest, stride));
+                self.on_run(now, (from, ecn), run.chunks_mut(stride));
+                rest = after;
+            }
+        });
     }
 
-    fn on_datagram(&mut self, now: Instant, received: Received<'_>) {
-        let Received { from, ecn, bytes, .. } = received;
-        let ecn = ecn.map(ecn_from_wire);
-        let handle = match self.machine.handle_datagram(now, from, ecn, bytes) {
+    /// Datagrams of one remote for one connection: it is looked up and locked once for all.
+    fn on_run(
+        &mut self,
+        now: Instant,
+        (from, ecn): (SocketAddr, Option<Ecn>),
+        mut run: ChunksMut<'_, u8>,
+    ) {
+        let Some(first) = run.next() else { return };
+        let handle = match self.machine.handle_datagram(now, from, ecn, first) {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(handle) => handle,
             Routed::New(handle, connection) => {
@@ -139,10 +156,12 @@ impl Driver {
                 handle
             }
         };
-        if let Some(slot) = self.table.get_mut(handle) {
-            slot.host.lock().connection.handle_datagram(now, from, ecn, bytes);
-            self.table.make_ready(handle);
-        }
+        let Some(slot) = self.table.get_mut(handle) else { return };
+        let mut state = slot.host.lock();
+        state.connection.handle_datagram(now, from, ecn, first);
+        run.for_each(|datagram| state.connection.handle_datagram(now, from, ecn, datagram));
+        drop(state);
+        self.table.make_ready(handle);
     }
 
     fn insert(&mut self, handle: ConnectionHandle, mut connection: Connection, stage: Stage) {
