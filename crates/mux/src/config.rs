@@ -111,9 +111,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             streams: 256,
-            stream_window: 8 << 20,
-            connection_window: 16 << 20,
-            send_buffer: 8 << 20,
+            stream_window: 32 << 20,
+            connection_window: 48 << 20,
+            send_buffer: 32 << 20,
             datagram_queue: 256 << 10,
             datagram_max: 16 << 10,
             stream_frame_max: 16 << 10,

@@ -426,6 +426,11 @@ impl RecvCredit {
         self.to_tell |= self.told - self.consumed <= self.window.told_again_below();
     }
 
+    /// A stream has much that waits for a lost piece.
+    fn on_stalled(&mut self) {
+        self.to_tell |= self.window.on_stalled(self.received - self.consumed);
+    }
+
     /// The raised limit to send; it counts as sent.
     fn poll_limit(&mut self, now: Instant, round_trip: Option<Duration>) -> u64 {
         self.to_tell = false;

@@ -34,6 +34,8 @@ pub(crate) struct RecvPart {
     max_data_to_send: bool,
     /// A read found nothing, or none was tried: say when there is something.
     reader_waits: bool,
+    /// More room was asked for while everything waited for the piece at this offset.
+    asked_at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,7 @@ impl RecvPart {
             stop_to_send: None,
             max_data_to_send: false,
             reader_waits: true,
+            asked_at: None,
         }
     }
 
@@ -106,6 +109,22 @@ impl RecvPart {
                 Effect { received, discarded: self.discard(spare) }
             }
         }
+    }
+
+    /// Whether so much waits for a lost piece that the writer is to be told of more room; once for
+    /// each piece.
+    pub(crate) fn poll_stalled(&mut self) -> bool {
+        let is_stalled = self.state == State::Open
+            && self.read == self.contiguous
+            && self.contiguous < self.highest
+            && self.final_size.is_none()
+            && self.asked_at != Some(self.contiguous);
+        if !is_stalled || !self.window.on_stalled(self.highest - self.read) {
+            return false;
+        }
+        self.asked_at = Some(self.contiguous);
+        self.max_data_to_send = true;
+        true
     }
 
     /// Whether a RESET obeys the rules; answers how far it raises the highest offset.

@@ -9,19 +9,28 @@ pub(crate) const ROUND_TRIP_MIN: Duration = Duration::from_millis(2);
 /// A window grows while more than one in this many of its bytes are consumed in a round trip. What
 /// arrives behind a lost packet waits unread until it is sent again, and on a way with heavy loss
 /// again and again: it needs many times what is under way on it, and while it has less, less is
-/// consumed.
-const SHARE: u128 = 8;
+/// consumed. And while the rate doubles in each round trip, what is consumed is that of two round
+/// trips ago: a quarter.
+const SHARE: u128 = 16;
+
+/// Share of the first window after which consumption begins to be measured.
+const MEASURED_AFTER: u32 = 64;
 
 /// How many bytes may come that were not consumed: little at first, and as much as was promised to
 /// an application that proves that it uses them.
 ///
 /// Consumption is measured over at least one round trip and counted per round trip. Who reads
 /// slowly, or much but seldom, stays at the first window, however much lies there to be read.
+///
+/// One thing makes it grow before that: half of it filled with what waits for a lost piece, while
+/// the application has read all that could be read. Then it is the path that needs the room, and
+/// until the piece has come nothing is consumed that could show it.
 #[derive(Debug)]
 pub(crate) struct Window {
     size: u32,
     promise: u32,
     measured: Option<Measure>,
+    is_cramped: bool,
 }
 
 /// From when, and from how many consumed bytes, consumption is measured.
@@ -34,7 +43,7 @@ struct Measure {
 impl Window {
     /// Begins with `first` bytes, or with all that is promised if that is less.
     pub(crate) fn new(first: u32, promise: u32) -> Self {
-        Self { size: first.min(promise), promise, measured: None }
+        Self { size: first.min(promise), promise, measured: None, is_cramped: false }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -42,13 +51,22 @@ impl Window {
     }
 
     /// What is left of it when the writer is told of more: seven eighths. On a long way it can
-    /// then use that much of the window in each round trip; with half, no more than half.
+    /// then use that much of the window in each round trip; with half, no more than half. The first
+    /// time it is sooner, so that the next can already tell whether the window is large enough.
     pub(crate) fn told_again_below(&self) -> u64 {
-        u64::from(self.size - self.size / 8)
+        let used = self.measured.map_or(self.size / MEASURED_AFTER, |_| self.size / 8);
+        u64::from(self.size - used)
+    }
+
+    /// Notes that so many bytes wait for a lost piece, with nothing left to read before it; answers
+    /// whether that is so much that the writer should be told of more.
+    pub(crate) fn on_stalled(&mut self, waiting: u64) -> bool {
+        self.is_cramped |= self.size < self.promise && waiting > self.size() / 2;
+        self.is_cramped
     }
 
     /// The writer is about to be told of more, after so many bytes were consumed in all: doubles
-    /// the window if it stands in the way. Without a known round trip it stays as it is.
+    /// the window as often as it takes not to stand in the way. Without a known round trip it stays as it is.
     pub(crate) fn on_tell(&mut self, now: Instant, consumed: u64, round_trip: Option<Duration>) {
         let Some(round_trip) = round_trip.filter(|&time| time >= ROUND_TRIP_MIN) else { return };
         let here = Measure { since: now, consumed };
@@ -58,10 +76,18 @@ impl Window {
             return;
         }
         self.measured = Some(here);
-        let bytes = u128::from(consumed - start.consumed);
-        if bytes * round_trip.as_nanos() * SHARE > u128::from(self.size) * elapsed.as_nanos() {
-            self.size = self.size.saturating_mul(2).min(self.promise);
+        if std::mem::take(&mut self.is_cramped) {
+            self.double();
         }
+        let bytes = u128::from(consumed - start.consumed);
+        let wanted = bytes * round_trip.as_nanos() * SHARE / elapsed.as_nanos().max(1);
+        while wanted > self.size.into() && self.size < self.promise {
+            self.double();
+        }
+    }
+
+    fn double(&mut self) {
+        self.size = self.size.saturating_mul(2).min(self.promise);
     }
 }
 
@@ -90,9 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_reader_makes_it_grow_to_eight_times_its_use_of_a_round_trip() {
-        assert_eq!(size_after(300, ROUND, Some(ROUND)), 4_000);
-        assert_eq!(size_after(30, ROUND / 10, Some(ROUND)), 4_000);
+    fn a_fast_reader_makes_it_grow_to_sixteen_times_its_use_of_a_round_trip() {
+        assert_eq!(size_after(150, ROUND, Some(ROUND)), 4_000);
+        assert_eq!(size_after(15, ROUND / 10, Some(ROUND)), 4_000);
     }
 
     #[test]
@@ -102,13 +128,28 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_lost_piece_makes_it_grow_once_a_round_trip() {
+        let mut window = Window::new(FIRST, PROMISE);
+        let start = epoch();
+        window.on_tell(start, 0, Some(ROUND));
+        assert!(!window.on_stalled(u64::from(FIRST / 2)), "half of it is left");
+        assert!(window.on_stalled(u64::from(FIRST / 2 + 1)));
+        window.on_tell(start + ROUND / 2, 0, Some(ROUND));
+        assert_eq!(window.size(), u64::from(FIRST), "too early to tell");
+        window.on_tell(start + ROUND, 0, Some(ROUND));
+        assert_eq!(window.size(), u64::from(2 * FIRST));
+        window.on_tell(start + 2 * ROUND, 0, Some(ROUND));
+        assert_eq!(window.size(), u64::from(2 * FIRST), "said once, it counts once");
+    }
+
+    #[test]
     fn a_slow_reader_keeps_the_first_one() {
-        assert_eq!(size_after(100, ROUND, Some(ROUND)), u64::from(FIRST));
+        assert_eq!(size_after(50, ROUND, Some(ROUND)), u64::from(FIRST));
     }
 
     #[test]
     fn a_reader_of_much_at_once_but_seldom_keeps_the_first_one() {
-        assert_eq!(size_after(u64::from(FIRST), ROUND * 10, Some(ROUND)), u64::from(FIRST));
+        assert_eq!(size_after(u64::from(FIRST), ROUND * 20, Some(ROUND)), u64::from(FIRST));
     }
 
     #[test]

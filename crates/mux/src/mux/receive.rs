@@ -59,6 +59,10 @@ impl Mux {
         let gaps = stream.recv.gaps();
         let effect = stream.recv.on_data(piece.offset, piece.data, piece.fin, &mut self.spare);
         self.gaps = self.gaps + stream.recv.gaps() - gaps;
+        if stream.recv.poll_stalled() {
+            self.schedule.control(id, stream);
+            self.recv_credit.on_stalled();
+        }
         self.on_received(id, effect);
         if self.gaps > self.config.gaps_max() {
             return Err(Violation::new(ViolationCode::InternalError, "too many gaps to remember"));

@@ -11,6 +11,22 @@ use crate::{
 /// Rounds between two probes at most, for the sake of Reno's flows beside us.
 const ROUNDS_MAX: u64 = 63;
 
+/// Time between two probes, half as much again by chance.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// The same beside those who go on until the queue is full, and do it about as often.
+const WAIT_IN_COMPANY: Duration = Duration::from_millis(500);
+
+/// How much faster than the model's a probe is.
+pub(super) const UP_GAIN: f64 = 1.25;
+
+/// The same until it has shown that there is more to have: what it makes of queue where there is
+/// not stays below a fifth of a round trip.
+const UP_GAIN_CAREFUL: f64 = 1.125;
+
+/// A round trip longer by one in this many shows the queue of a careful probe.
+const QUEUE_OF_PROBE: u32 = 16;
+
 /// What acknowledgements tell of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AckPhase {
@@ -24,6 +40,26 @@ pub(super) enum AckPhase {
     Stopping,
 }
 
+/// How much a probe tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Daring {
+    /// A little: the path was empty before, and the queue that shows will be its own.
+    Careful,
+    /// There was more to have, and nobody else seems to be there to take it.
+    Bold,
+    /// Until the path or its buffer is full: others fill it too, and would push us out.
+    Whole,
+}
+
+impl Daring {
+    pub(super) fn gain(self) -> f64 {
+        match self {
+            Self::Careful => UP_GAIN_CAREFUL,
+            Self::Bold | Self::Whole => UP_GAIN,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Cycle {
     /// Cycles so far: generations of the fastest rate.
@@ -32,6 +68,7 @@ pub(super) struct Cycle {
     pub(super) ack_phase: AckPhase,
     since: Option<Instant>,
     wait: Duration,
+    pub(super) daring: Daring,
     /// Losses now are of a probe.
     is_sampling: bool,
     up_rounds: u32,
@@ -48,7 +85,8 @@ impl Cycle {
             rounds_since_probe: 0,
             ack_phase: AckPhase::Quiet,
             since: None,
-            wait: Duration::from_secs(2),
+            wait: WAIT,
+            daring: Daring::Whole,
             is_sampling: false,
             up_rounds: 0,
             up_acked: 0,
@@ -67,9 +105,11 @@ impl Cycle {
         z ^ (z >> 31)
     }
 
-    fn pick_wait(&mut self) {
+    /// Waits for one to one and a half times as long.
+    fn pick_wait(&mut self, least: Duration) {
         self.rounds_since_probe = self.draw() % 2;
-        self.wait = Duration::from_millis(2_000 + self.draw() % 1_000);
+        let millis = u64::try_from(least.as_millis()).unwrap_or(u64::MAX);
+        self.wait = least + Duration::from_millis(self.draw() % (millis / 2).max(1));
     }
 }
 
@@ -110,14 +150,15 @@ impl Bbr {
     fn enter_down(&mut self, now: Instant, delivered: u64) {
         self.losses.forget();
         self.cycle.up_every = u64::MAX;
-        self.cycle.pick_wait();
+        let is_in_company = self.min_rtt.is_in_company();
+        self.cycle.pick_wait(if is_in_company { WAIT_IN_COMPANY } else { WAIT });
         self.cycle.since = Some(now);
         self.cycle.ack_phase = AckPhase::Stopping;
         self.rounds.begin(delivered);
         self.phase = Phase::Down;
     }
 
-    fn start_refill(&mut self, ack: &AckSummary) {
+    pub(super) fn start_refill(&mut self, ack: &AckSummary) {
         self.forget_lower_bounds();
         (self.cycle.up_rounds, self.cycle.up_acked) = (0, 0);
         self.cycle.ack_phase = AckPhase::Quiet;
@@ -127,6 +168,7 @@ impl Bbr {
 
     fn start_up(&mut self, ack: &AckSummary, sample: &Sample) {
         self.cycle.is_sampling = true;
+        self.cycle.daring = if self.losses.sees_queue() { Daring::Whole } else { Daring::Careful };
         self.cycle.ack_phase = AckPhase::Starting;
         self.cycle.since = Some(ack.now);
         self.rounds.begin(ack.delivered);
@@ -151,6 +193,9 @@ impl Bbr {
     }
 
     fn is_time_to_go_down(&mut self, ack: &AckSummary, sample: &Sample) -> bool {
+        if self.losses.was_marked() {
+            return true;
+        }
         if ack.is_window_limited && self.window >= self.inflight_hi {
             // The bound is in the way, not the path.
             self.full.begin(sample.rate.unwrap_or_default());
@@ -159,14 +204,25 @@ impl Bbr {
         self.full.is_reached_now || self.has_filled_the_pipe(ack)
     }
 
-    /// A round trip long a quarter more than the path carries was under way: if there were more
-    /// to have, it would have shown. The draft waits for three rounds without growth, which costs
-    /// everyone on the path most of a round trip of queue.
-    fn has_filled_the_pipe(&self, ack: &AckSummary) -> bool {
+    /// Whether a probe of a path that was empty before has made a queue. If there were more to
+    /// have, none would have shown. The draft sends a quarter more and waits for three rounds
+    /// without growth, which costs everyone on the path most of a round trip of queue.
+    fn has_filled_the_pipe(&mut self, ack: &AckSummary) -> bool {
+        let Some(min) = self.min_rtt.get() else { return false };
         let since = self.cycle.since.unwrap_or(ack.now);
         let elapsed = ack.now.saturating_duration_since(since);
-        elapsed > self.min_rtt.get().unwrap_or_default()
-            && ack.in_flight >= self.inflight(self.max_bw.get(), Phase::Up.pacing_gain())
+        match self.cycle.daring {
+            Daring::Careful if elapsed <= min => false,
+            Daring::Careful if ack.rtt > min + min / QUEUE_OF_PROBE => true,
+            Daring::Careful => {
+                if elapsed > 2 * min {
+                    self.cycle.daring = Daring::Bold;
+                }
+                false
+            }
+            Daring::Bold => ack.in_flight >= self.inflight(self.max_bw.get(), UP_GAIN),
+            Daring::Whole => false,
+        }
     }
 
     fn adapt_long_term_model(&mut self, ack: &AckSummary, sample: &Sample) {

@@ -61,18 +61,40 @@ impl Rounds {
 #[derive(Debug, Default)]
 pub(super) struct MinRtt {
     min: Option<(Duration, Instant)>,
-    /// The shortest since the last look.
+    /// The shortest since the last look, and when it was last nearly as short.
     recent: Option<(Duration, Instant)>,
+    /// When the queue was last seen to be no longer than the pipe.
+    short_at: Option<Instant>,
+    /// The round trip of the last look, if others had filled the queue.
+    standing: Option<Duration>,
 }
 
 impl MinRtt {
     /// How long the shortest round trip is believed.
     const BELIEVED: Duration = Duration::from_secs(10);
+    /// The same while others keep the queue full: it cannot show then.
+    const BELIEVED_IN_COMPANY: Duration = Duration::from_secs(30);
     /// How often the empty path is looked at, if it does not show by itself.
     const LOOK_EVERY: Duration = Duration::from_secs(5);
+    /// The same when the queue has been long all the time.
+    const LOOK_SOON: Duration = Duration::from_secs(2);
+    /// Share of the shortest round trip above it that is as good as it.
+    const NEAR: u32 = 32;
 
     pub(super) fn get(&self) -> Option<Duration> {
         self.min.map(|(min, _)| min)
+    }
+
+    /// The round trip that the model goes by: the shortest, or what others leave of it. They may
+    /// keep a queue that we cannot drain; then who has no more under way than fills the empty path
+    /// gets a small share of it.
+    pub(super) fn model(&self) -> Option<Duration> {
+        self.standing.or(self.get())
+    }
+
+    /// Whether others fill the queue even while we do not.
+    pub(super) fn is_in_company(&self) -> bool {
+        self.standing.is_some()
     }
 
     /// Takes a round trip; answers whether it is time for a look.
@@ -80,20 +102,42 @@ impl MinRtt {
         let age = |at: Instant| now.saturating_duration_since(at);
         let is_stale = self.recent.is_some_and(|(_, at)| age(at) > Self::LOOK_EVERY);
         let recent = match self.recent {
-            Some((recent, at)) if rtt >= recent && !is_stale => (recent, at),
-            Some(_) | None => (rtt, now),
+            Some((recent, _)) if rtt < recent || is_stale => (rtt, now),
+            Some((recent, _)) if rtt <= recent + recent / Self::NEAR => (recent, now),
+            Some(recent) => recent,
+            None => (rtt, now),
         };
         self.recent = Some(recent);
-        let is_forgotten = self.min.is_some_and(|(_, at)| age(at) > Self::BELIEVED);
-        if is_forgotten || self.min.is_none_or(|(min, _)| recent.0 < min) {
-            self.min = Some(recent);
-        }
-        is_stale
+        let believed = match self.standing {
+            Some(_) => Self::BELIEVED_IN_COMPANY,
+            None => Self::BELIEVED,
+        };
+        let is_forgotten = self.min.is_some_and(|(_, at)| age(at) > believed);
+        let is_near = self.min.is_some_and(|(min, _)| recent.0 <= min + min / Self::NEAR);
+        self.min = match self.min {
+            Some((min, _)) if recent.0 >= min && is_near => Some((min, recent.1)),
+            Some((min, at)) if recent.0 >= min && !is_forgotten => Some((min, at)),
+            Some(_) | None => Some(recent),
+        };
+        is_stale | self.is_long(now, rtt)
     }
 
-    /// The look is over.
-    pub(super) fn renew(&mut self, now: Instant) {
+    /// Whether the queue has been longer than the pipe for some time.
+    fn is_long(&mut self, now: Instant, rtt: Duration) -> bool {
+        let is_short = self.get().is_none_or(|min| rtt < 2 * min);
+        if is_short {
+            self.standing = None;
+            self.short_at = Some(now);
+        }
+        let since = *self.short_at.get_or_insert(now);
+        self.standing.is_none() && now.saturating_duration_since(since) > Self::LOOK_SOON
+    }
+
+    /// A look is over, in which this was the shortest round trip.
+    pub(super) fn on_look(&mut self, now: Instant, rtt: Option<Duration>) {
         self.recent = self.recent.map(|(recent, _)| (recent, now));
+        self.standing = rtt.filter(|rtt| self.get().is_some_and(|min| *rtt > min + min / 2));
+        self.short_at = Some(now);
     }
 }
 
@@ -112,9 +156,10 @@ impl FullBandwidth {
     /// Rounds without growth.
     const ROUNDS: u8 = 3;
 
-    pub(super) fn on_sample(&mut self, sample: &Sample, is_round_start: bool) {
+    /// Looks at the first sample of a round.
+    pub(super) fn on_round(&mut self, sample: &Sample) {
         let Some(rate) = sample.rate else { return };
-        if self.is_reached_now || !is_round_start || sample.is_app_limited {
+        if self.is_reached_now || sample.is_app_limited {
             return;
         }
         // A quarter more is growth.

@@ -118,6 +118,16 @@ impl Losses {
         self.was_marked || round.loses_more_than(self.threshold())
     }
 
+    /// Whether every round trip of the last round was that of a queue.
+    pub(super) fn sees_queue(&self) -> bool {
+        self.sees_queue
+    }
+
+    /// Whether a router has marked packets of this round or the last.
+    pub(super) fn was_marked(&self) -> bool {
+        self.is_marked || self.was_marked
+    }
+
     /// Whether start-up has met the end of the path: what is lost there is lost in a full queue.
     pub(super) fn is_start_up_over(&self, packet_size: u64) -> bool {
         let round = Flight { lost: self.last_lost, sent: self.last_sent, packet_size };

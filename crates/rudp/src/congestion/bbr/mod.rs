@@ -18,7 +18,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use self::{
-    cycle::{AckPhase, Cycle},
+    cycle::{AckPhase, Cycle, UP_GAIN},
     filters::{Aggregation, FullBandwidth, MinRtt, Rounds, WindowedMax},
     losses::Losses,
 };
@@ -39,6 +39,9 @@ const HEADROOM: f64 = 0.15;
 
 /// How long a flight as small as half of the model's lasts, to see the empty path.
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
+
+/// Rounds in which at half the rate the queue of start-up is gone, if nobody else fills it.
+const DRAIN_ROUNDS_MAX: u64 = 3;
 
 /// The phases of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl Phase {
             Self::Drain => 0.5,
             Self::Down => 0.9,
             Self::Cruise | Self::Refill | Self::ProbeRtt => 1.0,
-            Self::Up => 1.25,
+            Self::Up => UP_GAIN,
         }
     }
 
@@ -129,6 +132,8 @@ pub(super) struct Bbr {
     bw_lo: u64,
     inflight_lo: u64,
     probe_rtt: ProbeRtt,
+    /// The round in which draining began.
+    drain_round: u64,
     /// Sending begins again after a pause.
     is_restarting: bool,
 }
@@ -139,6 +144,8 @@ struct ProbeRtt {
     until: Option<Instant>,
     is_round_over: bool,
     window_before: u64,
+    /// The shortest round trip in it.
+    rtt: Option<Duration>,
 }
 
 #[expect(
@@ -171,6 +178,7 @@ impl Bbr {
             bw_lo: u64::MAX,
             inflight_lo: u64::MAX,
             probe_rtt: ProbeRtt::default(),
+            drain_round: 0,
             is_restarting: false,
         }
     }
@@ -184,9 +192,13 @@ impl Bbr {
         self.max_bw.get().min(self.bw_lo)
     }
 
-    /// So many times what fills the empty path.
+    /// So many times what fills the path.
     fn bdp(&self, bw: u64, gain: f64) -> u64 {
-        let Some(rtt) = self.min_rtt.get() else { return window_initial(self.packet_size) };
+        self.product(bw, self.min_rtt.model(), gain)
+    }
+
+    fn product(&self, bw: u64, rtt: Option<Duration>, gain: f64) -> u64 {
+        let Some(rtt) = rtt else { return window_initial(self.packet_size) };
         let bytes = u128::from(bw) * rtt.as_nanos() / 1_000_000_000;
         scaled(u64::try_from(bytes).unwrap_or(u64::MAX), gain)
     }
@@ -208,9 +220,15 @@ impl Bbr {
         (self.pacing_rate / 1_000).clamp(2 * self.packet_size, (64 << 10).max(2 * self.packet_size))
     }
 
+    /// What is under way when the path is busy without a queue, lost packets included: less is
+    /// left to others out of the buffer, not out of the pipe.
+    fn full_pipe(&self) -> u64 {
+        self.inflight(self.bw(), self.losses.compensation()).min(self.inflight_hi)
+    }
+
     fn inflight_with_headroom(&self) -> u64 {
-        if self.inflight_hi == u64::MAX {
-            return u64::MAX;
+        if self.inflight_hi == u64::MAX || self.min_rtt.is_in_company() {
+            return self.inflight_hi;
         }
         let headroom = scaled(self.inflight_hi, HEADROOM).max(self.packet_size);
         self.inflight_hi.saturating_sub(headroom).max(self.window_min())
@@ -251,11 +269,12 @@ impl Bbr {
     }
 
     fn update_phase(&mut self, summary: &AckSummary, sample: &Sample) {
-        if self.phase == Phase::Startup || self.phase == Phase::Up {
-            self.full.on_sample(sample, self.rounds.is_start);
+        let looks_for_more = self.phase == Phase::Startup || self.phase == Phase::Up;
+        if looks_for_more && self.rounds.is_start {
+            self.full.on_round(sample);
         }
         self.check_startup_done(summary);
-        if self.phase == Phase::Drain && summary.in_flight <= self.inflight(self.bw(), 1.0) {
+        if self.phase == Phase::Drain && self.is_drained(summary) {
             self.start_down(summary);
         }
         if self.full.is_reached {
@@ -266,6 +285,12 @@ impl Bbr {
         if sample.delivered > 0 {
             self.is_restarting = false;
         }
+    }
+
+    /// What start-up has left in the queue is gone, or should be: the rest is others'.
+    fn is_drained(&self, summary: &AckSummary) -> bool {
+        summary.in_flight <= self.inflight(self.bw(), 1.0)
+            || self.rounds.count >= self.drain_round + DRAIN_ROUNDS_MAX
     }
 
     fn check_startup_done(&mut self, summary: &AckSummary) {
@@ -279,6 +304,7 @@ impl Bbr {
         }
         if self.full.is_reached {
             self.phase = Phase::Drain;
+            self.drain_round = self.rounds.count;
             self.rounds.begin(summary.delivered);
         }
     }
@@ -304,6 +330,8 @@ impl Bbr {
             }
             None => {}
             Some(until) => {
+                let rtt = self.probe_rtt.rtt.map_or(summary.rtt, |rtt| rtt.min(summary.rtt));
+                self.probe_rtt.rtt = Some(rtt);
                 self.probe_rtt.is_round_over |= self.rounds.is_start;
                 if self.probe_rtt.is_round_over && summary.now > until {
                     self.leave_probe_rtt(summary);
@@ -313,19 +341,27 @@ impl Bbr {
     }
 
     fn leave_probe_rtt(&mut self, summary: &AckSummary) {
-        self.min_rtt.renew(summary.now);
+        self.min_rtt.on_look(summary.now, self.probe_rtt.rtt);
         self.window = self.window.max(self.probe_rtt.window_before);
         self.forget_lower_bounds();
         if self.full.is_reached {
             self.start_down(summary);
             self.phase = Phase::Cruise;
+            if self.min_rtt.is_in_company() {
+                self.start_refill(summary);
+            }
         } else {
             self.phase = Phase::Startup;
         }
     }
 
     fn probe_rtt_window(&self) -> u64 {
-        self.bdp(self.bw(), Phase::ProbeRtt.window_gain()).max(self.window_min())
+        let gain = Phase::ProbeRtt.window_gain();
+        self.product(self.bw(), self.min_rtt.get(), gain).max(self.window_min())
+    }
+
+    fn pacing_gain(&self) -> f64 {
+        if self.phase == Phase::Up { self.cycle.daring.gain() } else { self.phase.pacing_gain() }
     }
 
     fn set_pacing_rate(&mut self, rtt: Duration) {
@@ -340,7 +376,7 @@ impl Bbr {
         if bw == 0 || bw == u64::MAX {
             return;
         }
-        let gain = self.phase.pacing_gain() * PACING_MARGIN * self.losses.compensation();
+        let gain = self.pacing_gain() * PACING_MARGIN * self.losses.compensation();
         let rate = scaled(bw, gain).max(self.packet_size);
         if self.full.is_reached || rate > self.pacing_rate || !self.has_sample {
             self.pacing_rate = rate.max(if self.has_sample { 0 } else { self.pacing_rate });
@@ -362,7 +398,7 @@ impl Bbr {
         }
         let bound = match self.phase {
             Phase::Down | Phase::Refill | Phase::Up => self.inflight_hi,
-            Phase::Cruise | Phase::ProbeRtt => self.inflight_with_headroom(),
+            Phase::Cruise | Phase::ProbeRtt => self.inflight_with_headroom().max(self.full_pipe()),
             Phase::Startup | Phase::Drain => u64::MAX,
         };
         self.window = self.window.min(bound.min(self.inflight_lo).max(self.window_min()));

@@ -51,8 +51,13 @@ impl Path {
         }
     }
 
+    /// How long a packet takes onto the wire.
+    fn wire(&self) -> Duration {
+        Duration::from_nanos(PACKET * 1_000_000_000 / self.rate)
+    }
+
     fn send(&mut self) {
-        let wire = Duration::from_nanos(PACKET * 1_000_000_000 / self.rate);
+        let wire = self.wire();
         let start = self.busy_until.max(self.now);
         let waits = start - self.now;
         let overflows =
@@ -192,16 +197,58 @@ fn a_path_that_becomes_faster_is_followed() {
     assert!(share > 0.8, "{share}");
 }
 
-#[test]
-fn the_empty_path_is_looked_at_every_few_seconds() {
-    let mut path = Path::new(10, 50 * MS);
+/// Looks at the empty path in so many steps of 50 ms.
+fn looks(path: &mut Path, steps: u32) -> u32 {
     let mut looks = 0;
-    for _ in 0..600 {
+    for _ in 0..steps {
         let before = path.bbr.phase;
         path.run(50 * MS);
         looks += u32::from(before != Phase::ProbeRtt && path.bbr.phase == Phase::ProbeRtt);
     }
-    assert!((3..=6).contains(&looks), "{looks} looks in 30 s");
+    looks
+}
+
+#[test]
+fn a_path_that_shows_itself_empty_is_not_looked_at() {
+    let mut path = Path::new(10, 50 * MS);
+    path.run(Duration::from_secs(3));
+    assert_eq!(looks(&mut path, 600), 0);
+}
+
+#[test]
+fn a_path_that_does_not_show_itself_empty_any_more_is_looked_at_until_it_is_known_anew() {
+    let mut path = Path::new(10, 50 * MS);
+    path.run(Duration::from_secs(3));
+    path.rtt = 58 * MS;
+    assert!((1..=4).contains(&looks(&mut path, 300)));
+    assert_eq!(path.bbr.min_rtt.get(), Some(path.rtt + path.wire()));
+    assert_eq!(looks(&mut path, 600), 0);
+}
+
+#[test]
+fn a_queue_that_is_not_ours_counts_as_part_of_the_round_trip() {
+    let mut path = Path::new(10, 20 * MS);
+    path.run(Duration::from_secs(3));
+    assert!(!path.bbr.min_rtt.is_in_company());
+    // Others have filled the queue, and do not yield.
+    path.rtt = 90 * MS;
+    let share = path.run(Duration::from_secs(4));
+    assert!(path.bbr.min_rtt.is_in_company());
+    assert!(share > 0.4, "{share}");
+    assert!(path.run(Duration::from_secs(4)) > 0.9);
+    // They have gone.
+    path.rtt = 20 * MS;
+    path.run(Duration::from_secs(8));
+    assert!(!path.bbr.min_rtt.is_in_company());
+}
+
+#[test]
+fn a_probe_of_an_empty_path_makes_a_queue_of_a_fifth_of_a_round_trip_at_most() {
+    let mut path = Path::new(20, 50 * MS);
+    path.run(Duration::from_secs(2));
+    path.queue_max = Duration::ZERO;
+    path.run(Duration::from_secs(20));
+    assert!(path.queue_max < 50 * MS / 5, "{:?}", path.queue_max);
 }
 
 #[test]

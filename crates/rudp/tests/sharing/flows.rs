@@ -1,0 +1,425 @@
+//! Several connections between two hosts through one bottleneck, in virtual time.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use portolan_identity::{Alpn, Expect, Identity};
+use portolan_mux::{Priority, StreamId};
+use portolan_netsim::{
+    Arrival, Ecn as Mark, InterfaceId, Kind, LinkSpec, Packet, Protocol, World, topology::Topology,
+};
+use portolan_rudp::{
+    Congestion, Connection, ConnectionConfig, ConnectionHandle, Ecn, Endpoint, EndpointConfig,
+    Event, Routed, Transmit,
+};
+
+/// IPv4 and UDP headers.
+const HEADERS: usize = 20 + 8;
+
+/// What Ethernet carries, less the headers of IP and UDP.
+const PACKET_LIMIT: u16 = 1_472;
+
+/// The moment at which virtual time begins.
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+pub(crate) fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+/// What a flow's client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// A stream without end.
+    Bulk,
+    /// The same, and a small question on another stream, again and again.
+    BulkAndQuestions,
+    /// A small message on one of four streams, so often.
+    Thin(Duration),
+}
+
+/// One connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flow {
+    pub(crate) load: Load,
+    pub(crate) congestion: Congestion,
+    /// When it begins.
+    pub(crate) after: Duration,
+}
+
+impl Flow {
+    pub(crate) const fn bulk(congestion: Congestion) -> Self {
+        Self { load: Load::Bulk, congestion, after: Duration::ZERO }
+    }
+}
+
+/// What became of a flow.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Outcome {
+    /// Bytes that the server's application has read.
+    pub(crate) bytes: u64,
+    /// How long each question waited for its answer, or each message was under way.
+    pub(crate) times: Vec<Duration>,
+}
+
+impl Outcome {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
+        let mut times = self.times.clone();
+        times.sort_unstable();
+        let rank = (share * times.len() as f64).ceil() as usize;
+        times[rank.max(1) - 1]
+    }
+}
+
+struct End {
+    address: SocketAddr,
+    interface: InterfaceId,
+    endpoint: Endpoint,
+    session: Option<(ConnectionHandle, Connection)>,
+    is_connected: bool,
+}
+
+impl End {
+    fn next_time(&self) -> Option<Instant> {
+        Some(self.session.as_ref()?.1.poll_timeout()?.at)
+    }
+
+    fn handle(&mut self, now: Instant, from: SocketAddr, ecn: Option<Ecn>, bytes: &mut [u8]) {
+        match self.endpoint.handle_datagram(now, from, ecn, bytes) {
+            Routed::Dropped | Routed::Replied => return,
+            Routed::To(_) => {}
+            Routed::New(handle, connection) => self.session = Some((handle, *connection)),
+        }
+        if let Some((_, connection)) = &mut self.session {
+            connection.handle_datagram(now, from, ecn, bytes);
+        }
+    }
+
+    fn listen(&mut self) {
+        let Some((handle, connection)) = &mut self.session else { return };
+        while connection.mux().poll_event().is_some() {}
+        while let Some(event) = connection.poll_event() {
+            match event {
+                Event::Connected => self.is_connected = true,
+                Event::Path(_) => {}
+                Event::Closed(reason) => panic!("{reason}"),
+                Event::Endpoint(event) => self.endpoint.on_endpoint_event(*handle, event),
+            }
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        buf.clear();
+        if let Some(transmit) = self.endpoint.poll_transmit(buf) {
+            return Some(transmit);
+        }
+        self.session.as_mut()?.1.poll_transmit(now, buf)
+    }
+}
+
+struct Pair {
+    flow: Flow,
+    ends: [End; 2],
+    identity: Identity,
+    server: Identity,
+    has_begun: bool,
+    bulk: Option<StreamId>,
+    talk: Vec<StreamId>,
+    accepted: Vec<(StreamId, Option<u8>)>,
+    asked: Option<Instant>,
+    said: u64,
+    outcome: Outcome,
+}
+
+/// Bytes of a question, an answer, a message.
+const SMALL: usize = 64;
+
+/// First byte of a bulk stream; of one with questions; of one with messages.
+const BULK: u8 = 0;
+const ASK: u8 = 1;
+const TELL: u8 = 2;
+
+impl Pair {
+    fn wake(&self) -> Option<Instant> {
+        if !self.has_begun {
+            return Some(start() + self.flow.after);
+        }
+        match self.flow.load {
+            Load::Thin(every) if self.ends[0].is_connected => {
+                Some(start() + self.flow.after + every * (self.said as u32 + 1))
+            }
+            Load::Bulk | Load::BulkAndQuestions | Load::Thin(_) => None,
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.has_begun = true;
+        let server = self.ends[1].address;
+        let tls = self.identity.client_config(Alpn::Udp);
+        let name = Expect::Id(self.server.id()).server_name();
+        let begun = self.ends[0].endpoint.connect(now, server, tls, name);
+        self.ends[0].session = Some(begun.expect("a first connection can always be tried"));
+    }
+
+    fn drive_client(&mut self, now: Instant) {
+        if !self.ends[0].is_connected {
+            return;
+        }
+        let Some((_, connection)) = &mut self.ends[0].session else { return };
+        let mux = connection.mux();
+        if self.flow.load == Load::BulkAndQuestions {
+            if self.talk.is_empty() {
+                let id = mux.open(Priority::Interactive).unwrap();
+                mux.write(id, &[ASK]).unwrap();
+                self.talk.push(id);
+            }
+            let mut buf = [0; SMALL];
+            if mux.read(self.talk[0], &mut buf).unwrap_or(0) > 0
+                && let Some(asked) = self.asked.take()
+            {
+                self.outcome.times.push(now - asked);
+            }
+            if self.asked.is_none() && now > start() + self.flow.after + Duration::from_secs(1) {
+                mux.write(self.talk[0], &[0; SMALL]).unwrap();
+                self.asked = Some(now);
+            }
+        }
+        match self.flow.load {
+            Load::Bulk | Load::BulkAndQuestions => {
+                let id = *self.bulk.get_or_insert_with(|| {
+                    let id = mux.open(Priority::Bulk).unwrap();
+                    mux.write(id, &[BULK]).unwrap();
+                    id
+                });
+                while mux.write(id, &[0; 16 << 10]).unwrap_or(0) > 0 {}
+            }
+            Load::Thin(every) => {
+                while self.talk.len() < 4 {
+                    let id = mux.open(Priority::Live).unwrap();
+                    mux.write(id, &[TELL]).unwrap();
+                    self.talk.push(id);
+                }
+                while now >= start() + self.flow.after + every * (self.said as u32 + 1) {
+                    let at = (now - start()).as_nanos() as u64;
+                    let mut message = [0; SMALL];
+                    message[..8].copy_from_slice(&at.to_be_bytes());
+                    let id = self.talk[self.said as usize % 4];
+                    assert_eq!(mux.write(id, &message).unwrap(), SMALL);
+                    self.said += 1;
+                }
+            }
+        }
+    }
+
+    fn drive_server(&mut self, now: Instant) {
+        if !self.ends[1].is_connected {
+            return;
+        }
+        let Some((_, connection)) = &mut self.ends[1].session else { return };
+        let mux = connection.mux();
+        while let Some(id) = mux.accept() {
+            self.accepted.push((id, None));
+        }
+        let mut buf = [0; 16 << 10];
+        for (id, duty) in &mut self.accepted {
+            if duty.is_none() && mux.read(*id, &mut buf[..1]).unwrap_or(0) == 1 {
+                *duty = Some(buf[0]);
+            }
+            let unit = match *duty {
+                None => continue,
+                Some(BULK) => buf.len(),
+                Some(_) => SMALL,
+            };
+            loop {
+                let count = mux.read(*id, &mut buf[..unit]).unwrap_or(0);
+                if count == 0 {
+                    break;
+                }
+                self.outcome.bytes += count as u64;
+                match *duty {
+                    Some(ASK) => {
+                        mux.write(*id, &buf[..count]).unwrap();
+                    }
+                    Some(TELL) => {
+                        let at = u64::from_be_bytes(*buf.first_chunk().unwrap());
+                        let sent = start() + Duration::from_nanos(at);
+                        self.outcome.times.push(now - sent);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// A bottleneck and the connections through it.
+pub(crate) struct Bottleneck {
+    pub(crate) now: Instant,
+    world: World<Vec<u8>>,
+    pairs: Vec<Pair>,
+    buffer: Vec<u8>,
+}
+
+impl Bottleneck {
+    pub(crate) fn new(link: &str, flows: &[Flow], seed: u64) -> Self {
+        let link = link.parse::<LinkSpec>().unwrap().duplex;
+        let topology = Topology::pair(&link, seed);
+        let world = World::new(&topology, start()).expect("a pair is well formed");
+        let pairs = (0..).zip(flows).map(|(number, flow)| pair(&world, *flow, number, seed));
+        let pairs = pairs.collect();
+        Self { now: start(), world, pairs, buffer: Vec::new() }
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let world = self.world.poll_timeout();
+            let pairs = self
+                .pairs
+                .iter()
+                .flat_map(|pair| pair.ends.iter().filter_map(End::next_time).chain(pair.wake()));
+            let next = pairs.chain(world).min().expect("something always happens");
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        if let Some(arrival) = self.world.poll_delivery(now) {
+            self.deliver(arrival);
+            return;
+        }
+        for number in 0..self.pairs.len() {
+            let pair = &mut self.pairs[number];
+            if pair.wake().is_some_and(|at| at <= now) {
+                if !pair.has_begun {
+                    pair.begin(now);
+                }
+                self.settle(number, 0);
+            }
+            for end in 0..2 {
+                let machine = &mut self.pairs[number].ends[end];
+                if machine.next_time().is_some_and(|at| at <= now) {
+                    if let Some((_, connection)) = &mut machine.session {
+                        connection.handle_timeout(now);
+                    }
+                    self.settle(number, end);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, arrival: Arrival<Vec<u8>>) {
+        let Packet { source, destination, kind, ecn, mut payload, .. } = arrival.packet;
+        if kind != Kind::Plain {
+            return;
+        }
+        let number = usize::from(destination.port() - 1);
+        let end = usize::from(self.pairs[number].ends[1].address == destination);
+        let ecn = ecn.map(|mark| match mark {
+            Mark::Ect0 => Ecn::Ect0,
+            Mark::Ect1 => Ecn::Ect1,
+            Mark::Ce => Ecn::Ce,
+        });
+        self.pairs[number].ends[end].handle(self.now, source, ecn, &mut payload);
+        self.settle(number, end);
+    }
+
+    fn settle(&mut self, number: usize, end: usize) {
+        let Self { now, world, pairs, buffer } = self;
+        let pair = &mut pairs[number];
+        pair.ends[end].listen();
+        match end {
+            0 => pair.drive_client(*now),
+            _ => pair.drive_server(*now),
+        }
+        let end = &mut pair.ends[end];
+        while let Some(transmit) = end.transmit(*now, buffer) {
+            let segment = transmit.segment_size.unwrap_or(buffer.len()).max(1);
+            for datagram in buffer.chunks(segment) {
+                let packet = Packet {
+                    protocol: Protocol::Udp,
+                    source: end.address,
+                    destination: transmit.destination,
+                    size: (datagram.len() + HEADERS) as u32,
+                    ecn: transmit.ecn.map(|mark| match mark {
+                        Ecn::Ect0 => Mark::Ect0,
+                        Ecn::Ect1 => Mark::Ect1,
+                        Ecn::Ce => Mark::Ce,
+                    }),
+                    hop_limit: 64,
+                    may_fragment: false,
+                    kind: Kind::Plain,
+                    payload: datagram.to_vec(),
+                };
+                world.send(*now, end.interface, packet);
+            }
+        }
+        end.listen();
+    }
+
+    pub(crate) fn outcome(&self, number: usize) -> &Outcome {
+        &self.pairs[number].outcome
+    }
+
+    /// Megabits a second that each flow gets in the next `time`.
+    pub(crate) fn rates(&mut self, time: Duration) -> Vec<f64> {
+        let before: Vec<u64> = self.pairs.iter().map(|pair| pair.outcome.bytes).collect();
+        self.run(time);
+        let after = self.pairs.iter().map(|pair| pair.outcome.bytes);
+        after
+            .zip(before)
+            .map(|(after, before)| (after - before) as f64 * 8e-6 / time.as_secs_f64())
+            .collect()
+    }
+}
+
+fn pair(world: &World<Vec<u8>>, flow: Flow, number: u16, seed: u64) -> Pair {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    bytes[8..10].copy_from_slice(&number.to_be_bytes());
+    let [identity, server] = [1, 2].map(|side| {
+        bytes[31] = side;
+        Identity::from_seed(bytes)
+    });
+    let ends = ["alice", "bob"].map(|name| {
+        let interface = world.host(name).expect("a pair has both");
+        let mut addresses = world.addressing(interface).addresses.into_iter();
+        let address: IpAddr =
+            addresses.find_map(|(ip, _)| ip.is_ipv4().then_some(ip)).expect("both have one");
+        let connection = ConnectionConfig {
+            congestion: flow.congestion,
+            packet_limit: PACKET_LIMIT,
+            ..ConnectionConfig::default()
+        };
+        bytes[31] = if name == "alice" { 3 } else { 4 };
+        let tls = server.server_config(Alpn::Udp);
+        End {
+            address: SocketAddr::new(address, number + 1),
+            interface,
+            endpoint: Endpoint::new(Arc::new(EndpointConfig::new(connection)), Some(tls), bytes),
+            session: None,
+            is_connected: false,
+        }
+    });
+    Pair {
+        flow,
+        ends,
+        identity,
+        server,
+        has_begun: false,
+        bulk: None,
+        talk: Vec::new(),
+        accepted: Vec::new(),
+        asked: None,
+        said: 0,
+        outcome: Outcome::default(),
+    }
+}
