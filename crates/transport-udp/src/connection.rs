@@ -90,6 +90,7 @@ impl Connection for UdpConnection {
             packets_forged: Some(wire.packets_forged),
             packets_marked: Some(wire.ecn_marked),
             probes: Some(wire.probes),
+            path_changes: Some(wire.path_changes),
             key_updates: Some(wire.key_updates),
             waited: Some(waited(wire.waited)),
             ..ConnectionStats::default()

@@ -36,3 +36,17 @@ impl fmt::Debug for Shared {
         f.write_str("Shared")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Shared;
+
+    #[test]
+    fn what_is_put_in_first_is_what_everyone_finds() {
+        let shared = Shared::default();
+        shared.insert(7_u8);
+        assert_eq!(*shared.get_or_default::<u8>(), 7);
+        assert_eq!(*shared.clone().insert(8_u8), 7, "the first stays");
+        assert_eq!(*shared.get_or_default::<u16>(), 0, "another type is another place");
+    }
+}

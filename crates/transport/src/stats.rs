@@ -39,6 +39,8 @@ pub struct ConnectionStats {
     pub packets_marked: Option<u64>,
     /// Times that an answer was asked for because none came.
     pub probes: Option<u64>,
+    /// Times that the connection went over to another pair of addresses.
+    pub path_changes: Option<u64>,
     /// Changes of the keys.
     pub key_updates: Option<u64>,
     /// For how long sending waited for what.

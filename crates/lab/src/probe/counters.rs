@@ -18,6 +18,7 @@ pub(super) fn lines(stats: &ConnectionStats) -> Vec<String> {
         ("forged", stats.packets_forged),
         ("marked", stats.packets_marked),
         ("probes", stats.probes),
+        ("path changes", stats.path_changes),
         ("key updates", stats.key_updates),
         ("window", stats.congestion_window),
         ("pacing rate", stats.pacing_rate),

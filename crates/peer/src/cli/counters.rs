@@ -50,6 +50,8 @@ struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    path_changes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     key_updates: Option<u64>,
 }
 
@@ -93,6 +95,7 @@ impl From<&ConnectionStats> for Wire {
             packets_forged: stats.packets_forged,
             packets_marked: stats.packets_marked,
             probes: stats.probes,
+            path_changes: stats.path_changes,
             key_updates: stats.key_updates,
         }
     }
