@@ -125,6 +125,7 @@ const BOUNDS: Config = Config {
     send_buffer: 1000,
     datagram_queue: 500,
     datagram_max: 300,
+    redundancy_percent: 70,
     stream_frame_max: 1000,
 };
 
@@ -181,7 +182,7 @@ fn transmit(mux: &mut Mux, now: Instant, draw: u8) {
     assert!(written <= 200 && bytes.len() == written);
     for (index, frame) in sent.iter().enumerate() {
         if (index + usize::from(draw / 9)).is_multiple_of(2) {
-            mux.on_acked(frame);
+            mux.on_acked(now, frame);
         } else {
             mux.on_lost(now, frame);
         }

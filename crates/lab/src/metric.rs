@@ -131,10 +131,11 @@ pub const METRICS: &[Metric] = &[
     higher(Messages, "messages-batched", "100 B messages, batched", "/s", "flushed every 64 KiB"),
     higher(Connecting, "handshakes", "handshakes", "/s", "one after the other, no data"),
     lower(Connecting, "first-byte", "time to first byte, p50", "µs", "connect, ask 1 B, get 1 B"),
-    lower(Live, "live-once-p99", "live message, sent once, p99", "µs", "one way, 50/s, 160 B"),
+    lower(Live, "live-once-p99", "live message, sent once, p99", "µs", "one way, 50/s, 100 B"),
     lower(Live, "live-once-lost", "live message, sent once, lost", "%", "never arrived"),
-    lower(Live, "live-until-p99", "live message, 150 ms, p99", "µs", "one way, 50/s, 160 B"),
+    lower(Live, "live-until-p99", "live message, 150 ms, p99", "µs", "one way, 50/s, 100 B"),
     lower(Live, "live-until-lost", "live message, 150 ms, lost", "%", "late counts as lost"),
+    lower(Live, "live-until-wire", "live message, 150 ms, wire", "×", "bytes, sent once: 1"),
     lower(Live, "live-stream-p99", "live message, on a stream, p99", "µs", "one way, 50/s"),
     lower(
         Loaded,

@@ -26,6 +26,7 @@ const SMALL: Config = Config {
     send_buffer: 1_000,
     datagram_queue: 100_000,
     datagram_max: 500,
+    redundancy_percent: 70,
     stream_frame_max: 700,
 };
 

@@ -64,6 +64,10 @@ pub struct Config {
     pub datagram_queue: u32,
     /// Longest datagram in bytes that is accepted from the remote.
     pub datagram_max: u32,
+    /// What copies in advance of datagrams with a deadline may cost, in percent of the bytes on the
+    /// wire that the datagrams take themselves; 0: there are none, and what is lost is repaired
+    /// only afterwards. Two kilobytes a second are always allowed, if anything is.
+    pub redundancy_percent: u32,
     /// Longest piece of a stream in one frame, in bytes; at most [`frame::PAYLOAD_MAX`](crate::frame::PAYLOAD_MAX).
     pub stream_frame_max: u32,
 }
@@ -116,6 +120,7 @@ impl Default for Config {
             send_buffer: 32 << 20,
             datagram_queue: 256 << 10,
             datagram_max: 16 << 10,
+            redundancy_percent: 70,
             stream_frame_max: 16 << 10,
         }
     }

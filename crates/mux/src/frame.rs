@@ -18,6 +18,9 @@
 //!   0x3c                     GREETING         version, idle milliseconds, parameters
 //! ```
 //!
+//! The number of a message is written modulo 2^14: the receiver takes the nearest to the highest
+//! that came, so that a message is two bytes longer for being numbered and never more.
+//!
 //! A STREAM frame says the writer's class, so that the answer can travel in the same.
 
 use thiserror::Error;
@@ -41,6 +44,9 @@ pub const REASON_MAX: usize = 256;
 
 /// The version of the session frames.
 pub const VERSION: u64 = 1;
+
+/// The numbers of messages are told apart by their rest modulo this: two bytes on the wire.
+pub(crate) const SEQUENCE_SPACE: u64 = 1 << 14;
 
 const STREAM: u64 = 0x20;
 const STREAM_LAST: u64 = 0x27;
@@ -164,7 +170,7 @@ pub enum Frame<'a> {
 /// Which copy of which numbered datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatagramCopy {
-    /// The number, from 0.
+    /// The number, from 0, modulo 2^14.
     pub sequence: u64,
     /// Whether it was sent before.
     pub repeated: bool,
@@ -188,7 +194,7 @@ impl<'a> Frame<'a> {
             DATAGRAM => Ok(Self::Datagram { copy: None, data: payload(reader)? }),
             DATAGRAM_FIRST | DATAGRAM_REPEATED => {
                 let repeated = kind == DATAGRAM_REPEATED;
-                let copy = DatagramCopy { sequence: reader.varint()?, repeated };
+                let copy = DatagramCopy { sequence: sequence(reader)?, repeated };
                 Ok(Self::Datagram { copy: Some(copy), data: payload(reader)? })
             }
             _ => Err(malformed("an unknown frame type")),
@@ -281,6 +287,13 @@ fn decode_max_streams<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeEr
     match reader.varint()? {
         max if max <= StreamId::INDEX_MAX => Ok(Frame::MaxStreams { max }),
         _ => Err(malformed("more streams than can be numbered")),
+    }
+}
+
+fn sequence(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    match reader.varint()? {
+        sequence if sequence < SEQUENCE_SPACE => Ok(sequence),
+        _ => Err(malformed("the number of a message is above 2^14")),
     }
 }
 

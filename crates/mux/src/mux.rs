@@ -132,7 +132,7 @@ impl Mux {
                 queue: u32::MAX,
             },
             schedule: Schedule::default(),
-            datagrams_out: DatagramSender::new(config.datagram_queue),
+            datagrams_out: DatagramSender::new(config.datagram_queue, config.redundancy_percent),
             datagrams_in: DatagramReceiver::new(config.datagram_queue),
             path_datagram_max: PAYLOAD_MAX,
             events: Events::default(),
@@ -332,6 +332,25 @@ impl Mux {
         self.round_trip = Some(shortest);
         self.send_bounds.queue =
             if shortest < ROUND_TRIP_MIN { Config::SEND_QUEUE_SHORT } else { u32::MAX };
+        self.datagrams_out.on_round_trip(shortest);
+    }
+
+    /// Learns that the carrier loses packets, and how many bytes each costs beside its frames.
+    /// Only then are copies of datagrams with a deadline sent in advance.
+    pub fn set_packet_overhead(&mut self, bytes: usize) {
+        self.datagrams_out.set_packet_overhead(bytes);
+    }
+
+    /// When [`Self::handle_timeout`] is to be called: a copy in advance of a datagram has found no
+    /// packet to ride in.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.datagrams_out.poll_timeout()
+    }
+
+    /// The time has come that [`Self::poll_timeout`] named; there may be something to send.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.datagrams_out.handle_timeout(now);
     }
 
     /// Learns from the carrier how many bytes it may have under way. A stream takes four times as

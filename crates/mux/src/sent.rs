@@ -50,5 +50,7 @@ pub enum SentFrame {
     RepairableDatagram {
         /// Its number.
         sequence: u64,
+        /// Whether it had been sent before.
+        repeated: bool,
     },
 }

@@ -15,6 +15,18 @@ pub struct MuxStats {
     pub datagrams_repaired: u64,
     /// Further copies of datagrams that had arrived.
     pub datagrams_duplicate: u64,
+    /// Datagrams with a deadline that arrived in time, as far as the sender can tell: their
+    /// acknowledgement came no later than half of the shortest round trip after the deadline.
+    pub datagrams_in_time: u64,
+    /// Datagrams with a deadline that arrived, but later.
+    pub datagrams_late: u64,
+    /// Datagrams with a deadline that were sent and did not arrive.
+    pub datagrams_lost: u64,
+    /// Copies of datagrams given to the carrier beside the first ones: repairs, and copies in
+    /// advance.
+    pub datagrams_repeated: u64,
+    /// Bytes of the frames of these copies.
+    pub datagram_bytes_repeated: u64,
     /// Datagrams dropped unsent because their time had passed.
     pub datagrams_expired: u64,
     /// Datagrams dropped because a queue was full, on either side of this end.

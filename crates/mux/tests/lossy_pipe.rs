@@ -17,6 +17,7 @@ const SMALL: Config = Config {
     send_buffer: 5_000,
     datagram_queue: 1 << 20,
     datagram_max: 1_000,
+    redundancy_percent: 70,
     stream_frame_max: 700,
 };
 

@@ -16,6 +16,7 @@ const CONFIG: Config = Config {
     send_buffer: 1_000,
     datagram_queue: 10_000,
     datagram_max: 50,
+    redundancy_percent: 70,
     stream_frame_max: 16_384,
 };
 
@@ -187,7 +188,7 @@ fn hostile_frames_never_panic_and_never_exceed_the_bound() {
             for frame in &sent {
                 match rng.random_range(0..3) {
                     0 => bob.on_lost(epoch(), frame),
-                    _ => bob.on_acked(frame),
+                    _ => bob.on_acked(epoch(), frame),
                 }
             }
             while bob.poll_event().is_some() {}

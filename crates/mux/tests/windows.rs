@@ -85,7 +85,7 @@ fn carry(from: &mut Mux, to: &mut Mux, now: Instant) {
     let (mut bytes, mut sent) = (Vec::new(), Vec::new());
     while from.wants_to_send() && from.poll_frames(now, &mut bytes, 60_000, &mut sent) > 0 {
         receive(to, now, &bytes).expect("both obey the rules");
-        sent.drain(..).for_each(|frame| from.on_acked(&frame));
+        sent.drain(..).for_each(|frame| from.on_acked(now, &frame));
         bytes.clear();
     }
 }

@@ -83,13 +83,16 @@ pub enum Timer {
     KeyDiscard,
     /// A path must be asked again, or has not answered.
     Path,
+    /// A copy in advance of a message with a deadline has found no packet to ride in. The machine
+    /// of the streams ([`portolan_mux::Mux::poll_timeout`]) keeps its time.
+    Redundancy,
     /// Late packets of a closed connection have died out.
     Close,
 }
 
 impl Timer {
     /// Every timer, in the order in which those of one moment are handled.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Loss,
         Self::Pacing,
         Self::Acknowledge,
@@ -98,6 +101,7 @@ impl Timer {
         Self::Handshake,
         Self::KeyDiscard,
         Self::Path,
+        Self::Redundancy,
         Self::Close,
     ];
 }

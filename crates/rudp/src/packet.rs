@@ -43,6 +43,13 @@ pub(crate) const DATA_PREFIX: usize = 1 + ConnectionId::LEN;
 /// Most that header and tag of a Data packet take.
 pub(crate) const DATA_OVERHEAD_MAX: usize = DATA_PREFIX + 4 + TAG_LEN;
 
+/// Bytes that a Data packet takes on the wire to `remote` beside its frames, at least: headers of
+/// IP and UDP, ours, and the tag.
+pub(crate) const fn wire_overhead(remote: std::net::SocketAddr) -> usize {
+    let network = if remote.is_ipv4() { 20 } else { 40 };
+    network + 8 + DATA_PREFIX + 1 + TAG_LEN
+}
+
 /// The keys that protect a packet, and the numbers that it is counted with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {

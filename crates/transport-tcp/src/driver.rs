@@ -234,7 +234,7 @@ impl<S: ByteStream> Driver<S> {
         if mux.wants_to_send() {
             mux.poll_frames(now.into_std(), &mut self.outgoing, self.batch.max(), &mut self.sent);
             // A byte stream loses nothing: what it was given has arrived, or the connection ends.
-            self.sent.drain(..).for_each(|frame| mux.on_acked(&frame));
+            self.sent.drain(..).for_each(|frame| mux.on_acked(now.into_std(), &frame));
         }
         let woken = waiters.dispatch(mux, self.host.signals());
         drop(state);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Bytes of a live message: 20 ms of speech at 64 kbit/s.
-pub(crate) const LIVE_SIZE: usize = 160;
+pub(crate) const LIVE_SIZE: usize = 100;
 
 /// What the opener of a stream asks for, with its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

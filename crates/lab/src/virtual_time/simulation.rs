@@ -106,6 +106,8 @@ struct End<'a> {
     app: &'a mut dyn App,
     connected: bool,
     closed: Option<String>,
+    /// Bytes that it has given to the network, headers of IP and UDP included.
+    wire_bytes: u64,
 }
 
 const CLIENT: usize = 0;
@@ -137,6 +139,7 @@ impl<'a> Simulation<'a> {
                 app,
                 connected: false,
                 closed: None,
+                wire_bytes: 0,
             }
         });
         Self {
@@ -165,6 +168,11 @@ impl<'a> Simulation<'a> {
             };
             self.step(next);
         }
+    }
+
+    /// Bytes that the client has given to the network, headers of IP and UDP included.
+    pub(crate) fn client_wire_bytes(&self) -> u64 {
+        self.ends[CLIENT].wire_bytes
     }
 
     fn ending(&self) -> Option<Ending> {
@@ -272,7 +280,7 @@ fn address(world: &World<Vec<u8>>, interface: InterfaceId) -> IpAddr {
 }
 
 /// Cuts a train into its datagrams and gives them to the network.
-fn send(world: &mut World<Vec<u8>>, now: Instant, from: &End<'_>, train: &Train, bytes: &[u8]) {
+fn send(world: &mut World<Vec<u8>>, now: Instant, from: &mut End<'_>, train: &Train, bytes: &[u8]) {
     for datagram in bytes.chunks(train.segment.unwrap_or(bytes.len()).max(1)) {
         let packet = Packet {
             protocol: Protocol::Udp,
@@ -285,6 +293,7 @@ fn send(world: &mut World<Vec<u8>>, now: Instant, from: &End<'_>, train: &Train,
             kind: Kind::Plain,
             payload: datagram.to_vec(),
         };
+        from.wire_bytes += u64::from(packet.size);
         world.send(now, from.interface, packet);
     }
 }

@@ -76,7 +76,7 @@ impl Host {
         let (mut bytes, mut sent) = (Vec::new(), Vec::new());
         let woken = self.with(|mux, waiters| {
             mux.poll_frames(now, &mut bytes, 4_000, &mut sent);
-            sent.iter().for_each(|frame| mux.on_acked(frame));
+            sent.iter().for_each(|frame| mux.on_acked(now, frame));
             waiters.dispatch(mux, &self.signals)
         });
         woken.wake();

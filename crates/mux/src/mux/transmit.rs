@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::{
     Event, Mux, Priority, SentFrame, StreamId, VARINT_MAX,
+    datagrams::Place,
     frame::{Frame, NUMBERS_MAX, StreamHeader, put_stream_header, stream_overhead},
     send::Idle,
 };
@@ -38,7 +39,7 @@ impl Mux {
     pub fn wants_to_send(&self) -> bool {
         self.remote.is_some()
             && (!self.schedule.is_empty()
-                || !self.datagrams_out.is_empty()
+                || !self.datagrams_out.is_idle()
                 || self.recv_credit.to_tell
                 || self.accepting.to_tell)
     }
@@ -63,7 +64,7 @@ impl Mux {
         self.poll_limits(now, &mut packet);
         self.poll_signals(now, &mut packet);
         self.poll_class(Priority::Control, &mut packet);
-        self.poll_datagrams(now, &mut packet);
+        self.poll_datagrams(now, start, &mut packet);
         self.poll_class(Priority::Live, &mut packet);
         self.poll_class(Priority::Interactive, &mut packet);
         self.poll_class(Priority::Bulk, &mut packet);
@@ -72,12 +73,12 @@ impl Mux {
     }
 
     /// Learns that a frame arrived.
-    pub fn on_acked(&mut self, frame: &SentFrame) {
+    pub fn on_acked(&mut self, now: Instant, frame: &SentFrame) {
         match *frame {
             SentFrame::Stream { id, start, len, fin } => self.on_chunk_acked(id, start, len, fin),
             SentFrame::Reset { id } => self.on_reset_acked(id),
-            SentFrame::RepairableDatagram { sequence } => {
-                self.datagrams_out.on_acked(sequence, &mut self.stats);
+            SentFrame::RepairableDatagram { sequence, repeated } => {
+                self.datagrams_out.on_acked(now, sequence, repeated, &mut self.stats);
             }
             SentFrame::Stop { .. }
             | SentFrame::MaxStreamData { .. }
@@ -96,8 +97,8 @@ impl Mux {
             SentFrame::MaxStreamData { id, max } => self.on_max_stream_data_lost(id, max),
             SentFrame::MaxData { max } => self.recv_credit.to_tell |= max == self.recv_credit.told,
             SentFrame::MaxStreams { max } => self.accepting.to_tell |= max == self.accepting.told,
-            SentFrame::RepairableDatagram { sequence } => {
-                self.datagrams_out.on_lost(now, sequence, &mut self.stats);
+            SentFrame::RepairableDatagram { sequence, repeated } => {
+                self.datagrams_out.on_lost(now, sequence, repeated, &mut self.stats);
             }
             SentFrame::Datagram => {}
         }
@@ -138,16 +139,14 @@ impl Mux {
         }
     }
 
-    fn poll_datagrams(&mut self, now: Instant, packet: &mut Packet<'_>) {
+    fn poll_datagrams(&mut self, now: Instant, start: usize, packet: &mut Packet<'_>) {
         let payload_max = self.datagram_max();
         loop {
-            let room = (packet.room(), payload_max);
-            match self.datagrams_out.poll(now, packet.out, room, &mut self.stats) {
+            let (room, is_first) = (packet.room(), packet.out.len() == start);
+            let mut place = Place { now, out: packet.out, room, payload_max, is_first };
+            match self.datagrams_out.poll(&mut place, &mut self.stats) {
                 None => return,
-                Some(None) => packet.sent.push(SentFrame::Datagram),
-                Some(Some(sequence)) => {
-                    packet.sent.push(SentFrame::RepairableDatagram { sequence });
-                }
+                Some(frame) => packet.sent.push(frame),
             }
         }
     }

@@ -96,6 +96,10 @@ impl Pair {
     pub(crate) fn step(&mut self) -> Result<bool, Violation> {
         self.now += Duration::from_millis(1);
         let before = (self.to_bob.len(), self.to_alice.len());
+        let waits = [&mut self.alice.mux, &mut self.bob.mux].map(|mux| {
+            mux.handle_timeout(self.now);
+            mux.poll_timeout().is_some()
+        });
         send(&mut self.alice.mux, self.now, self.packet_max, &mut self.to_bob);
         send(&mut self.bob.mux, self.now, self.packet_max, &mut self.to_alice);
         let sent = before != (self.to_bob.len(), self.to_alice.len());
@@ -104,7 +108,7 @@ impl Pair {
         let reported = self.report();
         drain(&mut self.alice);
         drain(&mut self.bob);
-        Ok(sent || to_bob || to_alice || reported)
+        Ok(sent || to_bob || to_alice || reported || waits.contains(&true))
     }
 
     fn carry(&mut self, to: Side) -> Result<bool, Violation> {
@@ -181,7 +185,7 @@ pub(crate) fn receive(mux: &mut Mux, now: Instant, bytes: &[u8]) -> Result<(), V
 fn report(mux: &mut Mux, now: Instant, report: Option<Report>) -> bool {
     match report {
         None => return false,
-        Some(Report::Acked(frames)) => frames.iter().for_each(|frame| mux.on_acked(frame)),
+        Some(Report::Acked(frames)) => frames.iter().for_each(|frame| mux.on_acked(now, frame)),
         Some(Report::Lost(frames)) => frames.iter().for_each(|frame| mux.on_lost(now, frame)),
     }
     true

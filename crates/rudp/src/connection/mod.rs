@@ -252,6 +252,7 @@ impl Connection {
             watch: None,
             config,
         };
+        connection.mux.set_packet_overhead(crate::packet::wire_overhead(setup.remote));
         connection.timers.set(crate::Timer::Handshake, now + connection.config.handshake);
         connection.write_handshake();
         connection.update_loss_timer(now);
@@ -276,7 +277,9 @@ impl Connection {
     /// When [`Self::handle_timeout`] is to be called, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        self.timers.next()
+        let copies = self.mux.poll_timeout().filter(|_| self.is_connected());
+        let copies = copies.map(|at| Deadline { at, why: crate::Timer::Redundancy });
+        self.timers.next().into_iter().chain(copies).min_by_key(|deadline| deadline.at)
     }
 
     /// Which end this is.

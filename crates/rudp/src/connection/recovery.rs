@@ -122,7 +122,7 @@ impl Connection {
             space.crypto_out.on_acked(piece);
         }
         for frame in content.mux.iter() {
-            self.mux.on_acked(frame);
+            self.mux.on_acked(now, frame);
         }
     }
 

@@ -21,11 +21,12 @@ impl Connection {
     /// Does what is due. A call that comes early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.watch_time(now);
+        self.mux.handle_timeout(now);
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Loss => self.on_loss_timeout(now),
                 // Both are looked at when the next packet is made.
-                Timer::Pacing => {}
+                Timer::Pacing | Timer::Redundancy => {}
                 Timer::Acknowledge => self.spaces[Level::Data].acks.on_timeout(now),
                 Timer::Heartbeat => self.on_heartbeat(now),
                 Timer::Idle => self.vanish(CloseReason::TimedOut),

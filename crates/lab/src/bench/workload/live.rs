@@ -1,4 +1,4 @@
-//! Messages with a time of their own: 50 a second of 160 bytes, as speech is sent.
+//! Messages with a time of their own: 50 a second of 100 bytes, as speech is sent.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -74,7 +74,7 @@ enum Flow {
     Stream(Asked),
 }
 
-/// Sends all three flows side by side for `time`, 10 kB/s each, and says what became of them.
+/// Sends all three flows side by side for `time`, 5 kB/s each, and says what became of them.
 pub(super) async fn measure(bench: &mut Bench, time: Duration) -> io::Result<Figures> {
     let mut figures = Figures::default();
     let mut flows = Vec::new();

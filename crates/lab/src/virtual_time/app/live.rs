@@ -14,8 +14,8 @@ use crate::virtual_time::{
 /// From one message to the next: 50 a second.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Bytes of a message: what Opus makes of 20 ms at 64 kbit/s.
-const SIZE: u32 = 160;
+/// Bytes of a message: what Opus makes of 20 ms at 40 kbit/s.
+const SIZE: u32 = 100;
 
 /// How long one waits for stragglers after the last message.
 const GRACE: Duration = Duration::from_secs(5);

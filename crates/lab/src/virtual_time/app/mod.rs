@@ -10,7 +10,7 @@ mod server;
 
 pub(crate) use asker::{Asker, Load};
 pub(crate) use burster::Burster;
-pub(crate) use live::{Live, Way};
+pub(crate) use live::{INTERVAL, Live, Way};
 pub(crate) use meter::{Meter, Window};
 pub(crate) use pourer::{Direction, Pourer};
 pub(crate) use server::Server;
