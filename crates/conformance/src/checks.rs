@@ -54,6 +54,7 @@ pub const CHECKS: &[Check] = table! {
         priority::urgent_streams_overtake_the_others,
         datagrams::a_longer_datagram_than_fits_is_an_error,
         datagrams::datagrams_come_whole_and_at_most_once,
+        datagrams::every_message_with_a_deadline_has_an_outcome,
         datagrams::datagrams_that_came_before_the_end_are_handed_out,
         cancel::cancelled_accepts_lose_no_stream,
         cancel::cancelled_reads_lose_no_byte,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use portolan_mux::{
     Config, Mux, Params, Priority, Reader, Side, StreamId,
     frame::{
-        Close, CloseCause, DatagramCopy, Frame, Greeting, Session, is_session_frame,
+        Close, CloseCause, DatagramCopy, Frame, Greeting, RepairHeader, Session, is_session_frame,
         is_stream_frame,
     },
 };
@@ -67,6 +67,10 @@ pub(crate) fn sample_frames() -> Vec<Frame<'static>> {
     let id = StreamId(4);
     let stream = |priority, offset, data, fin| Frame::Stream { id, priority, offset, data, fin };
     let copy = |sequence, repeated| Some(DatagramCopy { sequence, repeated });
+    let repair = |first, members, index, data| Frame::Repair {
+        header: RepairHeader { first, members, index },
+        data,
+    };
     vec![
         stream(Priority::Control, 0, b"hello", false),
         stream(Priority::Live, 70, b"", true),
@@ -78,7 +82,10 @@ pub(crate) fn sample_frames() -> Vec<Frame<'static>> {
         Frame::MaxStreams { max: 512 },
         Frame::Datagram { copy: None, data: b"once" },
         Frame::Datagram { copy: copy(0, false), data: b"repairable" },
-        Frame::Datagram { copy: copy(1 << 30, true), data: b"" },
+        Frame::Datagram { copy: copy((1 << 14) - 1, true), data: b"" },
+        // The exclusive or of "repairable" as message 0 and "b" as message 1, each with its length.
+        repair(0, 2, 0, b"\x00\x0b\x10epairable"),
+        repair((1 << 14) - 3, 16, 2, b"\x00\x01?"),
     ]
 }
 

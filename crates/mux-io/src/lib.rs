@@ -34,5 +34,5 @@ mod waiters;
 
 pub use handle::MuxHandle;
 pub use host::MuxHost;
-pub use stats::{add_mux_stats, mux_config};
+pub use stats::{add_mux_stats, datagram_outcomes, mux_config};
 pub use waiters::{Signals, Waiters, Woken};

@@ -1,7 +1,7 @@
 //! Between the machine's terms and the transport's.
 
 use portolan_mux::{Config, MuxStats, Priority as MuxPriority};
-use portolan_transport::{ConnectionStats, Limits, Priority};
+use portolan_transport::{ConnectionStats, DatagramOutcomes, Limits, Priority};
 
 /// The machine's bounds for the transport's `limits`, with datagrams of up to `datagram_max`
 /// bytes.
@@ -23,9 +23,21 @@ pub fn add_mux_stats(stats: &mut ConnectionStats, mux: &MuxStats) {
     stats.datagrams_sent = mux.datagrams_sent;
     stats.datagrams_received = mux.datagrams_received;
     stats.datagrams_repaired = mux.datagrams_repaired;
+    stats.datagrams_repeated = mux.datagrams_repeated;
+    stats.datagram_bytes_repeated = mux.datagram_bytes_repeated;
     stats.datagrams_expired = mux.datagrams_expired;
     stats.datagrams_dropped = mux.datagrams_dropped;
     stats.send_queue = mux.stream_bytes_queued + mux.datagram_bytes_queued;
+}
+
+/// What the machine knows of datagrams with a deadline, where the carrier tells what arrived.
+#[must_use]
+pub const fn datagram_outcomes(mux: &MuxStats) -> DatagramOutcomes {
+    DatagramOutcomes {
+        in_time: mux.datagrams_in_time,
+        late: mux.datagrams_late,
+        lost: mux.datagrams_lost,
+    }
 }
 
 pub(crate) const fn mux_priority(priority: Priority) -> MuxPriority {

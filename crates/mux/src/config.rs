@@ -1,5 +1,6 @@
 //! Which end a machine is, its bounds, and the classes of urgency.
 
+use crate::datagrams::DECODER_BYTES_MAX;
 use crate::pages::{PAGE, SparePages};
 
 /// Which end of the connection this is.
@@ -107,7 +108,8 @@ impl Config {
             + SparePages::bytes_max(self.stream_window)
             + self.gaps_max() * 32
             + self.datagram_queue as usize
-            + 8192
+            + DECODER_BYTES_MAX
+            + 16_384
     }
 }
 

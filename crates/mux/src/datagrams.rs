@@ -2,18 +2,26 @@
 //! time, and the queue of those received.
 //!
 //! A message with a deadline is repaired in two ways. One that was lost is sent again while it can
-//! still arrive in time (`sender.rs`). Where there is no time for as many attempts as the measured
+//! still arrive in time (`repairer.rs`). Where there is no time for as many attempts as the measured
 //! loss asks for, copies follow each message before anybody knows whether it was lost, in the
-//! packets of later ones (`plan.rs`); what they cost is bounded (`budget.rs`).
+//! packets of later ones (`plan.rs`); what they cost is bounded (`budget.rs`). Messages too long to
+//! be copied share parities: a few for a group of them, from which the remote computes those that
+//! are missing (`group.rs`, `decoder.rs`, `code.rs`).
 
 mod budget;
+mod code;
+mod decoder;
+mod group;
 mod loss;
 mod plan;
 mod receiver;
 mod record;
+mod repairer;
 mod seen;
 mod sender;
 
+pub(crate) use code::{MEMBERS_MAX, PARITIES_MAX};
+pub(crate) use decoder::DECODER_BYTES_MAX;
 pub(crate) use receiver::DatagramReceiver;
 pub(crate) use sender::{DatagramSender, Place};
 

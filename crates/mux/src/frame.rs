@@ -13,6 +13,7 @@
 //!   0x2c                     MAX_STREAMS      count                                   (§19.11)
 //!   0x30                     DATAGRAM         length, bytes                      (RFC 9221 §4)
 //!   0x31, 0x32               DATAGRAM         number, length, bytes; first copy, repeated copy
+//!   0x33                     REPAIR           number, members, index, length, bytes
 //!   0x38, 0x39               PING, PONG       number, returned as it came
 //!   0x3a, 0x3b               CLOSE            code of the application, code of a violation; reason
 //!   0x3c                     GREETING         version, idle milliseconds, parameters
@@ -21,12 +22,16 @@
 //! The number of a message is written modulo 2^14: the receiver takes the nearest to the highest
 //! that came, so that a message is two bytes longer for being numbered and never more.
 //!
+//! REPAIR carries parity number `index` of the group of `members` messages that begins with
+//! `number`: what is said of it in `datagrams/code.rs`.
+//!
 //! A STREAM frame says the writer's class, so that the answer can travel in the same.
 
 use thiserror::Error;
 
 use crate::{
     Incomplete, Params, Priority, Reader, StreamId, VARINT_MAX, Violation, ViolationCode,
+    datagrams::{MEMBERS_MAX, PARITIES_MAX},
     put_varint, varint_len,
 };
 
@@ -48,6 +53,9 @@ pub const VERSION: u64 = 1;
 /// The numbers of messages are told apart by their rest modulo this: two bytes on the wire.
 pub(crate) const SEQUENCE_SPACE: u64 = 1 << 14;
 
+const MEMBERS: u64 = MEMBERS_MAX as u64;
+const PARITIES: u64 = PARITIES_MAX as u64;
+
 const STREAM: u64 = 0x20;
 const STREAM_LAST: u64 = 0x27;
 const RESET: u64 = 0x28;
@@ -58,6 +66,7 @@ const MAX_STREAMS: u64 = 0x2c;
 const DATAGRAM: u64 = 0x30;
 const DATAGRAM_FIRST: u64 = 0x31;
 const DATAGRAM_REPEATED: u64 = 0x32;
+const REPAIR: u64 = 0x33;
 const PING: u64 = 0x38;
 const PONG: u64 = 0x39;
 const CLOSE_APPLICATION: u64 = 0x3a;
@@ -165,6 +174,24 @@ pub enum Frame<'a> {
         /// The bytes.
         data: &'a [u8],
     },
+    /// A parity over a group of messages, from which missing ones are computed.
+    Repair {
+        /// Which parity of which group.
+        header: RepairHeader,
+        /// The bytes.
+        data: &'a [u8],
+    },
+}
+
+/// Which parity of which group of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairHeader {
+    /// The number of the group's first message, modulo 2^14.
+    pub first: u64,
+    /// Messages in the group, with numbers one after the other: 1 to 16.
+    pub members: u8,
+    /// Which of its parities: 0 to 2.
+    pub index: u8,
 }
 
 /// Which copy of which numbered datagram.
@@ -197,6 +224,7 @@ impl<'a> Frame<'a> {
                 let copy = DatagramCopy { sequence: sequence(reader)?, repeated };
                 Ok(Self::Datagram { copy: Some(copy), data: payload(reader)? })
             }
+            REPAIR => decode_repair(reader),
             _ => Err(malformed("an unknown frame type")),
         }
     }
@@ -217,6 +245,10 @@ impl<'a> Frame<'a> {
             Self::MaxStreams { max } => put_numbers(out, MAX_STREAMS, &[max]),
             Self::Datagram { copy, data } => {
                 put_datagram_header(out, copy, data.len());
+                out.extend_from_slice(data);
+            }
+            Self::Repair { header, data } => {
+                put_repair_header(out, header, data.len());
                 out.extend_from_slice(data);
             }
         }
@@ -259,6 +291,28 @@ pub(crate) fn put_datagram_header(out: &mut Vec<u8>, copy: Option<DatagramCopy>,
 /// Bytes before the data in a DATAGRAM frame.
 pub(crate) fn datagram_overhead(sequence: Option<u64>, len: usize) -> usize {
     1 + sequence.map_or(0, varint_len) + varint_len(len as u64)
+}
+
+/// Bytes before the data in a REPAIR frame, and the length that a parity has beyond the longest
+/// message, at most.
+pub(crate) const REPAIR_OVERHEAD_MAX: usize = 1 + 2 + 1 + 1 + 4 + 2;
+
+pub(crate) fn put_repair_header(out: &mut Vec<u8>, header: RepairHeader, len: usize) {
+    let RepairHeader { first, members, index } = header;
+    put_numbers(out, REPAIR, &[first, members.into(), index.into(), len as u64]);
+}
+
+fn decode_repair<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
+    let first = sequence(reader)?;
+    let header = match (reader.varint()?, reader.varint()?) {
+        (members @ 1..=MEMBERS, index @ 0..PARITIES) => RepairHeader {
+            first,
+            members: u8::try_from(members).unwrap_or(u8::MAX),
+            index: u8::try_from(index).unwrap_or(u8::MAX),
+        },
+        _ => return Err(malformed("a group of messages with too many members or parities")),
+    };
+    Ok(Frame::Repair { header, data: payload(reader)? })
 }
 
 fn decode_stream<'a>(kind: u64, reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {

@@ -53,4 +53,9 @@ pub enum SentFrame {
         /// Whether it had been sent before.
         repeated: bool,
     },
+    /// A parity over a group of datagrams.
+    Repair {
+        /// The number of the group's first datagram.
+        first: u64,
+    },
 }

@@ -27,7 +27,9 @@ fn order(pair: &mut Pair, packets: usize) -> Vec<Option<StreamId>> {
     }
     let stream = |frame: &SentFrame| match frame {
         SentFrame::Stream { id, .. } => Some(*id),
-        SentFrame::Datagram | SentFrame::RepairableDatagram { .. } => None,
+        SentFrame::Datagram | SentFrame::RepairableDatagram { .. } | SentFrame::Repair { .. } => {
+            None
+        }
         other => panic!("{other:?}"),
     };
     sent.iter().map(stream).collect()

@@ -432,5 +432,6 @@ fn view_of_mux(frame: MuxFrame<'_>) -> FrameView<'static> {
             sequence: copy.map(|copy| copy.sequence),
             is_repeated: copy.is_some_and(|copy| copy.repeated),
         },
+        MuxFrame::Repair { .. } => FrameView::Other { name: "repair" },
     }
 }

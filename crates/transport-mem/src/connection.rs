@@ -70,11 +70,11 @@ impl Connection for MemConnection {
         .await
     }
 
-    fn send_datagram(&self, payload: Bytes, _lifetime: Lifetime) -> Result<(), SendDatagramError> {
+    fn send_datagram(&self, payload: Bytes, lifetime: Lifetime) -> Result<(), SendDatagramError> {
         let Handle { link, side } = &*self.handle;
         link.change(|state| match state.closed(*side) {
             Some(reason) => Err(SendDatagramError::Closed(reason)),
-            None => state.send_datagram(*side, payload),
+            None => state.send_datagram(*side, payload, lifetime),
         })
     }
 

@@ -8,11 +8,12 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use portolan_transport::{
-    CloseCode, CloseReason, ConnectionConfig, ConnectionStats, Limits, PeerId, ReadError,
+    CloseCode, CloseReason, ConnectionConfig, ConnectionStats, Lifetime, Limits, PeerId, ReadError,
     SendDatagramError, StreamCode, WriteError,
 };
 use tokio::io::ReadBuf;
@@ -282,10 +283,16 @@ impl State {
         &mut self,
         side: Side,
         payload: Bytes,
+        lifetime: Lifetime,
     ) -> Result<(), SendDatagramError> {
         let (size, max) = (payload.len(), self.datagram_max(side));
         if size > max {
             return Err(SendDatagramError::TooLarge { size, max });
+        }
+        // Nothing waits here: only what has no time at all expires.
+        if lifetime == Lifetime::Until(Duration::ZERO) {
+            self.end(side).stats.datagrams_expired += 1;
+            return Ok(());
         }
         self.count(side, size);
         self.end(side).stats.datagrams_sent += 1;

@@ -214,7 +214,11 @@ impl Connection for QuicConnection {
             packets_lost: Some(quinn.path.lost_packets),
             datagrams_sent: quinn.frame_tx.datagram,
             datagrams_received: quinn.frame_rx.datagram,
+            // quinn does not say what became of them, and sends none again.
+            datagram_outcomes: None,
             datagrams_repaired: 0,
+            datagrams_repeated: 0,
+            datagram_bytes_repeated: 0,
             datagrams_expired: datagrams.expired,
             datagrams_dropped: datagrams.dropped,
             send_queue: datagrams.waiting_bytes as u64,

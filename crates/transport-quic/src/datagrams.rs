@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -64,6 +65,10 @@ impl DatagramQueue {
         lifetime: Lifetime,
     ) -> Result<(), quinn::SendDatagramError> {
         let mut state = self.lock();
+        if lifetime == Lifetime::Until(Duration::ZERO) {
+            state.expired += 1;
+            return Ok(());
+        }
         if state.pump.is_none() && connection.datagram_send_buffer_space() > payload.len() {
             drop(state);
             return connection.send_datagram(payload);
@@ -163,8 +168,6 @@ async fn pump(connection: quinn::Connection, queue: Arc<DatagramQueue>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn waiting(size: usize, expires: Option<Instant>) -> Waiting {

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use portolan_identity::PeerId;
-use portolan_mux_io::{MuxHandle, add_mux_stats};
+use portolan_mux_io::{MuxHandle, add_mux_stats, datagram_outcomes};
 use portolan_transport::{
     AcceptStreamError, CloseCode, CloseReason, Connection, ConnectionStats, Lifetime,
     OpenStreamError, Path, PathKind, Priority, RecvDatagramError, RecvStream, SendDatagramError,
@@ -93,6 +93,7 @@ impl Connection for UdpConnection {
             path_changes: Some(wire.path_changes),
             key_updates: Some(wire.key_updates),
             waited: Some(waited(wire.waited)),
+            datagram_outcomes: Some(datagram_outcomes(&mux)),
             ..ConnectionStats::default()
         };
         add_mux_stats(&mut stats, &mux);

@@ -43,7 +43,7 @@ pub use error::{
     RecvDatagramError, SendDatagramError, WriteError,
 };
 pub use shared::Shared;
-pub use stats::{ConnectionStats, Waited};
+pub use stats::{ConnectionStats, DatagramOutcomes, Waited};
 pub use stream::{RecvHalf, RecvStream, SendHalf, SendStream, StreamCode};
 pub use transport::{Capabilities, Carrier, Transport};
 pub use tunnel::{ByteStream, Tunnel};

@@ -51,6 +51,12 @@ pub struct ConnectionStats {
     pub datagrams_received: u64,
     /// Datagrams repaired by the other side's redundancy or retransmission.
     pub datagrams_repaired: u64,
+    /// What became of datagrams with a [`Lifetime::Until`](crate::Lifetime::Until) that were sent.
+    pub datagram_outcomes: Option<DatagramOutcomes>,
+    /// Copies of datagrams given to the wire beside the first ones: repairs, and redundancy.
+    pub datagrams_repeated: u64,
+    /// Bytes of these copies.
+    pub datagram_bytes_repeated: u64,
     /// Datagrams dropped unsent because their time had passed.
     pub datagrams_expired: u64,
     /// Datagrams dropped because a queue was full, on either side of this end.
@@ -72,4 +78,21 @@ pub struct Waited {
     pub for_window: Duration,
     /// The pacer spread packets over time.
     pub for_pacer: Duration,
+}
+
+/// What became of datagrams with a deadline that were sent; those of which nothing is known yet
+/// are in none of the three.
+///
+/// Together with [`ConnectionStats::datagrams_expired`], those that were never sent, this is the
+/// fate of every one but the few that a full queue dropped. The receiver's clock is not known here:
+/// one counts as in time whose acknowledgement came no later than half of the shortest round trip
+/// after its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DatagramOutcomes {
+    /// Arrived before their deadline.
+    pub in_time: u64,
+    /// Arrived after it; the receiver hands them out all the same.
+    pub late: u64,
+    /// Did not arrive, however often they were repaired.
+    pub lost: u64,
 }

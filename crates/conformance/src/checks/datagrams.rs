@@ -126,6 +126,32 @@ pub(super) async fn datagrams_that_came_before_the_end_are_handed_out(harness: H
     }
 }
 
+/// Where a transport tells what became of messages with a deadline, it accounts for each.
+pub(super) async fn every_message_with_a_deadline_has_an_outcome(harness: Harness) {
+    const COUNT: u64 = 60;
+    let pair = Pair::new(harness).await;
+    for tag in 0..COUNT {
+        let lifetime = if tag % 3 == 0 { Duration::ZERO } else { Duration::from_secs(30) };
+        let message = message(usize::try_from(tag).expect("few"), 100);
+        pair.alice.send_datagram(message, Lifetime::Until(lifetime)).expect("it fits");
+        pair.round_trip().await;
+    }
+    assert_eq!(pair.alice.stats().datagrams_expired, COUNT / 3, "no time is no time");
+    if pair.alice.stats().datagram_outcomes.is_none() {
+        return;
+    }
+    until(&pair, || {
+        let stats = pair.alice.stats();
+        let outcomes = stats.datagram_outcomes.expect("it was known before");
+        let told = outcomes.in_time + outcomes.late + outcomes.lost;
+        assert!(told <= stats.datagrams_sent, "{told} outcomes of {}", stats.datagrams_sent);
+        told == COUNT - COUNT / 3
+    })
+    .await;
+    let outcomes = pair.alice.stats().datagram_outcomes.expect("it was known before");
+    assert_eq!((outcomes.late, outcomes.lost), (0, 0), "half a minute is long");
+}
+
 pub(super) async fn a_full_queue_drops_the_oldest(harness: Harness) {
     const SIZE: usize = 1000;
     const COUNT: usize = 400;

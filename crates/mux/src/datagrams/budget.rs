@@ -9,6 +9,9 @@ const FLOOR_A_SECOND: f64 = 2_000.0;
 /// Bytes that can be saved up, and those that repairs which nobody planned can overdraw.
 const SAVED_MAX: f64 = 4_000.0;
 
+/// A share of messages that counts as most.
+const MOST: f64 = 0.85;
+
 /// Bytes on the wire that redundancy may still take.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -30,6 +33,17 @@ impl Budget {
         let floor = if self.share > 0.0 { FLOOR_A_SECOND * since.as_secs_f64() } else { 0.0 };
         let earned = (bytes as f64 * self.share).max(floor);
         self.bytes = (self.bytes + earned).min(SAVED_MAX);
+    }
+
+    /// Bytes of redundancy for each byte that is sent for the first time.
+    pub(super) fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Whether most messages of this length can be copied, each in a packet of its own with
+    /// `overhead` bytes beside it.
+    pub(super) fn sustains(&self, len: usize, overhead: usize) -> bool {
+        (len + overhead) as f64 * self.share >= len as f64 * MOST
     }
 
     /// How often so many bytes can be taken.

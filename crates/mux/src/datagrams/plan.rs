@@ -7,7 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::loss::Loss;
+use super::{
+    group::{Shape, span},
+    loss::Loss,
+};
 
 /// The chance to be late or lost that is good enough.
 const TARGET: f64 = 1e-4;
@@ -102,14 +105,7 @@ impl Planner {
 
     /// What to do for a message that was sent just now.
     pub(super) fn plan(&mut self, wish: Wish) -> Plan {
-        let keeps = self.is_needed && wish.occasion == Occasion::First;
-        let target = if keeps { TARGET * KEEP } else { TARGET };
-        let is_needed = self.failure_in_time(Plan::default(), 1, wish) > target;
-        match wish.occasion {
-            Occasion::First => self.is_needed = is_needed,
-            Occasion::Repair => {}
-        }
-        if !is_needed {
+        if !self.is_needed(wish) {
             return Plan::default();
         }
         let mut best = (f64::MAX, Plan::default());
@@ -127,6 +123,46 @@ impl Planner {
             }
         }
         best.1
+    }
+
+    /// How to group messages that are too long to be copied: the cheapest shape that is good
+    /// enough and may be afforded, else the best; `None` where nothing is needed, or where a group
+    /// would fill too slowly.
+    pub(super) fn shape(&mut self, wish: Wish, share_max: f64) -> Option<Shape> {
+        if !self.is_needed(wish) {
+            return None;
+        }
+        let interval = self.interval?.max(Duration::from_micros(1));
+        let fills = span(wish.left, wish.round_trip).as_secs_f64() / interval.as_secs_f64();
+        let fits = |shape: &&Shape| {
+            let cost = f64::from(shape.parities) / f64::from(shape.members);
+            f64::from(shape.members) <= fills && cost <= share_max
+        };
+        let mut best: Option<(f64, Shape)> = None;
+        for &shape in Shape::ALL.iter().filter(fits) {
+            let wait = interval * u32::from(shape.members);
+            let rounds = self.rounds(Plan { copies: 1, earliest: wait, latest: wait }, wish);
+            let failure = shape.failure(self.loss.share()).powi(rounds);
+            if failure <= TARGET {
+                return Some(shape);
+            }
+            if best.is_none_or(|(least, _)| failure < least) {
+                best = Some((failure, shape));
+            }
+        }
+        best.map(|(_, shape)| shape)
+    }
+
+    /// Whether repairs alone are not good enough.
+    fn is_needed(&mut self, wish: Wish) -> bool {
+        let keeps = self.is_needed && wish.occasion == Occasion::First;
+        let target = if keeps { TARGET * KEEP } else { TARGET };
+        let is_needed = self.failure_in_time(Plan::default(), 1, wish) > target;
+        match wish.occasion {
+            Occasion::First => self.is_needed = is_needed,
+            Occasion::Repair => {}
+        }
+        is_needed
     }
 
     /// The chance that neither a message nor its copies nor any repair for which there is time

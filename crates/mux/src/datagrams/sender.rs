@@ -1,4 +1,4 @@
-//! Datagrams to send, and those sent ones that may have to be sent again.
+//! Datagrams to send, in the order in which they came.
 
 use std::{
     collections::VecDeque,
@@ -8,36 +8,18 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ENTRY, UNDECIDED_MAX,
-    budget::Budget,
-    plan::{Occasion, Planner, Wish},
-    record::{Outcome, Record, Records},
+    ENTRY,
+    repairer::{Carrier, Repairer},
 };
 use crate::{
     MuxStats, SentFrame,
     frame::{DatagramCopy, SEQUENCE_SPACE, datagram_overhead, put_datagram_header},
 };
 
-/// Copies that wait at once; with more, further messages get none.
-const PLANNED_MAX: usize = 256;
-
-/// The round trip before one was measured.
-const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(100);
-
 #[derive(Debug)]
 struct Waiting {
     payload: Bytes,
     expires: Option<Instant>,
-}
-
-/// A copy in advance that waits for a packet.
-#[derive(Debug, Clone, Copy)]
-struct Planned {
-    sequence: u64,
-    /// From when on it may ride in a packet with other content.
-    earliest: Instant,
-    /// When it goes alone.
-    latest: Instant,
 }
 
 /// Datagrams to send, and those sent ones that may have to be sent again.
@@ -46,18 +28,10 @@ pub(crate) struct DatagramSender {
     waiting: VecDeque<Waiting>,
     waiting_held: usize,
     queue_max: usize,
-    records: Records,
-    newest_acked: Option<u64>,
-    /// Lost messages to be sent again, by their numbers.
-    repairs: VecDeque<u64>,
-    planned: VecDeque<Planned>,
-    /// The time of a planned copy has come.
-    is_copy_due: bool,
-    planner: Planner,
-    budget: Budget,
-    /// Bytes that each packet costs beside its frames; `None`: the carrier loses nothing.
-    packet_overhead: Option<usize>,
-    round_trip: Option<Duration>,
+    redundancy_percent: u32,
+    carrier: Carrier,
+    /// Once a message with a deadline was sent.
+    repairer: Option<Box<Repairer>>,
 }
 
 /// Where a datagram goes: the end of a packet under construction.
@@ -79,25 +53,27 @@ impl DatagramSender {
             waiting: VecDeque::new(),
             waiting_held: 0,
             queue_max: queue_max as usize,
-            records: Records::default(),
-            newest_acked: None,
-            repairs: VecDeque::new(),
-            planned: VecDeque::new(),
-            is_copy_due: false,
-            planner: Planner::new(),
-            budget: Budget::new(redundancy_percent),
-            packet_overhead: None,
-            round_trip: None,
+            redundancy_percent,
+            carrier: Carrier::default(),
+            repairer: None,
         }
     }
 
     /// The carrier loses packets, and each costs so many bytes beside its frames.
     pub(crate) fn set_packet_overhead(&mut self, bytes: usize) {
-        self.packet_overhead = Some(bytes);
+        self.carrier.packet_overhead = Some(bytes);
+        self.tell_repairer();
     }
 
     pub(crate) fn on_round_trip(&mut self, shortest: Duration) {
-        self.round_trip = Some(shortest);
+        self.carrier.round_trip = Some(shortest);
+        self.tell_repairer();
+    }
+
+    fn tell_repairer(&mut self) {
+        if let Some(repairer) = &mut self.repairer {
+            repairer.carrier = self.carrier;
+        }
     }
 
     /// Queues `payload`; the oldest give way, those first that were sent already.
@@ -105,24 +81,23 @@ impl DatagramSender {
         self.waiting_held += payload.len() + ENTRY;
         stats.datagram_bytes_queued += payload.len() as u64;
         self.waiting.push_back(Waiting { payload, expires });
-        while self.waiting_held + self.records.held() > self.queue_max && self.drop_oldest(stats) {}
+        while self.held() > self.queue_max && self.drop_oldest(stats) {}
     }
 
-    /// Whether something must be sent now.
+    /// Whether nothing must be sent now.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.repairs.is_empty() && !self.is_copy_due
+        self.waiting.is_empty() && self.repairer.as_ref().is_none_or(|repairer| repairer.is_idle())
     }
 
-    /// When the next copy must go that has found no packet to ride in.
+    /// When [`Self::handle_timeout`] is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_copy_due {
-            return None;
-        }
-        self.planned.iter().map(|planned| planned.latest).min()
+        self.repairer.as_ref().and_then(|repairer| repairer.poll_timeout())
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.is_copy_due |= self.planned.iter().any(|planned| planned.latest <= now);
+        if let Some(repairer) = &mut self.repairer {
+            repairer.handle_timeout(now);
+        }
     }
 
     /// Puts the next datagram into `place` if one fits: lost ones that can still come in time
@@ -132,9 +107,11 @@ impl DatagramSender {
         place: &mut Place<'_>,
         stats: &mut MuxStats,
     ) -> Option<SentFrame> {
-        self.poll_repair(place, stats)
-            .or_else(|| self.poll_waiting(place, stats))
-            .or_else(|| self.poll_planned(place, stats))
+        let repair = self.repairer.as_mut().and_then(|repairer| repairer.poll_repair(place, stats));
+        repair.or_else(|| self.poll_waiting(place, stats)).or_else(|| {
+            let repairer = self.repairer.as_mut()?;
+            repairer.poll_parity(place, stats).or_else(|| repairer.poll_planned(place, stats))
+        })
     }
 
     /// A copy of a message arrived.
@@ -145,20 +122,12 @@ impl DatagramSender {
         repeated: bool,
         stats: &mut MuxStats,
     ) {
-        self.newest_acked = self.newest_acked.max(Some(sequence));
-        if !repeated {
-            self.planner.loss.on_arrived();
+        if let Some(repairer) = &mut self.repairer {
+            repairer.on_acked(now, sequence, repeated, stats);
         }
-        let way = self.way();
-        let Some(record) = self.records.get(sequence) else { return };
-        // The acknowledgement needed half a round trip at least.
-        let in_time = now.checked_sub(way).is_none_or(|then| then <= record.expires);
-        let outcome = if in_time { Outcome::InTime } else { Outcome::Late };
-        self.records.settle(sequence, outcome, stats);
     }
 
-    /// A copy of a message did not arrive: without another one under way it is sent again, if
-    /// that can be in time.
+    /// A copy of a message did not arrive.
     pub(crate) fn on_lost(
         &mut self,
         now: Instant,
@@ -166,107 +135,32 @@ impl DatagramSender {
         repeated: bool,
         stats: &mut MuxStats,
     ) {
-        if !repeated {
-            self.planner.loss.on_lost(sequence);
+        if let Some(repairer) = &mut self.repairer {
+            repairer.on_lost(now, sequence, repeated, stats);
         }
-        let Some(record) = self.records.get(sequence) else { return };
-        record.under_way = record.under_way.saturating_sub(1);
-        self.repair_or_settle(now, sequence, stats);
+    }
+
+    /// A parity of the group that begins with `first` arrived, or was lost.
+    pub(crate) fn on_parity(
+        &mut self,
+        now: Instant,
+        first: u64,
+        arrived: bool,
+        stats: &mut MuxStats,
+    ) {
+        if let Some(repairer) = &mut self.repairer {
+            repairer.on_parity(now, first, arrived, stats);
+        }
     }
 
     pub(crate) fn memory(&self) -> usize {
         self.waiting_held
-            + self.records.memory()
             + self.waiting.capacity() * size_of::<Waiting>()
-            + self.planned.capacity() * size_of::<Planned>()
-            + self.repairs.capacity() * size_of::<u64>()
+            + self.repairer.as_ref().map_or(0, |repairer| repairer.memory())
     }
 
-    /// Half of the shortest round trip: how long a packet takes, as far as can be told.
-    fn way(&self) -> Duration {
-        self.round_trip.unwrap_or_default() / 2
-    }
-
-    fn repair_or_settle(&mut self, now: Instant, sequence: u64, stats: &mut MuxStats) {
-        let way = self.way();
-        let Some(record) = self.records.get(sequence) else { return };
-        if record.under_way > 0 || record.planned > 0 {
-            return;
-        }
-        if record.is_worth_sending(now, way) {
-            record.planned += 1;
-            self.repairs.push_back(sequence);
-        } else {
-            self.records.settle(sequence, Outcome::Lost, stats);
-        }
-    }
-
-    fn poll_repair(&mut self, place: &mut Place<'_>, stats: &mut MuxStats) -> Option<SentFrame> {
-        while let Some(&sequence) = self.repairs.front() {
-            match self.put_copy(sequence, place, stats) {
-                Put::NoRoom => return None,
-                Put::NotWorthIt => {
-                    self.repairs.pop_front();
-                }
-                Put::Done(bytes) => {
-                    self.repairs.pop_front();
-                    self.budget.spend(bytes);
-                    self.plan_copies(place.now, sequence, Occasion::Repair);
-                    return Some(SentFrame::RepairableDatagram { sequence, repeated: true });
-                }
-            }
-        }
-        None
-    }
-
-    fn poll_planned(&mut self, place: &mut Place<'_>, stats: &mut MuxStats) -> Option<SentFrame> {
-        let mut index = 0;
-        while let Some(&Planned { sequence, earliest, .. }) = self.planned.get(index) {
-            if earliest > place.now {
-                index += 1;
-                continue;
-            }
-            match self.put_copy(sequence, place, stats) {
-                Put::NoRoom => index += 1,
-                Put::NotWorthIt => drop(self.planned.remove(index)),
-                Put::Done(_) => {
-                    self.planned.remove(index);
-                    if let (true, Some(overhead)) = (place.is_first, self.packet_overhead) {
-                        self.budget.spend(overhead);
-                    }
-                    return Some(SentFrame::RepairableDatagram { sequence, repeated: true });
-                }
-            }
-        }
-        // What did not fit is due again in the next packet.
-        self.is_copy_due = self.planned.iter().any(|planned| planned.latest <= place.now);
-        None
-    }
-
-    /// Puts a further copy of a message into `place`.
-    fn put_copy(&mut self, sequence: u64, place: &mut Place<'_>, stats: &mut MuxStats) -> Put {
-        let way = self.way();
-        let Some(record) = self.records.get(sequence) else { return Put::NotWorthIt };
-        let payload = match &record.payload {
-            Some(payload) if record.is_worth_sending(place.now, way) => payload,
-            Some(_) | None => {
-                record.planned -= 1;
-                self.repair_or_settle(place.now, sequence, stats);
-                return Put::NotWorthIt;
-            }
-        };
-        if payload.len() > place.payload_max {
-            record.planned -= 1;
-            record.payload = None;
-            self.repair_or_settle(place.now, sequence, stats);
-            return Put::NotWorthIt;
-        }
-        let Some(bytes) = put(place, Some((sequence, true)), payload) else { return Put::NoRoom };
-        record.planned -= 1;
-        record.under_way += 1;
-        stats.datagrams_repeated += 1;
-        stats.datagram_bytes_repeated += bytes as u64;
-        Put::Done(bytes)
+    fn held(&self) -> usize {
+        self.waiting_held + self.repairer.as_ref().map_or(0, |repairer| repairer.records.held())
     }
 
     fn poll_waiting(&mut self, place: &mut Place<'_>, stats: &mut MuxStats) -> Option<SentFrame> {
@@ -280,63 +174,27 @@ impl DatagramSender {
             stats.datagrams_dropped += u64::from(!expired);
             self.pop(stats);
         }
-        let sequence = self.next_sequence();
         let next = self.waiting.front()?;
-        let sequence = next.expires.and(sequence);
+        let sequence = match (next.expires, &self.repairer) {
+            (None, _) => None,
+            (Some(_), None) => Some(0),
+            (Some(_), Some(repairer)) => repairer.next_sequence(),
+        };
         let bytes = put(place, sequence.map(|sequence| (sequence, false)), &next.payload)?;
         let Waiting { payload, expires } = self.pop(stats)?;
         stats.datagrams_sent += 1;
         let (Some(expires), Some(_)) = (expires, sequence) else {
             return Some(SentFrame::Datagram);
         };
-        let sequence = self.records.push(Record::new(payload, expires));
-        self.on_first_sent(place, sequence, bytes);
+        let (carrier, percent) = (self.carrier, self.redundancy_percent);
+        let new = || Box::new(Repairer::new(carrier, percent));
+        let repairer = self.repairer.get_or_insert_with(new);
+        let sequence = repairer.on_first_sent(place, (payload, expires), bytes);
         Some(SentFrame::RepairableDatagram { sequence, repeated: false })
     }
 
-    /// The number for the next message, unless so many are undecided that the remote could take
-    /// one for another.
-    fn next_sequence(&self) -> Option<u64> {
-        let next = self.records.next();
-        let unheard = next - self.newest_acked.map_or(0, |newest| newest.min(next));
-        let few = self.records.undecided() < UNDECIDED_MAX && unheard < UNDECIDED_MAX;
-        few.then_some(next)
-    }
-
-    fn on_first_sent(&mut self, place: &Place<'_>, sequence: u64, bytes: usize) {
-        let Some(overhead) = self.packet_overhead else { return };
-        self.budget.earn(place.now, bytes + if place.is_first { overhead } else { 0 });
-        self.planner.on_sent(place.now);
-        self.plan_copies(place.now, sequence, Occasion::First);
-    }
-
-    fn plan_copies(&mut self, now: Instant, sequence: u64, occasion: Occasion) {
-        if self.packet_overhead.is_none() {
-            return;
-        }
-        let Some(record) = self.records.get(sequence) else { return };
-        let Some(payload) = &record.payload else { return };
-        let bytes = datagram_overhead(Some(SEQUENCE_SPACE - 1), payload.len()) + payload.len();
-        let left = record.expires.saturating_duration_since(now);
-        let plan = self.planner.plan(Wish {
-            left,
-            round_trip: self.round_trip.unwrap_or(ROUND_TRIP_ASSUMED),
-            copies_max: self.budget.times(bytes),
-            occasion,
-        });
-        for number in 1..=u32::from(plan.copies) {
-            if self.planned.len() >= PLANNED_MAX || !self.budget.reserve(bytes) {
-                return;
-            }
-            let start = now + plan.latest * (number - 1);
-            let (earliest, latest) = (start + plan.earliest, start + plan.latest);
-            self.planned.push_back(Planned { sequence, earliest, latest });
-            record.planned += 1;
-        }
-    }
-
     fn drop_oldest(&mut self, stats: &mut MuxStats) -> bool {
-        if self.records.release_oldest() {
+        if self.repairer.as_mut().is_some_and(|repairer| repairer.records.release_oldest()) {
             return true;
         }
         let dropped = self.pop(stats).is_some();
@@ -352,17 +210,12 @@ impl DatagramSender {
     }
 }
 
-/// What became of the wish to send a copy.
-enum Put {
-    /// It is in the packet, and took so many bytes.
-    Done(usize),
-    NoRoom,
-    /// It arrived already, or would be too late.
-    NotWorthIt,
-}
-
 /// Appends a frame if it fits; answers its bytes.
-fn put(place: &mut Place<'_>, copy: Option<(u64, bool)>, payload: &Bytes) -> Option<usize> {
+pub(super) fn put(
+    place: &mut Place<'_>,
+    copy: Option<(u64, bool)>,
+    payload: &Bytes,
+) -> Option<usize> {
     let copy = copy
         .map(|(sequence, repeated)| DatagramCopy { sequence: sequence % SEQUENCE_SPACE, repeated });
     let bytes = datagram_overhead(copy.map(|copy| copy.sequence), payload.len()) + payload.len();

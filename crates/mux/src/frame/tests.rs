@@ -23,6 +23,7 @@ impl Owned {
                 Frame::Stream { id, priority, offset, data: &self.data, fin }
             }
             Frame::Datagram { copy, .. } => Frame::Datagram { copy, data: &self.data },
+            Frame::Repair { header, .. } => Frame::Repair { header, data: &self.data },
             other => other,
         }
     }
@@ -46,6 +47,10 @@ fn frames() -> impl Strategy<Value = Owned> {
         prop::option::of((0..1_u64 << 14, any::<bool>())).prop_map(|copy| {
             let copy = copy.map(|(sequence, repeated)| DatagramCopy { sequence, repeated });
             Frame::Datagram { copy, data: &[] }
+        }),
+        (0..1_u64 << 14, 1..=16_u8, 0..3_u8).prop_map(|(first, members, index)| Frame::Repair {
+            header: RepairHeader { first, members, index },
+            data: &[]
         }),
     ];
     (frame, prop::collection::vec(any::<u8>(), 0..300))
@@ -149,6 +154,13 @@ fn the_wire_form_stays_what_it_is() {
         (Frame::Datagram { copy: None, data: b"d" }, "30 01 64"),
         (Frame::Datagram { copy: copy(false), data: b"" }, "31 3f 00"),
         (Frame::Datagram { copy: copy(true), data: b"d" }, "32 3f 01 64"),
+        (
+            Frame::Repair {
+                header: RepairHeader { first: 0x3f, members: 16, index: 2 },
+                data: b"p",
+            },
+            "33 3f 10 02 01 70",
+        ),
     ];
     for (frame, wire) in rows {
         let mut bytes = Vec::new();

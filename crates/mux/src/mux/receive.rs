@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     Event, Mux, Priority, Reader, StreamId, Violation, ViolationCode,
-    frame::{DatagramCopy, Frame},
+    frame::{DatagramCopy, Frame, RepairHeader},
     recv::Effect,
     stream::Stream,
 };
@@ -40,6 +40,7 @@ impl Mux {
             Frame::MaxData { max } => self.on_max_data(max),
             Frame::MaxStreams { max } => self.on_max_streams(max),
             Frame::Datagram { copy, data } => self.on_datagram(copy, data),
+            Frame::Repair { header, data } => self.on_repair(header, data),
         }
     }
 
@@ -137,6 +138,14 @@ impl Mux {
             ));
         }
         if self.datagrams_in.push(copy, data, &mut self.stats) {
+            self.events.push_datagram_received();
+        }
+        Ok(())
+    }
+
+    fn on_repair(&mut self, header: RepairHeader, data: &[u8]) -> Result<(), Violation> {
+        let datagram_max = self.config.datagram_max as usize;
+        if self.datagrams_in.on_repair(header, data, datagram_max, &mut self.stats) {
             self.events.push_datagram_received();
         }
         Ok(())

@@ -80,6 +80,9 @@ impl Mux {
             SentFrame::RepairableDatagram { sequence, repeated } => {
                 self.datagrams_out.on_acked(now, sequence, repeated, &mut self.stats);
             }
+            SentFrame::Repair { first } => {
+                self.datagrams_out.on_parity(now, first, true, &mut self.stats);
+            }
             SentFrame::Stop { .. }
             | SentFrame::MaxStreamData { .. }
             | SentFrame::MaxData { .. }
@@ -99,6 +102,9 @@ impl Mux {
             SentFrame::MaxStreams { max } => self.accepting.to_tell |= max == self.accepting.told,
             SentFrame::RepairableDatagram { sequence, repeated } => {
                 self.datagrams_out.on_lost(now, sequence, repeated, &mut self.stats);
+            }
+            SentFrame::Repair { first } => {
+                self.datagrams_out.on_parity(now, first, false, &mut self.stats);
             }
             SentFrame::Datagram => {}
         }

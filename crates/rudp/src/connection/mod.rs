@@ -252,7 +252,8 @@ impl Connection {
             watch: None,
             config,
         };
-        connection.mux.set_packet_overhead(crate::packet::wire_overhead(setup.remote));
+        let overhead = crate::packet::wire_overhead(connection.path.route.remote);
+        connection.mux.set_packet_overhead(overhead);
         connection.timers.set(crate::Timer::Handshake, now + connection.config.handshake);
         connection.write_handshake();
         connection.update_loss_timer(now);
