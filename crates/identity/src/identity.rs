@@ -26,7 +26,7 @@ use crate::{
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
-/// Sessions that one server configuration remembers for resumption; two a handshake.
+/// Sessions that one server configuration remembers for resumption; one a handshake.
 const SERVER_SESSIONS: usize = 4096;
 
 pub(crate) type Seed = Zeroizing<[u8; 32]>;
@@ -168,6 +168,8 @@ impl Identity {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(OnlyWithAlpn(Arc::clone(&self.0.certified))));
         config.alpn_protocols = vec![alpn.as_str().into()];
+        // A client uses one at a time, and gets another with each connection.
+        config.send_tls13_tickets = 1;
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
         // 0-RTT can be replayed by anyone who saw it; rustls::quic takes 0 or u32::MAX only.
         config.max_early_data_size = 0;

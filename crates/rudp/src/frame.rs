@@ -100,7 +100,9 @@ impl<'a> Frame<'a> {
     /// Whether its packet must be acknowledged (RFC 9002 §2).
     pub(crate) fn is_ack_eliciting(&self) -> bool {
         match self {
-            Self::Padding | Self::Ack(_) | Self::Session(Session::Close(_)) => false,
+            Self::Padding | Self::Ack(_) | Self::Session(Session::Close(_) | Session::Pong(_)) => {
+                false
+            }
             Self::Probe
             | Self::Crypto { .. }
             | Self::NewId(_)
@@ -110,7 +112,7 @@ impl<'a> Frame<'a> {
             | Self::AckFrequency(_)
             | Self::ImmediateAck
             | Self::Done
-            | Self::Session(Session::Ping(_) | Session::Pong(_) | Session::Greeting(_))
+            | Self::Session(Session::Ping(_) | Session::Greeting(_))
             | Self::Mux(_) => true,
         }
     }

@@ -45,7 +45,7 @@ pub(crate) struct Secured<S> {
 /// A connection and the task that must run for it.
 pub(crate) struct Started<S> {
     pub(crate) connection: TcpConnection,
-    pub(crate) driver: Driver<S>,
+    pub(crate) driver: Box<Driver<S>>,
 }
 
 /// TLS as the side that connects.
@@ -111,7 +111,7 @@ impl<S: ByteStream> Secured<S> {
         // Zero says nothing; what the other side gives up sooner, so do we.
         let idle = if idle == Duration::ZERO { timing.idle } else { timing.idle.min(idle) };
         let heartbeat = Heartbeat::new(Instant::now(), timing.keep_alive, idle);
-        let driver = Driver::new(Arc::clone(&host), self.tls, rest, heartbeat);
+        let driver = Box::new(Driver::new(Arc::clone(&host), self.tls, rest, heartbeat));
         let handle = MuxHandle::new(host);
         Ok(Started { connection: TcpConnection { handle, remote: self.remote, path }, driver })
     }

@@ -103,7 +103,9 @@ impl<S: ByteStream> Driver<S> {
     }
 
     /// Runs until the connection is gone and the farewells are said, which takes a bounded time.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// Boxed, because a task would hold what it is given once more for each step that moves it.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let end = match self.take_frames(Instant::now()) {
             Ok(()) => poll_fn(|cx| self.poll_end(cx)).await,
             Err(end) => end,
@@ -111,7 +113,7 @@ impl<S: ByteStream> Driver<S> {
         self.host.end(end.reason());
         if let Some(last) = end.farewell() {
             // In vain after all: the other side learns it from its own clock.
-            let _ = timeout(FAREWELL, self.say_farewell(last)).await;
+            let _ = timeout(FAREWELL, Box::pin(self.say_farewell(last))).await;
         }
     }
 
@@ -269,7 +271,7 @@ impl<S: ByteStream> Driver<S> {
     }
 
     /// Finishes the batch under way, says `last`, and waits for the other side's end.
-    async fn say_farewell(mut self, last: Last) {
+    async fn say_farewell(mut self: Box<Self>, last: Last) {
         let mut rest = Vec::new();
         if let Last::Words { cause, reason } = &last {
             rest.extend_from_slice(&self.outgoing[self.written..]);

@@ -23,6 +23,9 @@ const PADDING_MAX: usize = 64;
 /// Bytes that are too few for another packet in a datagram.
 const COALESCE_MIN: usize = 128;
 
+/// Datagrams of one flight of the handshake that are sent together.
+const FLIGHT_MAX: usize = 4;
+
 /// Packets under way, beside data that waits, that make sending a transfer.
 const SIZE_PROBE_AFTER: u64 = 2;
 
@@ -67,36 +70,49 @@ impl Connection {
         Transmit { socket, destination: remote, size: buf.len(), segment_size, ecn }
     }
 
-    /// One datagram with packets of the handshake's levels, and what fits behind them.
+    /// The present flight of the handshake: one datagram, or a train, so that its reader sees it
+    /// as a whole.
     fn transmit_handshake(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
-        if !self.wants_handshake(Level::Init) && !self.wants_handshake(Level::Handshake) {
+        self.put_flight(now, buf, self.path.packet_size());
+        let first = buf.len();
+        if first == 0 {
             return None;
         }
-        let end = self.path.packet_size().min(self.path.amplification_budget());
-        if end < COALESCE_MIN {
-            return None;
-        }
-        self.put_handshake(now, Level::Init, buf, end);
-        let has_init = !buf.is_empty();
-        self.put_handshake(now, Level::Handshake, buf, end);
-        let has_handshake = !self.spaces[Level::Handshake].is_over && !buf.is_empty();
-        if has_handshake && self.side == Side::Client {
-            // Nothing that the server still says at the Init level can matter (RFC 9001 §4.9.1).
-            if self.spaces[Level::Handshake].next_number > 0 {
-                self.end_space(now, Level::Init);
+        for _ in 1..FLIGHT_MAX {
+            let start = buf.len();
+            self.put_flight(now, buf, first);
+            // Only the last one of a train may be shorter than the first.
+            if buf.len() - start < first {
+                break;
             }
         }
+        self.update_loss_timer(now);
+        Some(self.transmit_of(buf, (buf.len() > first).then_some(first)))
+    }
+
+    /// Appends one datagram with packets of the handshake's levels, and what fits behind them,
+    /// of at most `size_max` bytes.
+    fn put_flight(&mut self, now: Instant, buf: &mut Vec<u8>, size_max: usize) {
+        let start = buf.len();
+        let budget = self.path.amplification_budget().saturating_sub(start);
+        let size = size_max.min(budget);
+        if size < COALESCE_MIN {
+            return;
+        }
+        let end = start + size;
+        self.put_handshake(now, Level::Init, buf, end);
+        let has_init = buf.len() > start;
+        self.put_handshake(now, Level::Handshake, buf, end);
+        if self.side == Side::Client && self.spaces[Level::Handshake].next_number > 0 {
+            // Nothing that the server still says at the Init level can matter (RFC 9001 §4.9.1).
+            self.end_space(now, Level::Init);
+        }
         if has_init && self.side == Side::Client {
-            buf.resize(buf.len().max(DATAGRAM_MIN.into()), 0);
-        } else if !buf.is_empty() && end - buf.len() >= COALESCE_MIN && self.can_send_data() {
+            buf.resize(buf.len().max(start + usize::from(DATAGRAM_MIN)), 0);
+        } else if buf.len() > start && end - buf.len() >= COALESCE_MIN && self.can_send_data() {
             let permit = self.permit(now);
             self.put_data(now, buf, end, permit);
         }
-        if buf.is_empty() {
-            return None;
-        }
-        self.update_loss_timer(now);
-        Some(self.transmit_of(buf, None))
     }
 
     fn wants_handshake(&self, level: Level) -> bool {
@@ -262,7 +278,10 @@ impl Connection {
         let space = &mut self.spaces[Level::Data];
         let mut content =
             Content { acked: space.acks.put(now, buf, content_end), ..Content::default() };
-        let acks_end = buf.len();
+        if may_elicit {
+            self.put_pong(buf, content_end);
+        }
+        let answers_end = buf.len();
         if may_elicit {
             self.put_content(now, buf, content_end, &mut content);
             self.pad(buf, draft.start, content_end);
@@ -273,7 +292,7 @@ impl Connection {
             buf.truncate(draft.start);
             return false;
         }
-        let is_eliciting = buf.len() > acks_end;
+        let is_eliciting = buf.len() > answers_end;
         if content_end - buf.len() <= PADDING_MAX && is_eliciting && self.mux.wants_to_send() {
             buf.resize(content_end, 0);
         }
@@ -283,6 +302,15 @@ impl Connection {
             self.on_sent(now, &draft, buf.len() - draft.start, content);
         }
         true
+    }
+
+    /// Answers a PING. The answer asks for none itself: an idle connection's heartbeat is two
+    /// packets, and who asked asks again if it does not come.
+    fn put_pong(&mut self, buf: &mut Vec<u8>, end: usize) {
+        if let Some(number) = self.pending.pong.filter(|_| end - buf.len() >= HEARTBEAT_LEN) {
+            self.pending.pong = None;
+            Session::Pong(number).encode(buf);
+        }
     }
 
     /// Everything that is to be acknowledged, the most urgent first.
@@ -297,10 +325,6 @@ impl Connection {
         if let Some(data) = self.pending.path_response.filter(|_| room(buf) >= PATH_FRAME_LEN) {
             self.pending.path_response = None;
             put_path_response(buf, data);
-        }
-        if let Some(number) = self.pending.pong.filter(|_| room(buf) >= HEARTBEAT_LEN) {
-            self.pending.pong = None;
-            Session::Pong(number).encode(buf);
         }
         if self.pending.ping && room(buf) >= HEARTBEAT_LEN {
             self.pending.ping = false;

@@ -134,6 +134,22 @@ fn a_resumed_session_still_knows_the_remote_key() {
 }
 
 #[test]
+fn each_flight_of_a_handshake_is_one_train() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run_until(|pair| pair.alice().is_confirmed());
+    let flight = |from| {
+        let mut times: Vec<_> = pair.log.iter().filter(|each| each.from == from).collect();
+        times.dedup_by_key(|each| each.at);
+        times.len()
+    };
+    // The question, the proof; the answer, that it is done. Key shares are longer than a packet.
+    assert_eq!((flight(client_address()), flight(server_address())), (2, 2));
+    let total = pair.log.len();
+    assert_eq!(total, 6, "two packets for each side's first words");
+}
+
+#[test]
 fn what_is_known_of_the_remote_outlives_the_handshake() {
     let mut pair = Pair::connected();
     let quiet = 3 * EndpointConfig::default().connection.keep_alive;
