@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 100;
 
 /// Bytes that an idle connection may hold at either end. What the provider's C code allocates for
 /// its keys is not seen here: about another KiB.
-const IDLE_MAX: usize = 6 << 10;
+const IDLE_MAX: usize = 7 << 10;
 
 /// Quiet for this long, with a heartbeat every five seconds.
 const QUIET: Duration = Duration::from_secs(12);
