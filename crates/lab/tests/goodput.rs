@@ -11,7 +11,7 @@ use portolan_lab::{
 };
 
 /// Ours, and a yardstick: where it changes too, the model has.
-const SUBJECTS: [&str; 3] = ["udp-cubic", "udp-bbr", "quic"];
+const SUBJECTS: [&str; 4] = ["udp-cubic", "udp-bbr", "quic", "quinn"];
 
 const GOLDEN: &str = "tests/goldens/goodput.txt";
 

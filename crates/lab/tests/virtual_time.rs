@@ -130,7 +130,7 @@ fn cubic_obeys_mathis_and_bbr_does_not() {
     };
     // Mathis et al. 1997: (packet / round trip) · 1.22 / √loss = 2.8 Mbit/s of 1,448-byte
     // packets; CUBIC in its Reno-friendly region is near it.
-    for (cubic, bbr) in [("quic", "quinn-bbr"), ("udp-cubic", "udp-bbr")] {
+    for (cubic, bbr) in [("quinn", "quinn-bbr"), ("udp-cubic", "udp-bbr")] {
         let reached = of(cubic);
         assert!((1.4..5.6).contains(&reached), "{cubic}: {reached} Mbit/s");
         assert!(of(bbr) > 8.0 * reached, "{bbr}: {}, {cubic}: {reached} Mbit/s", of(bbr));

@@ -6,6 +6,7 @@ use portolan_identity::Alpn;
 use portolan_transport::{ConnectionConfig, Limits, Priority, Timing};
 use quinn::{
     ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    congestion::BbrConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
@@ -15,14 +16,12 @@ pub(crate) const ENGINE_DATAGRAMS: usize = 4096;
 /// A peer must be able to send us one datagram of any packet size that quinn uses.
 const RECEIVED_DATAGRAMS_MIN: usize = 4096;
 
-/// quinn's windows do not grow with their use: larger ones would be held by every stuck reader.
-const STREAM_WINDOW_MAX: u32 = 1 << 20;
+/// quinn's windows do not grow with their use, so that every stuck reader can hold what is
+/// promised: less than what our own streams may grow to, and 1.3 Gbit/s over 50 ms.
+const STREAM_WINDOW_MAX: u32 = 8 << 20;
 
 /// As above, of all streams together.
-const CONNECTION_WINDOW_MAX: u32 = 4 << 20;
-
-/// As above, of what is sent and not acknowledged.
-const SEND_WINDOW_MAX: u32 = 4 << 20;
+const CONNECTION_WINDOW_MAX: u32 = 16 << 20;
 
 /// First packets that may wait for the accepting task to decide. It decides at once, so that this
 /// bounds what one read of the socket brings; quinn ignores what is above it, and those clients
@@ -74,17 +73,16 @@ const INITIAL_SUITE: &str = "the provider has TLS13_AES_128_GCM_SHA256";
 
 /// Packet sizes are left at quinn's own: 1,200 bytes at first, 1,452 when the path allows. Between
 /// 6,551 and 65,527 its trains of ten segments would exceed what the system takes at once.
-#[must_use]
-pub fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
-    let connection_window = limits.connection_window.min(CONNECTION_WINDOW_MAX);
+fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
+        .congestion_controller_factory(Arc::new(BbrConfig::default()))
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(limits.stream_window.min(STREAM_WINDOW_MAX)))
-        .receive_window(VarInt::from_u32(connection_window))
-        // One bound for all streams: a single one is stopped by the remote's stream window.
-        .send_window(u64::from(limits.send_buffer.min(SEND_WINDOW_MAX).max(connection_window)))
+        .receive_window(VarInt::from_u32(connection_window(limits)))
+        // The first only: `Ahead` follows the congestion window with it.
+        .send_window(u64::from(connection_window(limits)))
         .max_idle_timeout(IdleTimeout::try_from(timing.idle).ok())
         .keep_alive_interval(Some(timing.keep_alive))
         .datagram_receive_buffer_size(Some(
@@ -92,6 +90,11 @@ pub fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
         ))
         .datagram_send_buffer_size(ENGINE_DATAGRAMS);
     transport
+}
+
+/// What all streams of a connection together may hold unread.
+pub(crate) fn connection_window(limits: &Limits) -> u32 {
+    limits.connection_window.min(CONNECTION_WINDOW_MAX)
 }
 
 /// quinn sends higher numbers first; 0 is its default, and so that of accepted streams.

@@ -10,41 +10,52 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use portolan_identity::{PeerId, RemoteKeyError, remote_id};
 use portolan_transport::{
-    AcceptStreamError, CloseCode, CloseReason, Connection, ConnectionStats, Lifetime,
+    AcceptStreamError, CloseCode, CloseReason, Connection, ConnectionStats, Lifetime, Limits,
     OpenStreamError, Path, PathKind, Priority, RecvDatagramError, RecvStream, SendDatagramError,
     SendStream,
 };
 use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
+use tokio::{runtime::Handle, task::AbortHandle};
 use tracing::{Span, debug, debug_span};
 
 use crate::{
+    ahead::Ahead,
     config::quinn_priority,
     datagrams::DatagramQueue,
+    outbox::Courier,
     reason::close_reason,
+    socket::QuicSocket,
     stream::{QuicRecv, QuicSend},
 };
 
 /// The target of a connection's span and events.
 const TARGET: &str = "portolan_transport_quic::connection";
 
+/// The class of streams that the remote opened: quinn's default.
+const ACCEPTED: Priority = Priority::Interactive;
+
 /// What connection handles and streams share; its end is the end of the connection.
 pub(crate) struct Inner {
     quinn: quinn::Connection,
-    local: SocketAddr,
+    socket: Arc<QuicSocket>,
     remote_id: PeerId,
     datagrams: Arc<DatagramQueue>,
     span: Span,
+    limits: Limits,
+    runtime: Handle,
+    // From the first stream on.
+    courier: OnceLock<(Arc<Courier>, AbortHandle)>,
     // What this side said when it closed the connection.
     farewell: OnceLock<(CloseCode, String)>,
 }
 
 impl Inner {
-    /// Wraps an established connection.
+    /// Wraps an established connection. Must be called inside a tokio runtime.
     pub(crate) fn new(
         quinn: quinn::Connection,
-        local: SocketAddr,
-        datagram_queue: usize,
+        socket: Arc<QuicSocket>,
+        limits: Limits,
     ) -> Result<Self, RemoteKeyError> {
         let peer = proved_key(&quinn)?;
         let remote = quinn.remote_address();
@@ -56,8 +67,11 @@ impl Inner {
             remote_id: peer,
             span,
             quinn,
-            local,
-            datagrams: Arc::new(DatagramQueue::new(datagram_queue)),
+            socket,
+            datagrams: Arc::new(DatagramQueue::new(limits.datagram_queue as usize)),
+            limits,
+            runtime: Handle::current(),
+            courier: OnceLock::new(),
             farewell: OnceLock::new(),
         })
     }
@@ -83,6 +97,18 @@ impl Inner {
         self.quinn.close_reason().map(|error| self.close_reason(&error))
     }
 
+    /// Who hands over what the streams gather.
+    pub(crate) fn courier(&self) -> &Arc<Courier> {
+        let (courier, _) = self.courier.get_or_init(|| {
+            let ahead = Ahead::new(self.quinn.clone(), &self.limits);
+            let sends = Arc::clone(self.socket.sends());
+            let courier = Courier::new(ahead, sends, self.limits.send_buffer);
+            let task = self.runtime.spawn(Arc::clone(&courier).run());
+            (courier, task.abort_handle())
+        });
+        courier
+    }
+
     fn remote_addr(&self) -> SocketAddr {
         let addr = self.quinn.remote_address();
         SocketAddr::new(addr.ip().to_canonical(), addr.port())
@@ -96,6 +122,10 @@ impl Drop for Inner {
         if !self.span.is_disabled() {
             let reason = self.gone().map(|reason| reason.to_string());
             debug!(target: TARGET, parent: &self.span, reason, "closed");
+        }
+        if let Some((courier, task)) = self.courier.take() {
+            task.abort();
+            courier.clear();
         }
     }
 }
@@ -123,10 +153,11 @@ pub(crate) struct QuicConnection(pub(crate) Arc<Inner>);
 impl QuicConnection {
     fn wrap(
         &self,
+        priority: Priority,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
     ) -> (SendStream, RecvStream) {
         (
-            SendStream::new(QuicSend::new(send, Arc::clone(&self.0))),
+            SendStream::new(QuicSend::new(send, priority, Arc::clone(&self.0))),
             RecvStream::new(QuicRecv::new(recv, Arc::clone(&self.0))),
         )
     }
@@ -143,13 +174,13 @@ impl Connection for QuicConnection {
             opened.map_err(|error| OpenStreamError::Closed(self.0.close_reason(&error)))?;
         // Fails only when the stream has ended, which it cannot have.
         let _ = send.set_priority(quinn_priority(priority));
-        Ok(self.wrap((send, recv)))
+        Ok(self.wrap(priority, (send, recv)))
     }
 
     async fn accept_stream(&self) -> Result<(SendStream, RecvStream), AcceptStreamError> {
         let accepted = self.0.quinn.accept_bi().await;
         accepted
-            .map(|halves| self.wrap(halves))
+            .map(|halves| self.wrap(ACCEPTED, halves))
             .map_err(|error| AcceptStreamError::Closed(self.0.close_reason(&error)))
     }
 
@@ -192,10 +223,10 @@ impl Connection for QuicConnection {
     }
 
     fn path(&self) -> Path {
-        let ip = self.0.quinn.local_ip().unwrap_or_else(|| self.0.local.ip());
+        let ip = self.0.quinn.local_ip().unwrap_or_else(|| self.0.socket.local().ip());
         Path {
             kind: PathKind::Direct,
-            local: SocketAddr::new(ip.to_canonical(), self.0.local.port()),
+            local: SocketAddr::new(ip.to_canonical(), self.0.socket.local().port()),
             remote: self.0.remote_addr(),
         }
     }

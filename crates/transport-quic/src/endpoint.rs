@@ -38,8 +38,8 @@ pub(crate) struct Core {
 impl Core {
     /// Takes an established connection in.
     pub(crate) fn adopt(&self, quinn: quinn::Connection) -> Result<Arc<QuicConnection>, String> {
-        let queue = self.limits.datagram_queue as usize;
-        let inner = Inner::new(quinn, self.socket.local(), queue).map_err(|no| no.to_string())?;
+        let inner = Inner::new(quinn, Arc::clone(&self.socket), self.limits);
+        let inner = inner.map_err(|no| no.to_string())?;
         let inner = Arc::new(inner);
         self.remember(&inner);
         // Closed meanwhile: the closing task may have looked before we were remembered.

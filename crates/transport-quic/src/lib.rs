@@ -4,7 +4,7 @@
 //!   Arc<dyn Endpoint>            Arc<dyn Connection>, SendStream, RecvStream
 //!         │                                   │
 //!     endpoint ── accept (task) ── connection, stream, datagrams
-//!         │                                   │
+//!         │                                   │ outbox (gathers), ahead (lets in)
 //!       quinn::Endpoint            quinn::Connection, quinn::SendStream …
 //!         │
 //!       socket (AsyncUdpSocket)  ──►  datagram-io: one UDP port for QUIC and our own UDP
@@ -14,9 +14,10 @@
 //! RFC 9221. Streams and datagrams are quinn's; what is ours is the mapping of identity, bounds,
 //! priorities, errors and close reasons.
 //!
-//! **Who drives it.** quinn's own tasks, one an endpoint and one a connection, and one task of
-//! ours an endpoint that admits handshakes ([`Quic`] must be used inside a tokio runtime). All end
-//! by themselves, within a second of the endpoint's end.
+//! **Who drives it.** quinn's own tasks, one an endpoint and one a connection; one task of ours an
+//! endpoint that admits handshakes, and one a connection that hands over what its streams have
+//! gathered, from the first stream on ([`Quic`] must be used inside a tokio runtime). All end by
+//! themselves, within a second of the endpoint's end.
 //!
 //! **What it does not do**, beyond what the traits promise:
 //! - datagrams with a lifetime are not repaired; what is guaranteed is that one whose time has
@@ -25,8 +26,9 @@
 //! - quinn tells neither how many received datagrams its full queue has dropped, nor how many
 //!   stream bytes wait: `datagrams_dropped` counts the sending side only, `send_queue` datagrams
 //!   only;
-//! - the stream bytes that wait count against the *remote's* connection window as soon as they are
-//!   written; so bulk streams that fill that window hold up the first bytes of urgent ones.
+//! - windows do not grow with their use: what [`Limits`](portolan_transport::Limits) allow, but at
+//!   most 8 MiB a stream and 16 MiB a connection, is promised from the beginning, and memory for it
+//!   is used by whoever stops reading.
 //!
 //! **Invariants**
 //! - whatever the traits promise (`tests/conformance.rs`);
@@ -35,13 +37,21 @@
 //!   success (quinn's driver would stop for ever otherwise);
 //! - the port is free when `close` returns, even while handles to connections live on
 //!   (`the_port_is_free_although_connections_are_still_held`);
-//! - packet sizes stay below quinn's limit of segmentation (`config.rs`).
+//! - packet sizes stay below quinn's limit of segmentation (`config.rs`);
+//! - small writes leave together when their task yields, and a lone one at once
+//!   (`what_is_written_before_the_task_yields_leaves_in_few_frames`,
+//!   `a_lone_message_does_not_wait_for_the_courier`);
+//! - quinn counts bytes against the remote's window when they are written, not when they are sent:
+//!   bulk streams are let in only so far that each more urgent class finds credit of its own
+//!   (`bulk_that_nobody_acknowledges_leaves_room_for_each_more_urgent_class`).
 
 mod accept;
+mod ahead;
 mod config;
 mod connection;
 mod datagrams;
 mod endpoint;
+mod outbox;
 mod reason;
 mod socket;
 mod stream;
@@ -55,7 +65,7 @@ use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint,
 /// For the laboratory, which drives quinn's machine in virtual time and must measure what is
 /// shipped.
 #[doc(hidden)]
-pub use crate::config::{Configs, transport as transport_config};
+pub use crate::config::Configs;
 
 use crate::endpoint::QuicEndpoint;
 

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -29,12 +29,23 @@ pub(crate) struct QuicSocket {
     local: SocketAddr,
     // The last send found the system's buffer full.
     blocked: AtomicBool,
+    sends: Arc<AtomicU64>,
 }
 
 impl QuicSocket {
     pub(crate) fn new(lane: Arc<LaneSocket>) -> Self {
         let local = lane.local_addr();
-        Self { lane: RwLock::new(Some(lane)), local, blocked: AtomicBool::new(false) }
+        Self {
+            lane: RwLock::new(Some(lane)),
+            local,
+            blocked: AtomicBool::new(false),
+            sends: Arc::default(),
+        }
+    }
+
+    /// How often quinn has sent something, which tells whether its tasks have run.
+    pub(crate) fn sends(&self) -> &Arc<AtomicU64> {
+        &self.sends
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -73,6 +84,7 @@ impl AsyncUdpSocket for QuicSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let Some(lane) = self.lane() else { return Ok(()) };
+        self.sends.fetch_add(1, Ordering::Relaxed);
         // A train that was sent in part is not offered again: quinn would repeat its beginning.
         lane.try_send(transmit).map(drop).map_err(|_| {
             self.blocked.store(true, Ordering::Release);

@@ -1,26 +1,29 @@
 //! The two halves of a QUIC stream.
 
 use std::{
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
-use portolan_transport::{ReadError, RecvHalf, SendHalf, StreamCode, WriteError};
+use portolan_transport::{Priority, ReadError, RecvHalf, SendHalf, StreamCode, WriteError};
 use quinn::VarInt;
 use tokio::io::ReadBuf;
 
-use crate::{connection::Inner, reason::number};
+use crate::{connection::Inner, outbox::Outbox, reason::number};
 
 /// The sending half; it keeps the connection alive.
 pub(crate) struct QuicSend {
-    stream: quinn::SendStream,
+    outbox: Arc<Outbox>,
     connection: Arc<Inner>,
 }
 
 impl QuicSend {
-    pub(crate) fn new(stream: quinn::SendStream, connection: Arc<Inner>) -> Self {
-        Self { stream, connection }
+    pub(crate) fn new(
+        stream: quinn::SendStream,
+        priority: Priority,
+        connection: Arc<Inner>,
+    ) -> Self {
+        Self { outbox: Outbox::new(stream, priority, connection.courier()), connection }
     }
 
     fn explain(&self, error: quinn::WriteError) -> WriteError {
@@ -34,15 +37,6 @@ impl QuicSend {
             }
         }
     }
-
-    /// Whether the reader has asked us to stop; quinn's `finish` does not say.
-    fn stopped(&self) -> Option<StreamCode> {
-        let mut asked = Box::pin(self.stream.stopped());
-        match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(Some(code))) => Some(StreamCode(number(code))),
-            Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => None,
-        }
-    }
 }
 
 impl SendHalf for QuicSend {
@@ -54,11 +48,11 @@ impl SendHalf for QuicSend {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes).map_err(|error| self.explain(error))
+        self.outbox.poll_write(cx, bytes).map_err(|error| self.explain(error))
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        // quinn holds nothing back.
+        // What is gathered goes out as soon as the task yields, before which nothing can.
         Poll::Ready(Ok(()))
     }
 
@@ -66,15 +60,20 @@ impl SendHalf for QuicSend {
         if let Some(reason) = self.connection.gone() {
             return Err(WriteError::Closed(reason));
         }
-        if let Some(code) = self.stopped() {
-            return Err(WriteError::Stopped(code));
+        if let Some(code) = self.outbox.stopped() {
+            return Err(WriteError::Stopped(StreamCode(number(code))));
         }
-        self.stream.finish().map_err(|_| WriteError::Ended)
+        self.outbox.finish().map_err(|error| self.explain(error))
     }
 
     fn reset(&mut self, code: StreamCode) {
-        // A stream that has ended already has nothing to abandon.
-        let _ = self.stream.reset(VarInt::from_u32(code.0));
+        self.outbox.reset(code);
+    }
+}
+
+impl Drop for QuicSend {
+    fn drop(&mut self) {
+        self.outbox.leave();
     }
 }
 

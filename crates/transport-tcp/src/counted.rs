@@ -12,6 +12,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::read_ahead::ReadAhead;
+
 /// Bytes on the wire, and frames.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -26,12 +28,13 @@ pub(crate) struct Counters {
 #[derive(Debug)]
 pub(crate) struct Counted<S> {
     carrier: S,
+    ahead: ReadAhead,
     counters: Arc<Counters>,
 }
 
 impl<S> Counted<S> {
     pub(crate) fn new(carrier: S) -> Self {
-        Self { carrier, counters: Arc::default() }
+        Self { carrier, ahead: ReadAhead::default(), counters: Arc::default() }
     }
 
     pub(crate) fn counters(&self) -> Arc<Counters> {
@@ -45,9 +48,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.carrier).poll_read(cx, buffer))?;
-        let read = buffer.filled().len() - before;
+        let Self { carrier, ahead, .. } = &mut *self;
+        let read = ready!(ahead.poll_read(cx, Pin::new(carrier), buffer))?;
         self.counters.bytes_received.fetch_add(read as u64, Relaxed);
         Poll::Ready(Ok(()))
     }

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    io::{self, Write},
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
@@ -16,11 +17,10 @@ use portolan_mux::{
 use portolan_mux_io::MuxHost;
 use portolan_transport::{ByteStream, CloseCode, CloseReason};
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncBufRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsStream;
-use tokio_util::io::poll_read_buf;
 
 use crate::{
     batch::Batch,
@@ -34,11 +34,12 @@ use crate::{
 /// Bytes that a quiet connection may keep for its next frames.
 const KEEP: usize = 2 << 10;
 
-/// Room for reading: a few records of TLS.
-const READ: usize = 64 << 10;
+/// Plaintext of one record of TLS (RFC 8446 §5.1). Frames do not reach from one into the next, so
+/// that the other side can take them from where they were decrypted.
+const RECORD: usize = 16 << 10;
 
-/// Reads before the other direction gets its turn.
-const READS: usize = 16;
+/// Records that are read before the other direction gets its turn.
+const READS: usize = 32;
 
 /// Time for the other side to take our farewell and say its own.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -47,12 +48,11 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(crate) struct Driver<S> {
     host: Arc<Host>,
     carrier: TlsStream<Counted<S>>,
+    /// The beginning of a frame that was cut.
     incoming: BytesMut,
+    /// The plaintext of one record.
     outgoing: Vec<u8>,
-    /// How much of `outgoing` the carrier has taken.
-    written: usize,
     batch: Batch,
-    must_flush: bool,
     sent: Vec<SentFrame>,
     heartbeat: Heartbeat,
     timer: Pin<Box<Sleep>>,
@@ -83,19 +83,22 @@ impl<S: ByteStream> Driver<S> {
     /// `incoming` came after the greeting.
     pub(crate) fn new(
         host: Arc<Host>,
-        carrier: TlsStream<Counted<S>>,
+        mut carrier: TlsStream<Counted<S>>,
         incoming: BytesMut,
         heartbeat: Heartbeat,
     ) -> Self {
+        // What it is given at once is bounded by the batch.
+        match &mut carrier {
+            TlsStream::Client(tls) => tls.get_mut().1.set_buffer_limit(None),
+            TlsStream::Server(tls) => tls.get_mut().1.set_buffer_limit(None),
+        }
         let timer = Box::pin(sleep_until(Instant::now()));
         Self {
             host,
             carrier,
             incoming,
             outgoing: Vec::new(),
-            written: 0,
             batch: Batch::new(Instant::now()),
-            must_flush: false,
             sent: Vec::new(),
             heartbeat,
             timer,
@@ -106,7 +109,7 @@ impl<S: ByteStream> Driver<S> {
     ///
     /// Boxed, because a task would hold what it is given once more for each step that moves it.
     pub(crate) async fn run(mut self: Box<Self>) {
-        let end = match self.take_frames(Instant::now()) {
+        let end = match self.take_rest() {
             Ok(()) => poll_fn(|cx| self.poll_end(cx)).await,
             Err(end) => end,
         };
@@ -115,6 +118,13 @@ impl<S: ByteStream> Driver<S> {
             // In vain after all: the other side learns it from its own clock.
             let _ = timeout(FAREWELL, Box::pin(self.say_farewell(last))).await;
         }
+    }
+
+    /// Handles what came after the greeting.
+    fn take_rest(&mut self) -> Result<(), End> {
+        let rest = std::mem::take(&mut self.incoming);
+        let shared = (&*self.host, &mut self.heartbeat);
+        take_bytes(shared, Instant::now(), &mut self.incoming, &rest)
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -152,118 +162,85 @@ impl<S: ByteStream> Driver<S> {
     /// Handles what has arrived.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
         for _ in 0..READS {
-            self.incoming.reserve(READ / 4);
-            match poll_read_buf(Pin::new(&mut self.carrier), cx, &mut self.incoming) {
-                Poll::Pending => {
-                    if self.incoming.is_empty() {
-                        self.incoming = BytesMut::new();
-                    }
-                    return Ok(());
-                }
-                Poll::Ready(Ok(0)) => {
+            let record = match Pin::new(&mut self.carrier).poll_fill_buf(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok([])) => {
                     return Err(End::Lost("the other side ended it without a farewell".to_owned()));
                 }
-                Poll::Ready(Ok(_)) => {
-                    self.heartbeat.on_heard(now);
-                    self.take_frames(now)?;
-                }
+                Poll::Ready(Ok(record)) => record,
                 Poll::Ready(Err(error)) => return Err(End::Lost(carrier_failed(&error))),
-            }
+            };
+            self.heartbeat.on_heard(now);
+            let len = record.len();
+            let shared = (&*self.host, &mut self.heartbeat);
+            take_bytes(shared, now, &mut self.incoming, record)?;
+            Pin::new(&mut self.carrier).consume(len);
         }
         cx.waker().wake_by_ref();
         Ok(())
     }
 
-    /// Handles the whole frames in what has arrived.
-    fn take_frames(&mut self, now: Instant) -> Result<(), End> {
-        let total = self.incoming.len();
-        let mut left = Reader::new(&self.incoming);
-        let mut state = self.host.lock();
-        let result = loop {
-            let mut reader = left.clone();
-            let Ok(kind) = reader.varint() else { break Ok(()) };
-            let taken = if is_session_frame(kind) {
-                self.host.counters().session_frames_received.fetch_add(1, Relaxed);
-                take_session(&mut self.heartbeat, &mut state, now, kind, &mut reader)
-            } else {
-                take_stream(&mut state, now, kind, &mut reader)
-            };
-            match taken {
-                Ok(true) => left = reader,
-                Ok(false) => break Ok(()),
-                Err(end) => break Err(end),
-            }
-        };
-        let woken = {
-            let State { mux, waiters, .. } = &mut *state;
-            waiters.dispatch(mux, self.host.signals())
-        };
-        drop(state);
-        woken.wake();
-        let used = total - left.remaining();
-        self.incoming.advance(used);
-        result
-    }
-
     /// Gives the carrier what there is to send, batch by batch.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
         loop {
-            if self.written == self.outgoing.len() && !self.next_batch(now) {
-                return self.flush(cx, now);
-            }
-            let rest = &self.outgoing[self.written..];
-            match Pin::new(&mut self.carrier).poll_write(cx, rest) {
+            match self.drain(cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(written)) => {
-                    self.written += written;
-                    self.must_flush = true;
-                    self.heartbeat.on_sent(now);
-                }
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Err(self.broken(cx, now, &error)),
+            }
+            if !self.next_batch(now).map_err(|error| End::Lost(carrier_failed(&error)))? {
+                return Ok(());
             }
         }
     }
 
-    /// Takes the next frames; answers whether there are any.
-    fn next_batch(&mut self, now: Instant) -> bool {
-        self.batch.on_taken(now, self.written);
-        self.outgoing.clear();
-        self.written = 0;
+    /// Writes out what is encrypted.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.batch.is_empty() && !self.carrier.get_ref().1.wants_write() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.carrier).poll_flush(cx)
+    }
+
+    /// Encrypts the next frames, record by record; answers whether there are any.
+    fn next_batch(&mut self, now: Instant) -> io::Result<bool> {
+        self.batch.on_taken(now);
         let session = self.heartbeat.poll_frames(now, &mut self.outgoing);
         self.host.counters().session_frames_sent.fetch_add(session, Relaxed);
+        while self.batch.has_room() && self.next_record(now) {
+            encrypt(&mut self.carrier, &self.outgoing)?;
+            self.batch.on_given(self.outgoing.len());
+            self.outgoing.clear();
+        }
+        if self.batch.is_empty() {
+            if self.outgoing.capacity() > KEEP {
+                self.outgoing = Vec::new();
+                self.sent = Vec::new();
+            }
+            return Ok(false);
+        }
+        self.heartbeat.on_sent(now);
+        Ok(true)
+    }
+
+    /// Fills one record with frames; answers whether there are any.
+    fn next_record(&mut self, now: Instant) -> bool {
         let mut state = self.host.lock();
         let State { mux, waiters, .. } = &mut *state;
         if mux.wants_to_send() {
-            mux.poll_frames(now.into_std(), &mut self.outgoing, self.batch.max(), &mut self.sent);
+            let room = RECORD - self.outgoing.len();
+            mux.poll_frames(now.into_std(), &mut self.outgoing, room, &mut self.sent);
             // A byte stream loses nothing: what it was given has arrived, or the connection ends.
             self.sent.drain(..).for_each(|frame| mux.on_acked(now.into_std(), &frame));
         }
         let woken = waiters.dispatch(mux, self.host.signals());
         drop(state);
         woken.wake();
-        if self.outgoing.is_empty() && self.outgoing.capacity() > KEEP {
-            self.outgoing = Vec::new();
-            self.sent = Vec::new();
-        }
         !self.outgoing.is_empty()
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
-        if !self.must_flush && !self.carrier.get_ref().1.wants_write() {
-            return Ok(());
-        }
-        match Pin::new(&mut self.carrier).poll_flush(cx) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(Ok(())) => {
-                self.must_flush = false;
-                Ok(())
-            }
-            Poll::Ready(Err(error)) => Err(self.broken(cx, now, &error)),
-        }
-    }
-
     /// The carrier takes no more; the other side's farewell may still wait to be read.
-    fn broken(&mut self, cx: &mut Context<'_>, now: Instant, error: &std::io::Error) -> End {
+    fn broken(&mut self, cx: &mut Context<'_>, now: Instant, error: &io::Error) -> End {
         match self.read(cx, now) {
             Ok(()) => End::Lost(carrier_failed(error)),
             Err(end) => end,
@@ -274,7 +251,6 @@ impl<S: ByteStream> Driver<S> {
     async fn say_farewell(mut self: Box<Self>, last: Last) {
         let mut rest = Vec::new();
         if let Last::Words { cause, reason } = &last {
-            rest.extend_from_slice(&self.outgoing[self.written..]);
             Session::Close(Close { cause: *cause, reason: reason.as_bytes() }).encode(&mut rest);
             self.host.counters().session_frames_sent.fetch_add(1, Relaxed);
         }
@@ -288,7 +264,7 @@ impl<S: ByteStream> Driver<S> {
         // Read on while writing, so that two sides that close at once do not wait for each other,
         // and to the end, because an end with unread bytes would take the farewell with it.
         let hear = async {
-            let mut scratch = vec![0; READ / 4];
+            let mut scratch = vec![0; RECORD];
             while let Ok(1..) = reader.read(&mut scratch).await {}
         };
         tokio::join!(say, hear);
@@ -332,6 +308,65 @@ impl End {
             Self::TimedOut | Self::Lost(_) => None,
         }
     }
+}
+
+/// Encrypts one record, which waits in the session until it is written.
+fn encrypt<S>(carrier: &mut TlsStream<S>, record: &[u8]) -> io::Result<()> {
+    match carrier {
+        TlsStream::Client(tls) => tls.get_mut().1.writer().write_all(record),
+        TlsStream::Server(tls) => tls.get_mut().1.writer().write_all(record),
+    }
+}
+
+/// Handles the whole frames in `bytes`, and keeps the beginning of one that is cut.
+fn take_bytes(
+    shared: (&Host, &mut Heartbeat),
+    now: Instant,
+    kept: &mut BytesMut,
+    bytes: &[u8],
+) -> Result<(), End> {
+    if kept.is_empty() {
+        let used = take_frames(shared, now, bytes)?;
+        kept.extend_from_slice(bytes.get(used..).unwrap_or_default());
+        return Ok(());
+    }
+    kept.extend_from_slice(bytes);
+    let used = take_frames(shared, now, kept)?;
+    kept.advance(used);
+    if kept.is_empty() {
+        *kept = BytesMut::new();
+    }
+    Ok(())
+}
+
+/// Handles the whole frames in `bytes`; answers how many bytes those are.
+fn take_frames(
+    (host, heartbeat): (&Host, &mut Heartbeat),
+    now: Instant,
+    bytes: &[u8],
+) -> Result<usize, End> {
+    let mut left = Reader::new(bytes);
+    let mut state = host.lock();
+    let result = loop {
+        let mut reader = left.clone();
+        let Ok(kind) = reader.varint() else { break Ok(()) };
+        let taken = if is_session_frame(kind) {
+            host.counters().session_frames_received.fetch_add(1, Relaxed);
+            take_session(heartbeat, &mut state, now, kind, &mut reader)
+        } else {
+            take_stream(&mut state, now, kind, &mut reader)
+        };
+        match taken {
+            Ok(true) => left = reader,
+            Ok(false) => break Ok(()),
+            Err(end) => break Err(end),
+        }
+    };
+    let State { mux, waiters, .. } = &mut *state;
+    let woken = waiters.dispatch(mux, host.signals());
+    drop(state);
+    woken.wake();
+    result.map(|()| bytes.len() - left.remaining())
 }
 
 /// Takes a frame of a stream; answers whether it was whole.

@@ -19,6 +19,10 @@
 //! system allows it the socket holds little unsent data, so that the batch is what an urgent frame
 //! waits for, and not the kernel's buffer.
 //!
+//! Frames are cut so that a record of TLS holds whole ones: the other side takes them from where
+//! they were decrypted, and only what comes cut is copied together. While much arrives, the socket
+//! is read four records at a time, in front of TLS, which would ask for a quarter of one.
+//!
 //! What it does not do: no retransmission, no congestion control (TCP's), no certificates.
 //!
 //! # Invariants
@@ -26,6 +30,8 @@
 //!   bounded, and a slow handshake holds up no other: `tests/hostile.rs`.
 //! - What is not a frame ends the connection with a violation, and nothing else:
 //!   `tests/hostile.rs`.
+//! - Frames do not reach from one record of TLS into the next, and may do so in what the other side
+//!   sends: `tests/records.rs`.
 //! - The promises of `portolan-transport`: `tests/conformance.rs`.
 
 mod accept_queue;
@@ -39,6 +45,7 @@ mod greeting;
 mod half_open;
 mod heartbeat;
 mod host;
+mod read_ahead;
 mod socket;
 mod tunnel;
 mod watch;

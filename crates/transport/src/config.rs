@@ -53,8 +53,10 @@ impl ConnectionConfig {
 ///
 /// These are the most there can be. TCP and UDP begin with windows of 1 MiB a stream and 4 MiB a
 /// connection, if no less is allowed, and widen them for an application that reads as fast as a
-/// long way brings; they take 1 MiB from a writer (UDP: from 256 KiB on, by what the way carries),
-/// if no less is allowed. QUIC stays at 1 MiB, 4 MiB and 4 MiB; memory allows all of it at once.
+/// long way brings; they take 256 KiB from a writer (UDP: more, by what the way carries), if no less
+/// is allowed. QUIC promises its windows at once, at most 8 MiB and 16 MiB; it takes from its writers
+/// together what the way carries, at least 256 KiB and at most three quarters of the connection's
+/// window, and a little more for urgent ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that the remote may have open at once.

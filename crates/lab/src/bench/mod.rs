@@ -86,7 +86,9 @@ enum BenchError {
     Link { text: String, source: SpecError },
     #[error("--driver virtual needs a network: say which with --link, or ask for the --matrix")]
     NothingToSimulate,
-    #[error("{names}: none of them is a machine for virtual time; it knows udp, quic, quinn-bbr")]
+    #[error(
+        "{names}: none of them is a machine for virtual time; it knows udp, quic, quinn, quinn-bbr"
+    )]
     NoMachine { names: String },
     #[error("this machine cannot emulate a network; --driver virtual compares UDP and QUIC")]
     Missing(#[source] Missing),

@@ -12,10 +12,10 @@ use portolan_identity::Expect;
 use portolan_mux::Priority;
 use portolan_netsim::Ecn;
 use portolan_transport::ConnectionConfig;
-use portolan_transport_quic::{Configs, transport_config};
+use portolan_transport_quic::Configs;
 use quinn_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, Endpoint,
-    Event as Told, Incoming, SendDatagramError, StreamId, Transmit, congestion::ControllerFactory,
+    Event as Told, Incoming, SendDatagramError, StreamId, Transmit, TransportConfig,
 };
 
 use super::{
@@ -49,17 +49,12 @@ struct Waiting {
 }
 
 impl Quic {
-    /// One end, set up as the transport does it; with `congestion` instead of quinn's default.
-    pub(crate) fn new(
-        keys: &Keys,
-        congestion: Option<Arc<dyn ControllerFactory + Send + Sync>>,
-    ) -> Self {
+    /// One end, set up as the transport does it but for what `other` says.
+    pub(crate) fn new(keys: &Keys, other: Option<TransportConfig>) -> Self {
         let config = ConnectionConfig::new(keys.own.clone());
         let Configs { mut endpoint, mut server, mut client } = Configs::new(&config);
         endpoint.rng_seed(Some(keys.seed));
-        if let Some(factory) = congestion {
-            let mut transport = transport_config(&config.limits, &config.timing);
-            transport.congestion_controller_factory(factory);
+        if let Some(transport) = other {
             let transport = Arc::new(transport);
             server.transport_config(Arc::clone(&transport));
             client.transport_config(transport);

@@ -6,7 +6,7 @@ use portolan_identity::Identity;
 use portolan_rudp::Congestion;
 use portolan_transport::ConnectionConfig;
 use portolan_transport_udp::machine_config;
-use quinn_proto::congestion::BbrConfig;
+use quinn_proto::{TransportConfig, congestion::BbrConfig};
 
 use super::{keys::Keys, machine::Machine, quic::Quic, udp::Udp};
 use crate::result::SubjectNote;
@@ -44,14 +44,24 @@ pub static SUBJECTS: &[Subject] = &[
     Subject {
         name: "quic",
         summary: "QUIC: quinn-proto's machine, set up as the transport does it",
-        congestion_control: || "cubic (quinn)".to_owned(),
+        congestion_control: || "bbr (quinn)".to_owned(),
         machine: |keys| Box::new(Quic::new(keys, None)),
     },
     Subject {
+        name: "quinn",
+        summary: "quinn-proto's machine as it comes",
+        congestion_control: || "cubic (quinn)".to_owned(),
+        machine: |keys| Box::new(Quic::new(keys, Some(TransportConfig::default()))),
+    },
+    Subject {
         name: "quinn-bbr",
-        summary: "QUIC: quinn-proto's machine, set up as the transport does it but for BBR",
+        summary: "quinn-proto's machine as it comes but for BBR",
         congestion_control: || "bbr (quinn)".to_owned(),
-        machine: |keys| Box::new(Quic::new(keys, Some(Arc::new(BbrConfig::default())))),
+        machine: |keys| {
+            let mut transport = TransportConfig::default();
+            transport.congestion_controller_factory(Arc::new(BbrConfig::default()));
+            Box::new(Quic::new(keys, Some(transport)))
+        },
     },
 ];
 

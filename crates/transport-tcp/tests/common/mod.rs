@@ -12,7 +12,7 @@ use portolan_mux::{
 use portolan_transport::{BindConfig, Endpoint, Transport};
 use portolan_transport_tcp::Tcp;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -97,6 +97,14 @@ impl Raw {
         let mut bytes = Vec::new();
         let _ = self.tls.read_to_end(&mut bytes).await;
         bytes
+    }
+
+    /// The plaintext of one record.
+    pub(crate) async fn hear_record(&mut self) -> Vec<u8> {
+        let record = self.tls.fill_buf().await.expect("alive").to_vec();
+        assert!(!record.is_empty(), "alice has not ended");
+        self.tls.consume(record.len());
+        record
     }
 
     /// What alice says until `enough` is content.
