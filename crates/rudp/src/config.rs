@@ -151,9 +151,11 @@ pub enum Congestion {
     NewReno,
     /// BBR, version 3, which does not take a path's own losses for congestion.
     Bbr,
+    /// So many bytes a second, whatever the path says: for the laboratory. Unfair to all others.
+    FixedRate(u64),
 }
 
 impl Congestion {
-    /// Every algorithm.
+    /// Every algorithm that goes by the path.
     pub const ALL: [Self; 3] = [Self::Cubic, Self::NewReno, Self::Bbr];
 }

@@ -125,9 +125,15 @@ impl Delivery {
         Lost {
             bytes,
             in_flight_then: then.in_flight,
-            lost_since: self.lost - then.lost,
+            lost_since: self.lost.saturating_sub(then.lost),
             is_app_limited: then.is_app_limited,
         }
+    }
+
+    /// A packet that was declared lost has arrived. It is not counted as delivered: what was sent
+    /// again in its place is.
+    pub(crate) fn on_late(&mut self, bytes: u64) {
+        self.lost = self.lost.saturating_sub(bytes);
     }
 
     /// What was shown by the packets acknowledged since the last call; a rate over less than
@@ -147,7 +153,7 @@ impl Delivery {
             rate,
             delivered,
             prior_delivered: then.delivered,
-            lost: self.lost - then.lost,
+            lost: self.lost.saturating_sub(then.lost),
             in_flight_then: then.in_flight,
             is_app_limited: then.is_app_limited,
             newly_acked: std::mem::take(&mut self.newly_acked),

@@ -94,6 +94,7 @@ mod id;
 mod ids;
 mod integrity;
 mod keys;
+mod late;
 mod observe;
 mod pacing;
 mod packet;

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::{
     ConnectionConfig, Route,
-    cadence::{Cadence, Request},
+    cadence::{Cadence, PACKETS_MAX, Request},
     congestion::{Controller, controller},
     delivery::Delivery,
     discovery::Discovery,
     ecn::Marking,
+    late::Reordering,
     pacing::{Pace, Pacer},
     rtt::Rtt,
+    sent::Patience,
 };
 
 /// An address that has not proved itself is sent at most this many times what came from it
@@ -34,6 +36,8 @@ pub(crate) struct Path {
     pub(crate) delivery: Delivery,
     /// Whether datagrams are sent so that routers may mark them.
     pub(crate) marking: Marking,
+    /// How far packets are overtaken on it.
+    pub(crate) reordering: Reordering,
     /// How often we wish to be acknowledged.
     pub(crate) request: Request,
     /// Bytes under way.
@@ -56,6 +60,7 @@ impl Path {
             pacer: Pacer::new(),
             delivery: Delivery::new(now),
             marking: Marking::new(),
+            reordering: Reordering::new(),
             request: Request::new(config.ack_delay),
             in_flight: 0,
         }
@@ -109,6 +114,12 @@ impl Path {
         self.in_flight + size as u64 <= self.congestion.window()
     }
 
+    /// How far a packet may be overtaken before it counts as lost.
+    pub(crate) fn patience(&self) -> Patience {
+        let Reordering { packets, eighths, .. } = self.reordering;
+        Patience { packets, delay: self.rtt.loss_delay(eighths) }
+    }
+
     /// Asks for acknowledgements as often as the window needs them; the remote holds them back for
     /// `longest` at most.
     pub(crate) fn choose_cadence(&mut self, now: Instant, longest: Duration) {
@@ -117,7 +128,8 @@ impl Path {
             Cadence::usual(longest)
         } else {
             let packets = self.congestion.window() / self.packet_size() as u64;
-            Cadence::of_window(packets, rtt, longest)
+            let reorder = self.reordering.packets.min(PACKETS_MAX);
+            Cadence { reorder, ..Cadence::of_window(packets, rtt, longest) }
         };
         self.request.wish(now, rtt, wish);
     }

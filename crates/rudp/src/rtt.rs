@@ -69,9 +69,10 @@ impl Rtt {
         self.first_sample
     }
 
-    /// After how long a packet is lost that was sent before an acknowledged one (RFC 9002 §6.1.2).
-    pub(crate) fn loss_delay(&self) -> Duration {
-        (self.latest.max(self.smoothed) * 9 / 8).max(GRANULARITY)
+    /// After how long a packet is lost that was sent before an acknowledged one: a round trip and
+    /// so many eighths of it (RFC 9002 §6.1.2).
+    pub(crate) fn loss_delay(&self, eighths: u32) -> Duration {
+        (self.latest.max(self.smoothed) * (8 + eighths) / 8).max(GRANULARITY)
     }
 
     /// After how long without an acknowledgement a probe is sent (RFC 9002 §6.2.1), but for the

@@ -121,6 +121,13 @@ pub(crate) struct Losses {
     pub(crate) next: Option<Instant>,
 }
 
+/// How far a packet may be overtaken before it counts as lost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) packets: u64,
+    pub(crate) delay: Duration,
+}
+
 impl SentPackets {
     /// Remembers packet `number`, which is above all before.
     pub(crate) fn insert(&mut self, number: u64, packet: SentPacket) {
@@ -155,14 +162,14 @@ impl SentPackets {
         None
     }
 
-    /// Takes out what is lost once `acked` is acknowledged: sent three packets before it, or
-    /// longer than `delay` ago (RFC 9002 §6.1).
-    pub(crate) fn take_lost(&mut self, now: Instant, acked: u64, delay: Duration) -> Losses {
+    /// Takes out what is lost once `acked` is acknowledged: sent so many packets before it, or
+    /// longer than `patience.delay` ago (RFC 9002 §6.1).
+    pub(crate) fn take_lost(&mut self, now: Instant, acked: u64, patience: Patience) -> Losses {
         let mut losses = Losses::default();
         for slot in self.slots.iter_mut().take_while(|slot| slot.number < acked) {
             let Some(packet) = &slot.packet else { continue };
-            let due = packet.time + delay;
-            if due > now && slot.number + REORDER_MIN > acked {
+            let due = packet.time + patience.delay;
+            if due > now && slot.number + patience.packets > acked {
                 // Those after it were sent later still.
                 losses.next = Some(due);
                 break;
@@ -226,6 +233,10 @@ mod tests {
         packets
     }
 
+    fn patience(delay_ms: u32) -> Patience {
+        Patience { packets: REORDER_MIN, delay: delay_ms * MS }
+    }
+
     /// Takes out the smallest of a range.
     fn take(packets: &mut SentPackets, range: RangeInclusive<u64>) -> Option<(u64, SentPacket)> {
         let mut place = packets.place_of(*range.start());
@@ -240,7 +251,7 @@ mod tests {
     fn a_packet_is_lost_when_the_third_after_it_is_acknowledged() {
         let mut packets = sent(0..10);
         take(&mut packets, 5..=5).unwrap();
-        let losses = packets.take_lost(epoch() + 10 * MS, 5, 100 * MS);
+        let losses = packets.take_lost(epoch() + 10 * MS, 5, patience(100));
         assert_eq!(numbers(&losses), [0, 1, 2]);
         assert_eq!(losses.next, Some(epoch() + 103 * MS));
     }
@@ -249,8 +260,8 @@ mod tests {
     fn a_packet_is_lost_when_its_time_is_over() {
         let mut packets = sent(0..3);
         take(&mut packets, 2..=2).unwrap();
-        assert_eq!(numbers(&packets.take_lost(epoch() + 50 * MS, 2, 50 * MS)), [0]);
-        assert_eq!(numbers(&packets.take_lost(epoch() + 51 * MS, 2, 50 * MS)), [1]);
+        assert_eq!(numbers(&packets.take_lost(epoch() + 50 * MS, 2, patience(50))), [0]);
+        assert_eq!(numbers(&packets.take_lost(epoch() + 51 * MS, 2, patience(50))), [1]);
         assert!(packets.is_empty());
     }
 
@@ -258,7 +269,7 @@ mod tests {
     fn what_was_sent_after_the_acknowledged_is_not_lost() {
         let mut packets = sent(0..10);
         take(&mut packets, 0..=0).unwrap();
-        assert_eq!(numbers(&packets.take_lost(epoch() + 1000 * MS, 0, MS)), []);
+        assert_eq!(numbers(&packets.take_lost(epoch() + 1000 * MS, 0, patience(1))), []);
     }
 
     #[test]

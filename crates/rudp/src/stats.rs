@@ -37,6 +37,8 @@ pub struct ConnectionStats {
     pub packets_received: u64,
     /// Packets that were declared lost.
     pub packets_lost: u64,
+    /// Packets of those that arrived after all.
+    pub packets_late: u64,
     /// Packets that came more than once.
     pub packets_repeated: u64,
     /// Packets that were not the remote's, or damaged.

@@ -34,7 +34,8 @@ pub(super) struct Route {
     /// The transport: tcp, udp, quic, or raw-tcp for a bare TCP socket without encryption
     #[arg(long, default_value = "udp", value_parser = known)]
     pub(super) over: String,
-    /// Congestion control: of udp cubic, new-reno or bbr, of raw-tcp whatever the system has
+    /// Congestion control: of udp cubic, new-reno, bbr or fixed-N (N Mbit/s), of raw-tcp whatever
+    /// the system has
     #[arg(long, value_name = "NAME")]
     pub(super) congestion: Option<String>,
     /// Give up when nothing has come for this long
@@ -172,8 +173,11 @@ fn tuned(over: &str, name: &str) -> Result<TunedUdp, Problem> {
         ("udp", "new-reno") => Congestion::NewReno,
         ("udp", "bbr") => Congestion::Bbr,
         ("udp", _) => {
-            let problem = format!("udp has no congestion control {name:?}: cubic, new-reno, bbr");
-            return Err(Problem(problem));
+            let problem = || {
+                let known = "cubic, new-reno, bbr, or fixed-N for N Mbit/s";
+                Problem(format!("udp has no congestion control {name:?}: {known}"))
+            };
+            Congestion::FixedRate(fixed_rate(name).ok_or_else(problem)?)
         }
         (_, _) => {
             let problem =
@@ -182,6 +186,12 @@ fn tuned(over: &str, name: &str) -> Result<TunedUdp, Problem> {
         }
     };
     Ok(TunedUdp { congestion, ..TunedUdp::default() })
+}
+
+/// Bytes a second of `fixed-N`, N in Mbit/s.
+fn fixed_rate(name: &str) -> Option<u64> {
+    let mbit: u32 = name.strip_prefix("fixed-")?.parse().ok()?;
+    (mbit > 0).then_some(u64::from(mbit) * 125_000)
 }
 
 /// Where the bare TCP socket of a server is whose transports are at `port`.

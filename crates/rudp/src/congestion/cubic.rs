@@ -7,6 +7,7 @@ use super::{
     hystart::{Advice, HyStart},
     loss_based_phase, window_initial, window_min,
 };
+use crate::delivery::Lost;
 
 /// How steep the curve is, in packets per cubic second (RFC 9438 §5.1).
 const C: f64 = 0.4;
@@ -32,6 +33,18 @@ pub(super) struct Cubic {
     window_prior: f64,
     recovery: Recovery,
     hystart: HyStart,
+    epoch: Option<Epoch>,
+    /// What was before the last reaction.
+    undo: Option<Undo>,
+}
+
+/// What a reaction changes (RFC 9438 §4.9.2).
+#[derive(Debug)]
+struct Undo {
+    window: f64,
+    threshold: f64,
+    window_max: f64,
+    window_prior: f64,
     epoch: Option<Epoch>,
 }
 
@@ -63,6 +76,7 @@ impl Cubic {
             recovery: Recovery::default(),
             hystart: HyStart::default(),
             epoch: None,
+            undo: None,
         }
     }
 
@@ -158,10 +172,31 @@ impl Controller for Cubic {
         }
     }
 
+    fn on_lost(&mut self, _now: Instant, _lost: &Lost, _delivered: u64) {
+        self.recovery.on_lost();
+    }
+
+    fn on_late(&mut self, sent: Instant) {
+        if self.recovery.on_late(sent)
+            && let Some(undo) = self.undo.take()
+        {
+            self.window = self.window.max(undo.window);
+            self.threshold = undo.threshold;
+            self.window_max = undo.window_max;
+            self.window_prior = undo.window_prior;
+            self.epoch = undo.epoch;
+        }
+    }
+
     fn on_congestion(&mut self, now: Instant, event: &CongestionEvent) {
-        if !self.recovery.covers(event.sent) {
-            self.recovery.started = Some(now);
-            self.epoch = None;
+        if !self.recovery.answers(now, event) {
+            self.undo = Some(Undo {
+                window: self.window,
+                threshold: self.threshold,
+                window_max: self.window_max,
+                window_prior: self.window_prior,
+                epoch: self.epoch.take(),
+            });
             // Fast convergence (RFC 9438 §4.7): the path seems to have less to give than before.
             let is_less = self.window < self.window_max;
             self.window_max = if is_less { self.window * (1.0 + BETA) / 2.0 } else { self.window };

@@ -2,6 +2,7 @@
 
 mod bbr;
 mod cubic;
+mod fixed;
 mod hystart;
 mod new_reno;
 
@@ -48,6 +49,9 @@ pub(crate) trait Controller: fmt::Debug + Send {
 
     /// A packet was lost, after so many bytes had been delivered.
     fn on_lost(&mut self, _now: Instant, _lost: &Lost, _delivered: u64) {}
+
+    /// A packet that was declared lost has arrived after all; it was sent at that time.
+    fn on_late(&mut self, _sent: Instant) {}
 
     /// Packets were lost, or a router said that it is congested: once for all that is noticed
     /// together.
@@ -101,6 +105,7 @@ pub(crate) fn controller(which: Congestion, packet_size: u64, seed: u64) -> Box<
         Congestion::Bbr => Box::new(bbr::Bbr::new(packet_size, seed)),
         Congestion::Cubic => Box::new(cubic::Cubic::new(packet_size)),
         Congestion::NewReno => Box::new(new_reno::NewReno::new(packet_size)),
+        Congestion::FixedRate(rate) => Box::new(fixed::FixedRate::new(packet_size, rate)),
     }
 }
 
@@ -123,12 +128,48 @@ fn loss_based_phase(is_below_threshold: bool) -> &'static str {
 #[derive(Debug, Default)]
 struct Recovery {
     started: Option<Instant>,
+    /// When the reaction before was.
+    before: Option<Instant>,
+    /// Packets lost in this one that have not arrived after all.
+    lost: u32,
+    /// Nothing but losses has caused it.
+    is_undoable: bool,
 }
 
 impl Recovery {
     /// Whether a packet of that time belongs to a loss that has been answered.
     fn covers(&self, sent: Instant) -> bool {
         self.started.is_some_and(|started| sent <= started)
+    }
+
+    /// Whether the event is answered already; if not, it is from now on.
+    fn answers(&mut self, now: Instant, event: &CongestionEvent) -> bool {
+        let is_answered = self.covers(event.sent);
+        if !is_answered {
+            *self = Self { started: Some(now), before: self.started, lost: 0, is_undoable: true };
+        }
+        self.is_undoable &= !event.is_mark && !event.is_persistent;
+        is_answered
+    }
+
+    /// A packet was lost, of the event just answered.
+    fn on_lost(&mut self) {
+        self.lost += 1;
+    }
+
+    /// A packet of that time was only late; answers whether all that were lost since the last
+    /// reaction have arrived now, so that there was no congestion (RFC 9438 §4.9).
+    fn on_late(&mut self, sent: Instant) -> bool {
+        let is_older = self.before.is_some_and(|before| sent <= before);
+        if !self.covers(sent) || is_older || self.lost == 0 {
+            return false;
+        }
+        self.lost -= 1;
+        let is_void = self.lost == 0 && self.is_undoable;
+        if is_void {
+            self.started = self.before.take();
+        }
+        is_void
     }
 }
 
@@ -207,6 +248,45 @@ mod tests {
             let once = model.controller.window();
             model.controller.on_congestion(model.now + ROUND / 2, &event);
             assert_eq!(model.controller.window(), once, "{which:?}");
+        }
+    }
+
+    /// Packets that were sent now are lost a round later, and as many of them arrive after all.
+    fn lose_and_find(model: &mut Model, is_mark: bool, lost: u32, late: u32) {
+        let sent = model.now;
+        model.now += ROUND;
+        let event = CongestionEvent { sent, is_persistent: false, is_mark };
+        model.controller.on_congestion(model.now, &event);
+        let one = Lost { bytes: PACKET, in_flight_then: 0, lost_since: 0, is_app_limited: false };
+        (0..lost).for_each(|_| model.controller.on_lost(model.now, &one, 0));
+        (0..late).for_each(|_| model.controller.on_late(sent));
+    }
+
+    #[test]
+    fn losses_that_were_all_only_late_change_nothing() {
+        for which in LOSS_BASED {
+            let mut model = Model::new(which);
+            (0..5).for_each(|_| model.round(false));
+            let before = model.controller.window();
+            lose_and_find(&mut model, false, 3, 3);
+            assert_eq!(model.controller.window(), before, "{which:?}");
+            assert!(model.controller.is_starting(), "{which:?}");
+            lose_and_find(&mut model, false, 1, 0);
+            assert!(model.controller.window() < before, "{which:?}: one that is real counts");
+        }
+    }
+
+    #[test]
+    fn one_real_loss_or_a_mark_is_answered_whatever_else_was_late() {
+        for which in LOSS_BASED {
+            for (is_mark, late) in [(false, 2), (true, 3)] {
+                let mut model = Model::new(which);
+                (0..5).for_each(|_| model.round(false));
+                let before = model.controller.window();
+                lose_and_find(&mut model, is_mark, 3, late);
+                assert!(model.controller.window() < before, "{which:?}");
+                assert!(!model.controller.is_starting(), "{which:?}");
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
     hystart::{Advice, HyStart},
     loss_based_phase, window_initial, window_min,
 };
+use crate::delivery::Lost;
 
 /// What is left of the window after a loss, and after a mark (RFC 8511 §3).
 const SHARE: (u64, u64) = (1, 2);
@@ -21,6 +22,8 @@ pub(super) struct NewReno {
     hystart: HyStart,
     /// Bytes that arrived since the window last grew by a packet.
     arrived: u64,
+    /// Window and threshold before the last reaction.
+    undo: Option<(u64, u64)>,
 }
 
 impl NewReno {
@@ -32,6 +35,7 @@ impl NewReno {
             recovery: Recovery::default(),
             hystart: HyStart::default(),
             arrived: 0,
+            undo: None,
         }
     }
 }
@@ -80,10 +84,23 @@ impl Controller for NewReno {
         }
     }
 
+    fn on_lost(&mut self, _now: Instant, _lost: &Lost, _delivered: u64) {
+        self.recovery.on_lost();
+    }
+
+    fn on_late(&mut self, sent: Instant) {
+        if self.recovery.on_late(sent)
+            && let Some((window, threshold)) = self.undo.take()
+        {
+            self.window = self.window.max(window);
+            self.threshold = threshold;
+        }
+    }
+
     fn on_congestion(&mut self, now: Instant, event: &CongestionEvent) {
         let min = window_min(self.packet_size);
-        if !self.recovery.covers(event.sent) {
-            self.recovery.started = Some(now);
+        if !self.recovery.answers(now, event) {
+            self.undo = Some((self.window, self.threshold));
             let (kept, of) = if event.is_mark { SHARE_MARK } else { SHARE };
             self.window = (self.window * kept / of).max(min);
             self.threshold = self.window;

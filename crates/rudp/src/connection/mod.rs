@@ -32,6 +32,7 @@ use crate::{
     ids::{LocalIds, RemoteId, RemoteIds},
     integrity::Integrity,
     keys::{DataKeys, HandshakeKeys},
+    late::LatePackets,
     packet::Level,
     path::Path,
     secrets::Secrets,
@@ -150,6 +151,8 @@ struct Recovery {
     was_app_limited: bool,
     /// The window was used up since the last acknowledgement.
     is_window_limited: bool,
+    /// Packets of the Data level that were declared lost and may be late.
+    late: LatePackets,
     /// Paths so far, but for the first.
     paths: u32,
 }

@@ -9,12 +9,16 @@ use crate::{
     congestion::{AckSummary, Acked, CongestionEvent},
     ecn::{EcnCounts, EcnReport, Verdict},
     frame::Ack,
+    late::LatePacket,
     packet::Level,
     sent::{Content, Losses, SentPacket},
 };
 
 /// Round trips of silence that make all that was learnt of the path void (RFC 9002 §7.6.1).
 const PERSISTENT_ROUNDS: u32 = 3;
+
+/// Probe times after which a lost packet is not expected any more.
+const LATE_ROUNDS: u32 = 2;
 
 /// What an acknowledgement tells of packets that were under way.
 struct NewlyAcked {
@@ -43,6 +47,9 @@ impl Connection {
         }
         let is_newer = space.largest_acked < Some(ack.largest);
         space.largest_acked = space.largest_acked.max(Some(ack.largest));
+        if level == Level::Data && !self.recovery.late.is_empty() {
+            self.on_late_packets(now, ack);
+        }
         let Some(acked) = self.take_acked(now, level, ack) else { return Ok(()) };
         let is_of_path = acked.path == self.path.number;
         if acked.number == ack.largest && is_of_path {
@@ -174,10 +181,10 @@ impl Connection {
     }
 
     pub(super) fn detect_losses(&mut self, now: Instant, level: Level) {
-        let delay = self.path.rtt.loss_delay();
+        let patience = self.path.patience();
         let space = &mut self.spaces[level];
         let Some(acked) = space.largest_acked else { return };
-        let mut losses = space.sent.take_lost(now, acked, delay);
+        let mut losses = space.sent.take_lost(now, acked, patience);
         space.loss_time = losses.next;
         self.repeat_of_other_paths(now, level, &mut losses);
         self.forget_size_probes(level, &mut losses);
@@ -189,6 +196,7 @@ impl Connection {
         let event = CongestionEvent { sent: newest, is_persistent, is_mark: false };
         self.path.congestion.on_congestion(now, &event);
         self.stats.packets_lost += losses.packets.len() as u64;
+        self.path.reordering.on_lost();
         for (number, packet) in losses.packets {
             self.watch_lost(level, number, &packet);
             self.path.in_flight -= packet.size;
@@ -196,6 +204,9 @@ impl Connection {
             self.path.congestion.on_lost(now, &lost, self.path.delivery.total());
             if !packet.is_probed {
                 self.repeat(now, level, &packet.content);
+            }
+            if level == Level::Data {
+                self.remember_lost(now, number, packet);
             }
         }
     }
@@ -217,6 +228,44 @@ impl Connection {
             if !packet.is_probed {
                 self.repeat(now, level, &packet.content);
             }
+        }
+    }
+
+    /// It may be late only.
+    fn remember_lost(&mut self, now: Instant, number: u64, packet: SentPacket) {
+        self.recovery.late.keep(LatePacket {
+            number,
+            sent: packet.time,
+            size: packet.size,
+            path: packet.path,
+            frames: packet.content.mux,
+            declared: now,
+        });
+    }
+
+    /// Looks for packets among the acknowledged that were declared lost.
+    fn on_late_packets(&mut self, now: Instant, ack: &Ack<'_>) {
+        for range in ack.ranges() {
+            while let Some(packet) = self.recovery.late.take_in(*range.start(), *range.end()) {
+                self.on_late_packet(now, ack.largest - packet.number, packet);
+            }
+        }
+        let patience = LATE_ROUNDS * self.probe_delay(Level::Data);
+        self.recovery.late.forget(now, patience);
+    }
+
+    /// A packet that was declared lost has only been overtaken: what it carried need not be sent
+    /// again, and the path is neither congested nor to be distrusted so soon.
+    fn on_late_packet(&mut self, now: Instant, overtakers: u64, packet: LatePacket) {
+        self.stats.packets_late += 1;
+        for frame in packet.frames.iter() {
+            self.mux.on_acked(frame);
+        }
+        if packet.path == self.path.number {
+            let took = now.saturating_duration_since(packet.sent);
+            self.path.reordering.on_late(overtakers, took, self.path.rtt.smoothed());
+            self.path.delivery.on_late(packet.size);
+            self.path.congestion.on_late(packet.sent);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_netsim::{Discipline, Link, Queue, Rate};
+use portolan_netsim::{Discipline, Link, Loss, Queue, Rate, Reorder};
 use portolan_rudp::Congestion;
 
 use crate::bulk::{Bulk, Transferred};
@@ -79,4 +79,37 @@ fn short_transfers_take_the_round_trips_of_a_plain_slow_start() {
             assert!(done.took <= Duration::from_millis(most_ms), "{bytes}: {:?}", done.took);
         }
     }
+}
+
+/// A link on which one packet in fifty is overtaken by those of so many milliseconds.
+fn reordering(hold_ms: u64) -> Link {
+    let reorder = Reorder { probability: 0.02, hold: Duration::from_millis(hold_ms) };
+    Link { reorder: Some(reorder), ..link(Queue::drop_tail(100_000)) }
+}
+
+#[test]
+fn packets_that_change_places_are_not_taken_for_losses_for_long() {
+    for congestion in Congestion::ALL {
+        for hold_ms in [2, 8, 30] {
+            let done = transfer(congestion, reordering(hold_ms));
+            let mbit = done.mbit(BYTES);
+            let (lost, late) = (done.sender.packets_lost, done.sender.packets_late);
+            let (overtaken, dropped) = (done.link.reordered, done.link.overflowed);
+            let case = format!("{congestion:?}, {hold_ms} ms: {mbit:.1} Mbit/s, {overtaken}");
+            eprintln!("{case} overtaken, {lost} taken for lost, {late} late, {dropped} dropped");
+            assert!(late > 0 && late < overtaken / 5, "{case} overtaken, {late} late");
+            assert_eq!(lost, dropped + late, "{case}");
+            assert!(mbit > 16.0, "{congestion:?}, {hold_ms} ms: {mbit} Mbit/s");
+        }
+    }
+}
+
+#[test]
+fn a_fixed_rate_is_kept_whatever_is_lost() {
+    let fixed = Congestion::FixedRate(1_250_000);
+    let wide = Link { loss: Loss::Random(0.1), rate: None, ..link(Queue::drop_tail(100_000)) };
+    let done = transfer(fixed, wide);
+    let sent = done.sender.bytes_sent as f64 * 8.0 / 1e6 / done.took.as_secs_f64();
+    eprintln!("{:.2} Mbit/s sent, {:.2} arrived", sent, done.mbit(BYTES));
+    assert!((9.5..10.5).contains(&sent), "{sent} Mbit/s");
 }
