@@ -162,6 +162,7 @@ impl End {
         while let Some(event) = connection.poll_event() {
             match event {
                 Event::Connected => self.is_connected = true,
+                Event::Path(_) => {}
                 Event::Closed(reason) => println!("closed: {reason}"),
                 Event::Endpoint(event) => self.endpoint.on_endpoint_event(*handle, event),
             }

@@ -222,7 +222,11 @@ fn a_datagram_with_a_deadline_is_repaired() {
 
 #[test]
 fn keys_change_in_a_transfer_and_late_packets_of_the_old_ones_are_read() {
-    let config = ConnectionConfig { key_update_after: 40, ..ConnectionConfig::default() };
+    let config = ConnectionConfig {
+        key_update_after: 40,
+        packet_limit: 1_200,
+        ..ConnectionConfig::default()
+    };
     let mut pair = Pair::with(with(config.clone()), with(config));
     pair.connect();
     pair.run_until(|pair| pair.is_connected());
@@ -238,7 +242,7 @@ fn keys_change_in_a_transfer_and_late_packets_of_the_old_ones_are_read() {
         }
         !is_late
     });
-    let bytes = content(400_000);
+    let bytes = content(2_000_000);
     let id = pair.alice().mux().open(Priority::Bulk).expect("a stream is free");
     let (mut written, mut received) = (0, Vec::new());
     pair.run_until(|pair| {
