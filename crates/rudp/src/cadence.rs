@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use portolan_mux::put_varint;
 
-use crate::{frame::ACK_FREQUENCY, rtt::GRANULARITY, sent::REORDER_MIN};
+use crate::{frame::ACK_FREQUENCY, late::REORDER_MIN, rtt::GRANULARITY};
 
 /// Packets to be acknowledged after which it is usually done at once (RFC 9000 §13.2.2).
 const PACKETS_USUAL: u64 = 2;
@@ -52,7 +52,7 @@ impl Cadence {
             return Self::usual(longest);
         }
         let delay = (rtt / PARTS_OF_ROUND).max(GRANULARITY).min(longest);
-        Self { packets, delay, reorder: REORDER_MIN }
+        Self { packets, delay, reorder: REORDER_MIN.into() }
     }
 
     /// Whether the difference is worth a frame.

@@ -6,21 +6,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sent::{Frames, REORDER_MIN};
+use crate::sent::Frames;
+
+/// Packets after which an unacknowledged one is usually lost (RFC 9002 §6.1.1).
+pub(crate) const REORDER_MIN: u16 = 3;
 
 /// Lost packets that are remembered.
 const LATE_MAX: usize = 256;
 
 /// Above so many packets of reordering only time counts.
-const REORDER_MAX: u64 = 1024;
+const REORDER_MAX: u16 = 1024;
 
 /// Eighths of a round trip for which a packet may be overtaken: usually (RFC 9002 §6.1.2), and on
 /// a path that changes the order.
-const EIGHTHS_MIN: u32 = 1;
-const EIGHTHS_MAX: u32 = 8;
+const EIGHTHS_MIN: u8 = 1;
+const EIGHTHS_MAX: u8 = 8;
 
 /// Losses in a row that were real after which the path is trusted more again.
-const CALM: u32 = 16;
+const CALM: u8 = 16;
 
 /// A packet that counts as lost.
 #[derive(Debug)]
@@ -59,9 +62,6 @@ impl LatePackets {
         while self.packets.front().is_some_and(is_old) {
             self.packets.pop_front();
         }
-        if self.packets.is_empty() {
-            self.packets = VecDeque::new();
-        }
     }
 
     /// Takes out the first with a number from `first` to `last`: it has arrived.
@@ -76,15 +76,23 @@ impl LatePackets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reordering {
     /// Packets after which one that is missing counts as lost.
-    pub(crate) packets: u64,
+    packets: u16,
     /// Eighths of a round trip after which it does.
-    pub(crate) eighths: u32,
-    calm: u32,
+    eighths: u8,
+    calm: u8,
 }
 
 impl Reordering {
     pub(crate) fn new() -> Self {
         Self { packets: REORDER_MIN, eighths: EIGHTHS_MIN, calm: 0 }
+    }
+
+    pub(crate) fn packets(self) -> u64 {
+        self.packets.into()
+    }
+
+    pub(crate) fn eighths(self) -> u32 {
+        self.eighths.into()
     }
 
     /// Packets were declared lost; whether they were, is not known yet.
@@ -101,10 +109,11 @@ impl Reordering {
     /// `rtt` is usual.
     pub(crate) fn on_late(&mut self, overtakers: u64, took: Duration, rtt: Duration) {
         self.calm = 0;
-        self.packets = self.packets.max(overtakers.saturating_add(1).min(REORDER_MAX));
+        let packets = u16::try_from(overtakers.saturating_add(1)).unwrap_or(REORDER_MAX);
+        self.packets = self.packets.max(packets.min(REORDER_MAX));
         let eighth = (rtt / 8).max(Duration::from_nanos(1));
         let over = took.saturating_sub(rtt).as_nanos().div_ceil(eighth.as_nanos());
-        let needed = u32::try_from(over).unwrap_or(EIGHTHS_MAX).min(EIGHTHS_MAX);
+        let needed = u8::try_from(over).unwrap_or(EIGHTHS_MAX).min(EIGHTHS_MAX);
         self.eighths = self.eighths.max(needed);
     }
 }
@@ -144,7 +153,6 @@ mod tests {
         assert_eq!(packets.take_in(0, u64::MAX).map(|packet| packet.number), Some(100));
         packets.forget(epoch() + 1_000 * MS, 210 * MS);
         assert!(packets.is_empty());
-        assert_eq!(packets.packets.capacity(), 0);
     }
 
     #[test]
@@ -153,7 +161,7 @@ mod tests {
         path.on_late(7, 52 * MS, 40 * MS);
         assert_eq!((path.packets, path.eighths), (8, 3));
         path.on_late(u64::MAX, 1_000 * MS, 40 * MS);
-        assert_eq!((path.packets, path.eighths), (1024, 8));
+        assert_eq!((path.packets(), path.eighths()), (1024, 8));
     }
 
     #[test]

@@ -116,8 +116,8 @@ impl Path {
 
     /// How far a packet may be overtaken before it counts as lost.
     pub(crate) fn patience(&self) -> Patience {
-        let Reordering { packets, eighths, .. } = self.reordering;
-        Patience { packets, delay: self.rtt.loss_delay(eighths) }
+        let delay = self.rtt.loss_delay(self.reordering.eighths());
+        Patience { packets: self.reordering.packets(), delay }
     }
 
     /// Asks for acknowledgements as often as the window needs them; the remote holds them back for
@@ -128,7 +128,7 @@ impl Path {
             Cadence::usual(longest)
         } else {
             let packets = self.congestion.window() / self.packet_size() as u64;
-            let reorder = self.reordering.packets.min(PACKETS_MAX);
+            let reorder = self.reordering.packets().min(PACKETS_MAX);
             Cadence { reorder, ..Cadence::of_window(packets, rtt, longest) }
         };
         self.request.wish(now, rtt, wish);

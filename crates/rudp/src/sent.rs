@@ -9,9 +9,6 @@ use portolan_mux::SentFrame;
 
 use crate::delivery::Snapshot;
 
-/// Packets after which an unacknowledged one is lost (RFC 9002 §6.1.1).
-pub(crate) const REORDER_MIN: u64 = 3;
-
 /// Slots that a connection keeps when nothing is under way.
 const SLOTS_KEPT: usize = 256;
 
@@ -234,7 +231,7 @@ mod tests {
     }
 
     fn patience(delay_ms: u32) -> Patience {
-        Patience { packets: REORDER_MIN, delay: delay_ms * MS }
+        Patience { packets: 3, delay: delay_ms * MS }
     }
 
     /// Takes out the smallest of a range.

@@ -176,7 +176,9 @@ impl Planner {
     fn rounds(&self, plan: Plan, wish: Wish) -> i32 {
         let Wish { left, round_trip, .. } = wish;
         let spread = match self.interval {
-            Some(interval) if plan.latest > interval => plan.latest - interval / 2 - PATIENCE,
+            Some(interval) if plan.latest > interval => {
+                plan.latest.saturating_sub(interval / 2 + PATIENCE)
+            }
             Some(_) | None => plan.latest,
         } * u32::from(plan.copies);
         // The next message tells, or a probe.

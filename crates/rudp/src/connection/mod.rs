@@ -152,7 +152,7 @@ struct Recovery {
     /// The window was used up since the last acknowledgement.
     is_window_limited: bool,
     /// Packets of the Data level that were declared lost and may be late.
-    late: LatePackets,
+    late: Option<Box<LatePackets>>,
     /// Paths so far, but for the first.
     paths: u32,
 }

@@ -47,7 +47,7 @@ impl Connection {
         }
         let is_newer = space.largest_acked < Some(ack.largest);
         space.largest_acked = space.largest_acked.max(Some(ack.largest));
-        if level == Level::Data && !self.recovery.late.is_empty() {
+        if level == Level::Data {
             self.on_late_packets(now, ack);
         }
         let Some(acked) = self.take_acked(now, level, ack) else { return Ok(()) };
@@ -233,7 +233,7 @@ impl Connection {
 
     /// It may be late only.
     fn remember_lost(&mut self, now: Instant, number: u64, packet: SentPacket) {
-        self.recovery.late.keep(LatePacket {
+        self.recovery.late.get_or_insert_default().keep(LatePacket {
             number,
             sent: packet.time,
             size: packet.size,
@@ -245,13 +245,17 @@ impl Connection {
 
     /// Looks for packets among the acknowledged that were declared lost.
     fn on_late_packets(&mut self, now: Instant, ack: &Ack<'_>) {
+        let Some(mut late) = self.recovery.late.take() else { return };
         for range in ack.ranges() {
-            while let Some(packet) = self.recovery.late.take_in(*range.start(), *range.end()) {
+            while let Some(packet) = late.take_in(*range.start(), *range.end()) {
                 self.on_late_packet(now, ack.largest - packet.number, packet);
             }
         }
         let patience = LATE_ROUNDS * self.probe_delay(Level::Data);
-        self.recovery.late.forget(now, patience);
+        late.forget(now, patience);
+        if !late.is_empty() {
+            self.recovery.late = Some(late);
+        }
     }
 
     /// A packet that was declared lost has only been overtaken: what it carried need not be sent
@@ -259,7 +263,7 @@ impl Connection {
     fn on_late_packet(&mut self, now: Instant, overtakers: u64, packet: LatePacket) {
         self.stats.packets_late += 1;
         for frame in packet.frames.iter() {
-            self.mux.on_acked(frame);
+            self.mux.on_acked(now, frame);
         }
         if packet.path == self.path.number {
             let took = now.saturating_duration_since(packet.sent);

@@ -133,7 +133,7 @@ impl Connection {
             let acked = self.spaces[level].largest_acked.unwrap_or(number);
             let why = match packet.is_size_probe {
                 true => LossSign::SizeProbe,
-                false if acked.saturating_sub(number) >= self.path.reordering.packets => {
+                false if acked.saturating_sub(number) >= self.path.reordering.packets() => {
                     LossSign::Reordering
                 }
                 false => LossSign::Time,
