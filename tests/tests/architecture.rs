@@ -140,6 +140,28 @@ fn every_direct_dependency_is_explained() {
     }
 }
 
+/// Docs name tests as proof; a renamed test must not leave them behind.
+#[test]
+fn every_test_that_the_docs_name_exists() {
+    let mut sources = String::new();
+    for place in ["crates", "tests"] {
+        visit(&root().join(place), &mut |_, text| sources.push_str(text));
+    }
+    let mut named = 0;
+    for page in ["docs/security.md", "ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        // Words of three parts and more between back quotes are names of tests.
+        for word in text.split('`').filter(|word| word.matches('_').count() >= 3) {
+            let start = word.trim_end_matches('…');
+            if start.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+                named += 1;
+                assert!(sources.contains(&format!("fn {start}")), "{page} names {word}");
+            }
+        }
+    }
+    assert!(named > 30, "only {named} names were found");
+}
+
 fn visit(directory: &Path, check: &mut impl FnMut(&Path, &str)) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

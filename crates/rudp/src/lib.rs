@@ -109,6 +109,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timer_set;
+mod traps;
 mod waiting;
 
 pub use close::CloseReason;

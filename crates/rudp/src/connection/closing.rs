@@ -200,7 +200,11 @@ impl Connection {
             }
         }
         debug_assert!(buf.len() >= draft.payload_at + TAG_LEN, "a packet without keys");
-        self.spaces[draft.level].next_number += 1;
+        let number = self.spaces[draft.level].next_number;
+        self.spaces[draft.level].next_number = match draft.level {
+            Level::Init | Level::Handshake => number + 1,
+            Level::Data => self.traps.after(number, || self.secrets.draw(&self.integrity)),
+        };
         self.spaces[draft.level].ecn.sent += u64::from(self.path.marking.mark().is_some());
         self.stats.packets_sent += 1;
     }

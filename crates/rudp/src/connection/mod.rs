@@ -38,6 +38,7 @@ use crate::{
     secrets::Secrets,
     space::Spaces,
     timer_set::TimerSet,
+    traps::Traps,
     waiting::Waiting,
 };
 
@@ -52,6 +53,7 @@ pub struct Connection {
     integrity: Integrity,
     names: Names,
     secrets: Secrets,
+    traps: Traps,
     local_ids: LocalIds,
     remote_ids: RemoteIds,
     tls: tls::Tls,
@@ -206,7 +208,9 @@ const SPENT: Violation = Violation::new(
 
 impl Connection {
     pub(crate) fn new(now: Instant, setup: Setup) -> Self {
-        let Setup { side, config, integrity, local_id, remote_id, original, .. } = setup;
+        let Setup { side, config, integrity, mut secrets, .. } = setup;
+        let Setup { local_id, remote_id, original, .. } = setup;
+        let traps = Traps::new(secrets.draw(&integrity));
         let mut path = Path::new(now, setup.route, &config, local_id.seed());
         path.is_validated = side == Side::Client || setup.is_retried;
         let mut connection = Self {
@@ -223,7 +227,8 @@ impl Connection {
                 is_retried: setup.is_retried,
                 reset_token: None,
             },
-            secrets: setup.secrets,
+            secrets,
+            traps,
             local_ids: LocalIds::new(local_id),
             remote_ids: RemoteIds::new(),
             tls: tls::Tls::new(setup.tls),

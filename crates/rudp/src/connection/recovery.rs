@@ -45,6 +45,12 @@ impl Connection {
                 "an acknowledgement of a packet that was never sent",
             ));
         }
+        if level == Level::Data && ack.ranges().any(|range| self.traps.is_in(&range)) {
+            return Err(Violation::new(
+                ViolationCode::ProtocolViolation,
+                "an acknowledgement of a number that was left out: it was not received",
+            ));
+        }
         let is_newer = space.largest_acked < Some(ack.largest);
         space.largest_acked = space.largest_acked.max(Some(ack.largest));
         if level == Level::Data {

@@ -1,6 +1,7 @@
 //! Two endpoints in virtual time, and what they must do for one another.
 
 mod acknowledgements;
+mod attacks;
 mod endings;
 mod handshake;
 mod marks;
