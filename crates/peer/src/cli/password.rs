@@ -79,7 +79,7 @@ mod tests {
             assert_eq!(Source::File(path.clone()).read().unwrap().0, wanted);
         }
         std::fs::write(&path, "\n").unwrap();
-        let failure = Source::File(path.clone()).read_new().unwrap_err();
+        let failure = Source::File(path).read_new().unwrap_err();
         assert!(failure.message.contains("first line is empty"), "{}", failure.message);
         let missing = Source::File(directory.path().join("missing")).read().unwrap_err();
         assert!(missing.message.contains("missing"), "{}", missing.message);
