@@ -191,7 +191,9 @@ impl SendPart {
             let by_credit = credit == 0 && self.next < self.written.min(self.max_data);
             return Err(if by_credit { Idle::ConnectionLimit } else { Idle::Nothing });
         }
-        self.lost.remove(start..end);
+        if repeated {
+            self.lost.remove(start..end);
+        }
         self.next = self.next.max(end);
         if fin {
             self.state = State::Finished(Signal::Sent);

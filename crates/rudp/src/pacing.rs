@@ -90,6 +90,10 @@ impl Pacer {
             self.tokens = capacity;
             return;
         };
+        // The packets of a train leave in one moment.
+        if counted == now {
+            return;
+        }
         let earned = pace.bytes(now.saturating_duration_since(counted));
         // Less than a byte is not lost: the time is counted again with what follows.
         if earned > 0 || self.tokens >= capacity {

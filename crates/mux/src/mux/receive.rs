@@ -50,7 +50,8 @@ impl Mux {
         priority: Priority,
         piece: Piece<'_>,
     ) -> Result<(), Violation> {
-        if !self.reach(id)? {
+        // Most frames go on with a stream that is known.
+        if !self.streams.contains_key(&id) && !self.reach(id)? {
             return Ok(());
         }
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
@@ -64,7 +65,8 @@ impl Mux {
             self.schedule.control(id, stream);
             self.recv_credit.on_stalled();
         }
-        self.on_received(id, effect);
+        let news = News::of(stream);
+        self.on_received(id, effect, news);
         if self.gaps > self.config.gaps_max() {
             return Err(Violation::new(ViolationCode::InternalError, "too many gaps to remember"));
         }
@@ -80,7 +82,8 @@ impl Mux {
         let gaps = stream.recv.gaps();
         let effect = stream.recv.on_reset(code, final_size, &mut self.spare);
         self.gaps = self.gaps + stream.recv.gaps() - gaps;
-        self.on_received(id, effect);
+        let news = News::of(stream);
+        self.on_received(id, effect, news);
         Ok(())
     }
 
@@ -172,23 +175,23 @@ impl Mux {
             self.insert(next, Priority::default()).inherits = true;
             self.accepting.to_accept.push_back(next);
             self.events.push_stream_opened();
+            // Places that came free while the remote had plenty are worth a word now.
+            self.tell_places();
         }
-        // Places that came free while the remote had plenty are worth a word now.
-        self.tell_places();
         Ok(self.streams.contains_key(&id))
     }
 
-    fn on_received(&mut self, id: StreamId, effect: Effect) {
+    fn on_received(&mut self, id: StreamId, effect: Effect, news: News) {
         self.recv_credit.received += effect.received;
         if effect.discarded > 0 {
             self.recv_credit.consume(effect.discarded);
         }
-        if let Some(stream) = self.streams.get_mut(&id)
-            && stream.recv.take_readable()
-        {
+        if news.is_readable {
             self.events.queue.push_back(Event::Readable(id));
         }
-        self.retire(id);
+        if news.is_over {
+            self.retire(id);
+        }
     }
 
     pub(super) fn wake_writer(&mut self, id: StreamId) {
@@ -206,6 +209,19 @@ struct Piece<'a> {
     offset: u64,
     data: &'a [u8],
     fin: bool,
+}
+
+/// What a frame has changed for the reader and for the stream as a whole.
+#[derive(Debug, Clone, Copy)]
+struct News {
+    is_readable: bool,
+    is_over: bool,
+}
+
+impl News {
+    fn of(stream: &mut Stream) -> Self {
+        Self { is_readable: stream.recv.take_readable(), is_over: stream.is_over() }
+    }
 }
 
 impl super::RecvCredit {

@@ -158,7 +158,9 @@ impl Mux {
     }
 
     fn poll_class(&mut self, class: Priority, packet: &mut Packet<'_>) {
-        while let Some(id) = self.schedule.next_ready(class) {
+        while packet.room() > PIECE_MIN
+            && let Some(id) = self.schedule.next_ready(class)
+        {
             if !self.poll_stream(class, id, packet) {
                 return;
             }
@@ -219,8 +221,12 @@ impl Mux {
     fn on_chunk_acked(&mut self, id: StreamId, start: u64, len: u32, fin: bool) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.send.on_chunk_acked(start, len, fin, &mut self.spare);
-        self.wake_writer(id);
-        self.retire(id);
+        if stream.send.take_writable(self.send_bounds) {
+            self.events.queue.push_back(Event::Writable(id));
+        }
+        if stream.is_over() {
+            self.retire(id);
+        }
     }
 
     fn on_chunk_lost(&mut self, id: StreamId, start: u64, len: u32, fin: bool) {

@@ -78,6 +78,8 @@ pub struct Connection {
     stats: ConnectionStats,
     waiting: Waiting,
     created: Instant,
+    /// When the last genuine packet came.
+    heard: Option<Instant>,
     watch: Option<Box<watch::Watch>>,
 }
 
@@ -257,6 +259,7 @@ impl Connection {
             stats: ConnectionStats::default(),
             waiting: Waiting::new(now),
             created: now,
+            heard: None,
             watch: None,
             config,
         };

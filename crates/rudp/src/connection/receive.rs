@@ -210,8 +210,11 @@ impl Connection {
         self.spaces[level].acks.on_received(arrival, self.config.ack_ranges);
         self.read_handshake(when.now);
         self.pending.has_sent_since_heard = false;
-        self.rest_idle(when.now);
-        self.rest_heartbeat(when.now);
+        // Once for all packets of a train.
+        if self.heard.replace(when.now) != Some(when.now) {
+            self.rest_idle(when.now);
+            self.rest_heartbeat(when.now);
+        }
         Ok(())
     }
 

@@ -414,12 +414,14 @@ impl Connection {
         let (now, size) = (packet.time, packet.size);
         let space = &mut self.spaces[draft.level];
         space.sent.insert(draft.number, packet);
-        space.last_eliciting = Some(now);
+        let is_first = space.last_eliciting.replace(now) != Some(now);
         space.probes = space.probes.saturating_sub(1);
         self.path.pacer.on_sent(size);
         if !std::mem::replace(&mut self.pending.has_sent_since_heard, true) {
             self.rest_idle(now);
         }
-        self.rest_heartbeat(now);
+        if is_first {
+            self.rest_heartbeat(now);
+        }
     }
 }
