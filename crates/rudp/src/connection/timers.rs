@@ -41,6 +41,7 @@ impl Connection {
     fn on_heartbeat(&mut self, now: Instant) {
         self.pending.ping = true;
         self.mux.on_quiet();
+        self.frames = Vec::new();
         self.rest_heartbeat(now);
         if self.is_confirmed {
             self.rest();
