@@ -164,7 +164,6 @@ impl End {
                 Event::Connected => self.is_connected = true,
                 Event::Path(_) => {}
                 Event::Closed(reason) => println!("closed: {reason}"),
-                Event::Path(_) => {}
                 Event::Endpoint(event) => self.endpoint.on_endpoint_event(*handle, event),
             }
         }
