@@ -8,6 +8,10 @@ const BURST_MIN: u64 = 10;
 /// Time whose share of the window may be saved up: timers of this coarseness lose no throughput.
 const BURST_TIME: Duration = Duration::from_millis(4);
 
+/// A timer that goes off late has let the flow wait for nothing, which is made up for. What is
+/// later than that was a pause.
+const LATE_MAX: Duration = Duration::from_millis(8);
+
 /// A hundred and twenty-five hundredths of a window go out in a round trip, so that pacing is not
 /// what limits the rate; twice the window while it doubles in a round trip.
 const GAIN: (u64, u64) = (5, 4);
@@ -19,6 +23,8 @@ pub(crate) struct Pacer {
     tokens: u64,
     /// When they were last counted.
     counted: Option<Instant>,
+    /// When the packet that waits was to go.
+    due: Option<Instant>,
 }
 
 /// What the pacer goes by: so many bytes in so much time.
@@ -65,18 +71,21 @@ impl Pace {
 
 impl Pacer {
     pub(crate) fn new() -> Self {
-        Self { tokens: 0, counted: None }
+        Self { tokens: 0, counted: None, due: None }
     }
 
     /// When a packet may go; `None`: now.
     pub(crate) fn delay(&mut self, now: Instant, pace: Pace) -> Option<Instant> {
         self.count(now, pace);
         if self.tokens >= pace.packet_size {
+            self.due = None;
             return None;
         }
         // Waits for half of the bucket: small steps would cost a timer each.
         let wanted = (pace.capacity() / 2).max(pace.packet_size);
-        Some(now + pace.time(wanted - self.tokens))
+        let due = now + pace.time(wanted - self.tokens);
+        self.due = Some(due);
+        Some(due)
     }
 
     pub(crate) fn on_sent(&mut self, bytes: u64) {
@@ -84,7 +93,9 @@ impl Pacer {
     }
 
     fn count(&mut self, now: Instant, pace: Pace) {
-        let capacity = pace.capacity();
+        let late = self.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        let made_up = if late <= LATE_MAX { pace.bytes(late) } else { 0 };
+        let capacity = pace.capacity() + made_up;
         let Some(counted) = self.counted else {
             self.counted = Some(now);
             self.tokens = capacity;
@@ -97,6 +108,8 @@ impl Pacer {
         let earned = pace.bytes(now.saturating_duration_since(counted));
         // Less than a byte is not lost: the time is counted again with what follows.
         if earned > 0 || self.tokens >= capacity {
+            // What was made up for stays until it is used.
+            let capacity = capacity.max(self.tokens);
             self.tokens = self.tokens.saturating_add(earned).min(capacity);
             self.counted = Some(now);
         }
@@ -141,6 +154,43 @@ mod tests {
         let mut pacer = Pacer::new();
         let (_, now) = burst(&mut pacer, epoch());
         assert_eq!(burst(&mut pacer, now + Duration::from_secs(60)).0, 10);
+    }
+
+    /// Packets in a second when timers go off so much too late.
+    fn packets_with_timers_late_by(late: Duration) -> u32 {
+        let mut pacer = Pacer::new();
+        let (mut packets, mut now) = burst(&mut pacer, epoch());
+        while now < epoch() + Duration::from_secs(1) {
+            let (more, until) = burst(&mut pacer, now);
+            packets += more;
+            now = until + late;
+        }
+        packets
+    }
+
+    #[test]
+    fn a_timer_that_is_late_costs_no_throughput() {
+        let exact = packets_with_timers_late_by(Duration::ZERO);
+        for late_ms in [1, 4, 8] {
+            let late = packets_with_timers_late_by(Duration::from_millis(late_ms));
+            assert!(late >= exact * 99 / 100, "{late} packets, {exact} with exact timers");
+        }
+    }
+
+    #[test]
+    fn what_a_late_timer_makes_up_for_is_bounded() {
+        let pace = Pace { bytes: 12_500_000, time: Duration::from_secs(1), packet_size: 1_200 };
+        let mut pacer = Pacer::new();
+        pacer.delay(epoch(), pace);
+        pacer.on_sent(u64::MAX);
+        let due = pacer.delay(epoch(), pace).unwrap();
+        assert_eq!(pacer.delay(due + LATE_MAX, pace), None);
+        let usual = due - epoch() + LATE_MAX;
+        assert_eq!(pacer.tokens, pace.bytes(usual));
+        pacer.on_sent(u64::MAX);
+        let due = pacer.delay(due + LATE_MAX, pace).unwrap();
+        pacer.delay(due + 2 * LATE_MAX, pace);
+        assert_eq!(pacer.tokens, pace.bytes(BURST_TIME));
     }
 
     #[test]

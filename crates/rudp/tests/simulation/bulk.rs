@@ -19,6 +19,8 @@ pub(crate) struct Bulk {
     pub(crate) bytes: usize,
     /// The client's link to the server; the way back has the same delay and nothing else.
     pub(crate) link: Link,
+    /// Timers go off at multiples of this; zero: at the time.
+    pub(crate) tick: Duration,
 }
 
 /// What became of it.
@@ -44,6 +46,7 @@ impl Bulk {
         let way = Where::Between { from: alice.ip(), to: bob.ip() };
         let back = Where::Between { from: bob.ip(), to: alice.ip() };
         let mut world = World::new(1);
+        world.tick = self.tick;
         world.network.set_link(way, self.link);
         world.network.set_link(back, Link { delay: self.link.delay, ..Link::default() });
         let config = ConnectionConfig {

@@ -19,7 +19,7 @@ fn link(queue: Queue) -> Link {
 }
 
 fn transfer(congestion: Congestion, link: Link) -> Transferred {
-    Bulk { congestion, bytes: BYTES, link }.run()
+    Bulk { congestion, bytes: BYTES, link, tick: Duration::ZERO }.run()
 }
 
 const BYTES: usize = 8 << 20;
@@ -75,7 +75,7 @@ fn short_transfers_take_the_round_trips_of_a_plain_slow_start() {
     for congestion in [Congestion::Cubic, Congestion::NewReno] {
         for (bytes, most_ms) in [(64 << 10, 120), (256 << 10, 220)] {
             let link = link(Queue::drop_tail(100_000));
-            let done = Bulk { congestion, bytes, link }.run();
+            let done = Bulk { congestion, bytes, link, tick: Duration::ZERO }.run();
             assert!(done.took <= Duration::from_millis(most_ms), "{bytes}: {:?}", done.took);
         }
     }
@@ -112,4 +112,23 @@ fn a_fixed_rate_is_kept_whatever_is_lost() {
     let sent = done.sender.bytes_sent as f64 * 8.0 / 1e6 / done.took.as_secs_f64();
     eprintln!("{:.2} Mbit/s sent, {:.2} arrived", sent, done.mbit(BYTES));
     assert!((9.5..10.5).contains(&sent), "{sent} Mbit/s");
+}
+
+#[test]
+fn timers_of_four_milliseconds_cost_hardly_any_goodput() {
+    let fixed = |mbit: u64| Congestion::FixedRate(mbit * MBIT / 8 * 9 / 10);
+    for (mbit, delay_ms, bytes) in [(100, 25, 16 << 20), (1_000, 5, 48 << 20)] {
+        for congestion in [Congestion::Cubic, Congestion::Bbr, fixed(mbit)] {
+            let queue = Queue::drop_tail(u32::try_from(mbit * 12_500).expect("it is short"));
+            let rate = Some(Rate { bits_per_second: mbit * MBIT, queue });
+            let link = Link { delay: Duration::from_millis(delay_ms), rate, ..Link::default() };
+            let run = |tick| Bulk { congestion, bytes, link, tick }.run();
+            let exact = run(Duration::ZERO).mbit(bytes);
+            let coarse = run(Duration::from_millis(4)).mbit(bytes);
+            eprintln!(
+                "{congestion:?} at {mbit} Mbit/s: {exact:.1}, {coarse:.1} with coarse timers"
+            );
+            assert!(coarse >= 0.95 * exact, "{congestion:?}: {coarse} of {exact} Mbit/s");
+        }
+    }
 }

@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) network: Network,
     pub(crate) nodes: Vec<Node>,
+    /// Timers go off at multiples of this only; zero: at the time.
+    pub(crate) tick: Duration,
     steps: u64,
     steps_at_once: u32,
     buffer: Vec<u8>,
@@ -102,6 +104,7 @@ impl World {
             now: start(),
             network: Network::new(seed),
             nodes: Vec::new(),
+            tick: Duration::ZERO,
             steps: 0,
             steps_at_once: 0,
             buffer: Vec::new(),
@@ -152,7 +155,8 @@ impl World {
     /// Goes to the next moment at which something happens and lets it happen; answers whether
     /// there was one.
     pub(crate) fn step(&mut self, alarm: Option<Instant>) -> bool {
-        let nodes = self.nodes.iter().filter_map(Node::next_time);
+        let tick = self.tick;
+        let nodes = self.nodes.iter().filter_map(Node::next_time).map(|time| ticked(time, tick));
         let Some(next) = nodes.chain(self.network.poll_timeout()).chain(alarm).min() else {
             return false;
         };
@@ -162,7 +166,8 @@ impl World {
             self.deliver(delivery);
         }
         for node in 0..self.nodes.len() {
-            if self.nodes[node].next_time().is_some_and(|time| time <= self.now) {
+            let due = self.nodes[node].next_time().map(|time| ticked(time, tick));
+            if due.is_some_and(|time| time <= self.now) {
                 self.nodes[node].on_time(self.now);
                 self.drain(node);
             }
@@ -324,6 +329,13 @@ impl Session {
         let held = self.connection.memory();
         assert!(held <= max, "{held} bytes are held, {max} are allowed");
     }
+}
+
+/// The first tick at or after `time`.
+fn ticked(time: Instant, tick: Duration) -> Instant {
+    let after = time.saturating_duration_since(start()).as_nanos();
+    let Some(ticks) = after.checked_next_multiple_of(tick.as_nanos()) else { return time };
+    start() + Duration::from_nanos(u64::try_from(ticks).unwrap_or(u64::MAX))
 }
 
 /// Cuts a train into its datagrams and gives them to the network.
