@@ -26,6 +26,7 @@
 //! | `raw-udp-aead` | the same with AES-128-GCM on each datagram: the most that any encrypted protocol with such datagrams can reach | as above; security: everyone can know its key |
 //! | `quinn` | quinn as it comes, with our keys | many round trips away: its windows are made for 100 ms at 100 Mbit/s, and stay so here |
 //! | `quinn-bbr` | the same with its BBR | as above; its authors call BBR experimental |
+//! | `quinn-bbr-16m` | the same with windows of 16 MiB | as above; for fast long ways, where the usual ones are the limit |
 //! | `s2n-quic` | s2n-quic as it comes, with our keys by its rustls provider | messages: its datagrams are an unstable feature, which is off |
 //! | `kcp` | KCP in its fast and unfair setting, window 1,024, sockets of 4 MiB | security: it has none; fairness: it has no congestion control; handshakes: one byte each way is ours, KCP has none |
 //!
@@ -77,6 +78,7 @@ pub static BASELINES: &[&dyn Subject] = &[
     &RawUdp::AEAD,
     &Quinn::CUBIC,
     &Quinn::BBR,
+    &Quinn::BBR_LARGE,
     &S2n,
     &Kcp,
 ];

@@ -26,6 +26,9 @@ pub(crate) enum UnknownSubject {
 const OTHER_CONGESTION: &[&str] =
     &["udp-cubic", "udp-bbr", "raw-tcp-cubic", "raw-tcp-bbr", "quinn-bbr"];
 
+/// Settings for one question, which take part only when they are named.
+const ON_REQUEST: &[&str] = &["quinn-bbr-16m"];
+
 /// Settings that differ only in packets longer than those of an emulated link.
 const OTHER_SIZE: &[&str] = &["udp-1452"];
 
@@ -38,7 +41,8 @@ pub(crate) fn all() -> Vec<SubjectRef> {
 pub(crate) fn usual(emulated: bool) -> Vec<SubjectRef> {
     let alike = if emulated { OTHER_SIZE } else { OTHER_CONGESTION };
     let mut usual = all();
-    usual.retain(|subject| !alike.contains(&subject.name()));
+    let is_usual = |name| !alike.contains(&name) && !ON_REQUEST.contains(&name);
+    usual.retain(|subject| is_usual(subject.name()));
     usual
 }
 

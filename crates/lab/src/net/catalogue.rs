@@ -38,6 +38,11 @@ pub(super) static EXPERIMENTS: &[Experiment] = &[
         summary: "which translators can be punched, by UDP and by TCP, as a table",
         text: include_str!("../../experiments/nats.toml"),
     },
+    Experiment {
+        name: "fairness",
+        summary: "our UDP beside the kernel's CUBIC and BBR, with queues short and long",
+        text: include_str!("../../experiments/fairness.toml"),
+    },
 ];
 
 /// There is no such experiment.

@@ -62,6 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     /// How long each question waited for its answer, or each message was under way.
     pub(crate) times: Vec<Duration>,
+    /// When each message was sent, from the start, and the number of its stream.
+    pub(crate) sent: Vec<(Duration, usize)>,
 }
 
 impl Outcome {
@@ -223,7 +225,7 @@ impl Pair {
             self.accepted.push((id, None));
         }
         let mut buf = [0; 16 << 10];
-        for (id, duty) in &mut self.accepted {
+        for (number, (id, duty)) in self.accepted.iter_mut().enumerate() {
             if duty.is_none() && mux.read(*id, &mut buf[..1]).unwrap_or(0) == 1 {
                 *duty = Some(buf[0]);
             }
@@ -244,8 +246,9 @@ impl Pair {
                     }
                     Some(TELL) => {
                         let at = u64::from_be_bytes(*buf.first_chunk().unwrap());
-                        let sent = start() + Duration::from_nanos(at);
-                        self.outcome.times.push(now - sent);
+                        let sent = Duration::from_nanos(at);
+                        self.outcome.times.push(now - start() - sent);
+                        self.outcome.sent.push((sent, number));
                     }
                     _ => {}
                 }

@@ -4,7 +4,7 @@
 
 mod flows;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use portolan_rudp::Congestion::{Bbr, Cubic};
 
@@ -90,4 +90,31 @@ fn messages_of_a_thin_flow_wait_for_nothing_but_the_repair() {
     assert!(outcome.quantile(0.9) < Duration::from_millis(26), "{:?}", outcome.quantile(0.9));
     // Sent; 20 ms later the next, whose acknowledgement shows the loss; then once more.
     assert!(outcome.quantile(0.99) < Duration::from_millis(96), "{:?}", outcome.quantile(0.99));
+}
+
+#[test]
+fn a_lost_packet_makes_messages_late_on_its_own_stream_only() {
+    let load = Load::Thin(Duration::from_millis(5));
+    let mut way = bottleneck("delay=25ms,loss=2%", &[Flow { load, ..Flow::bulk(Bbr) }]);
+    way.run(30 * SECOND);
+    let outcome = way.outcome(0);
+    let sent_late = |(time, sent): (&Duration, &(Duration, usize))| {
+        (*time > Duration::from_millis(38)).then_some((sent.0.as_millis() / 100, sent.1))
+    };
+    let late: BTreeSet<_> = outcome.times.iter().zip(&outcome.sent).filter_map(sent_late).collect();
+    let moments: BTreeSet<_> = late.iter().map(|(moment, _)| *moment).collect();
+    let of_all = moments.iter().filter(|moment| (0..4).all(|one| late.contains(&(**moment, one))));
+    assert!(moments.len() > 50, "{} moments with late messages", moments.len());
+    assert!(of_all.count() <= 2, "streams wait for each other");
+}
+
+#[test]
+fn a_fast_long_way_that_loses_by_itself_is_used() {
+    for (loss, least) in [(1, 1_100.0), (5, 900.0)] {
+        let link = format!("delay=25ms,rate=2Gbit,queue=20ms,loss={loss}%");
+        let mut way = bottleneck(&link, &[Flow::bulk(Bbr)]);
+        way.run(SECOND);
+        let rate = way.rates(2 * SECOND)[0];
+        assert!(rate > least, "{rate} of 2,000 Mbit/s with {loss} % lost");
+    }
 }

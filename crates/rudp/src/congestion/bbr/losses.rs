@@ -22,6 +22,19 @@ const QUEUE_LEAST: Duration = Duration::from_millis(1);
 /// Share of a new round in what is known of the path's own losses.
 const AMBIENT_WEIGHT: f64 = 1.0 / 8.0;
 
+/// The same while there is a queue, of a round in which we have not tried for more: losses that go
+/// on then are the doing of others who do not mind them, and yielding to those ends nowhere.
+const AMBIENT_WEIGHT_IN_QUEUE: f64 = 1.0 / 32.0;
+
+/// Whether losses may be what we have done ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// No more than the path was shown to carry.
+    Steady,
+    /// More was tried, now or a round ago.
+    Probing,
+}
+
 /// Losses, rates and round trips, in rounds of their own.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
@@ -55,7 +68,12 @@ impl Losses {
         self.is_marked |= is_mark;
     }
 
-    pub(super) fn on_sample(&mut self, ack: &AckSummary, sample: &Sample, min: Option<Duration>) {
+    pub(super) fn on_sample(
+        &mut self,
+        ack: &AckSummary,
+        sample: &Sample,
+        (min, sending): (Option<Duration>, Sending),
+    ) {
         self.bw_latest = self.bw_latest.max(sample.rate.unwrap_or_default());
         self.inflight_latest = self.inflight_latest.max(sample.delivered);
         self.acked += sample.newly_acked;
@@ -63,21 +81,26 @@ impl Losses {
         self.is_round_over = sample.prior_delivered >= self.ends_at;
         if self.is_round_over {
             self.ends_at = ack.delivered;
-            self.conclude(min);
+            self.conclude(min, sending);
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "bytes of a round are far below 2^52")]
-    fn conclude(&mut self, min: Option<Duration>) {
+    fn conclude(&mut self, min: Option<Duration>, sending: Sending) {
         (self.last_lost, self.last_sent) = (self.lost, self.lost + self.acked);
         self.was_marked = self.is_marked;
         self.sees_queue = match (self.rtt, min) {
             (Some(rtt), Some(min)) => rtt > min + (min / QUEUE_SHARE).max(QUEUE_LEAST),
             (Some(_) | None, _) => false,
         };
-        if !self.sees_queue && self.last_sent > 0 {
+        let weight = match sending {
+            Sending::Steady | Sending::Probing if !self.sees_queue => AMBIENT_WEIGHT,
+            Sending::Steady => AMBIENT_WEIGHT_IN_QUEUE,
+            Sending::Probing => 0.0,
+        };
+        if self.last_sent > 0 {
             let share = self.last_lost as f64 / self.last_sent as f64;
-            let ambient = self.ambient + AMBIENT_WEIGHT * (share - self.ambient);
+            let ambient = self.ambient + weight * (share - self.ambient);
             self.ambient = ambient.min(LOSS_WITHOUT_QUEUE);
         }
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use self::{
     cycle::{AckPhase, Cycle, UP_GAIN},
     filters::{Aggregation, FullBandwidth, MinRtt, Rounds, WindowedMax},
-    losses::Losses,
+    losses::{Losses, Sending},
 };
 use super::{AckSummary, Acked, CongestionEvent, Controller, window_initial};
 use crate::delivery::{Lost, Sample};
@@ -239,7 +239,8 @@ impl Bbr {
         if self.rounds.is_start {
             self.cycle.rounds_since_probe += 1;
         }
-        self.losses.on_sample(summary, sample, self.min_rtt.get());
+        let circumstances = (self.min_rtt.get(), self.sending());
+        self.losses.on_sample(summary, sample, circumstances);
         if let Some(rate) = sample.rate
             && (rate >= self.max_bw.get() || !sample.is_app_limited)
         {
@@ -253,9 +254,15 @@ impl Bbr {
         self.aggregation.on_acked(summary.now, sample.newly_acked, (bw, window), &self.rounds);
     }
 
+    /// Whether losses that show now may be the doing of start-up or of a probe.
+    fn sending(&self) -> Sending {
+        let is_aftermath = self.phase == Phase::Drain || self.cycle.ack_phase == AckPhase::Stopping;
+        if is_aftermath || self.phase.is_probing() { Sending::Probing } else { Sending::Steady }
+    }
+
     /// Losses outside of probes mean that the path carries less for now.
     fn adapt_lower_bounds(&mut self) {
-        if self.phase.is_probing() || !self.losses.is_congested(self.packet_size) {
+        if self.sending() == Sending::Probing || !self.losses.is_congested(self.packet_size) {
             return;
         }
         let bw = if self.bw_lo == u64::MAX { self.max_bw.get() } else { self.bw_lo };
