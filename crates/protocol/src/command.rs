@@ -73,6 +73,12 @@ table! {
         Kick(Kick) = "kick",
         /// Admin: keeps a key out. Answered by `done`.
         Ban(Ban) = "ban",
+        /// Admin: lets a key in again. Answered by `done`.
+        Unban(Unban) = "unban",
+        /// Admin: which keys are kept out. Answered by `bans`.
+        ListBans(ListBans) = "list_bans",
+        /// Admin: copies what the server keeps to a new file. Answered by `backed_up`.
+        Backup(Backup) = "backup",
         /// Admin: tells everyone. Answered by `done`.
         Announce(Announce) = "announce",
     }
@@ -407,11 +413,15 @@ pub struct Kick {
     pub reason: String,
 }
 
-/// Keeps a key out.
+/// Keeps a key out; one of name and key says which.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
-    /// Which.
-    pub id: PeerId,
+    /// The key that owns this name now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// The key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<PeerId>,
     /// Told to its holder.
     #[serde(default)]
     pub reason: String,
@@ -419,6 +429,25 @@ pub struct Ban {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
+
+/// Lets a key in again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unban {
+    /// Which.
+    pub id: PeerId,
+}
+
+/// Asks for a page of the keys that are kept out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListBans {
+    /// Only keys after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PeerId>,
+}
+
+/// Copies what the server keeps to a new file in its data directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {}
 
 /// Tells everyone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,6 +35,10 @@ table! {
         Groups(Groups) = "groups",
         /// To `list_members`.
         Members(Members) = "members",
+        /// To `list_bans`.
+        Bans(Bans) = "bans",
+        /// To `backup`.
+        BackedUp(BackedUp) = "backed_up",
         /// To `server_info`.
         ServerInfo(ServerInfo) = "server_info",
     }
@@ -173,6 +177,38 @@ pub struct Member {
     /// What they may do; `None`: they are invited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+}
+
+/// A page of keys that are kept out, in order of key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bans {
+    /// At most `Limits::page`.
+    pub bans: Vec<BanInfo>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// A key that is kept out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanInfo {
+    /// Which.
+    pub id: PeerId,
+    /// Told to its holder.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; for ever otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// The copy is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Where, on the server's machine.
+    pub path: String,
+    /// How long it is.
+    pub bytes: u64,
 }
 
 /// What the server is and how it fares.

@@ -162,6 +162,8 @@ pub struct Limits {
     pub open_requests: usize,
     /// Passwords that wait to be hashed; more are refused.
     pub hashes: usize,
+    /// Keys that are kept out.
+    pub bans: usize,
     /// Groups that the server knows.
     pub groups: usize,
     /// Members of one group, the invited included.
@@ -245,6 +247,7 @@ impl Default for Limits {
             outbox_bytes: 4 << 20,
             open_requests: 64,
             hashes: 64,
+            bans: 100_000,
             groups: 100_000,
             group_members: 1_000,
             groups_per_user: 64,

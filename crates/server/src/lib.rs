@@ -21,8 +21,8 @@
 //! these three and nothing else.
 //!
 //! What this crate does not do: it knows no concrete transport, does not understand what a relay
-//! carries, and never looks into a message's text. Bans and the exchange of candidates are answered
-//! with `unsupported` so far.
+//! carries, and never looks into a message's text. The exchange of candidates is answered with
+//! `unsupported` so far.
 //!
 //! | invariant | shown by |
 //! |---|---|

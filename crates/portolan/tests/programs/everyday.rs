@@ -70,6 +70,28 @@ fn a_group_spans_all_transports_and_its_history_outlives_the_server() {
 }
 
 #[test]
+fn an_admin_bans_lists_and_backs_up_on_the_command_line() {
+    let harbour = Harbour::open();
+    let mut bob = harbour.peer("bob", "udp");
+    let data = harbour.server_data();
+    let server = |words: &[&str]| {
+        let data = ["--json", "--data", data.to_str().unwrap()];
+        let (code, output, error) = run("server", &[words, &data].concat());
+        assert_eq!(code, Some(0), "{words:?}: {error}");
+        serde_json::from_str::<Value>(&output).unwrap()
+    };
+    assert_eq!(server(&["ban", "bob", "--reason", "noise", "--for", "2h"])["event"], "banned");
+    assert_eq!(bob.wait_event("closing")["why"], "banned");
+    let bans = server(&["bans"]);
+    assert_eq!(bans["bans"][0]["reason"], "noise");
+    server(&["unban", bans["bans"][0]["id"].as_str().unwrap()]);
+    harbour.peer("bob", "tcp");
+    let copy = server(&["backup"]);
+    let path = std::path::Path::new(copy["path"].as_str().unwrap());
+    assert_eq!(std::fs::metadata(path).unwrap().len(), copy["bytes"].as_u64().unwrap());
+}
+
+#[test]
 fn files_go_between_any_two_transports_and_arrive_as_they_were() {
     let harbour = Harbour::open();
     let mut people = three(&harbour);

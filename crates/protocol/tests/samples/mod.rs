@@ -92,7 +92,16 @@ pub(crate) fn commands() -> Vec<Command> {
         AskServerInfo {}.into(),
         Shutdown { reason: "upgrade".into() }.into(),
         Kick { name: bob(), reason: "noise".into() }.into(),
-        Ban { id: id(), reason: "noise".into(), until: Some(Timestamp(1_800_000_000_000)) }.into(),
+        Ban {
+            name: Some(bob()),
+            id: Some(id()),
+            reason: "noise".into(),
+            until: Some(Timestamp(1_800_000_000_000)),
+        }
+        .into(),
+        Unban { id: id() }.into(),
+        ListBans { after: Some(id()) }.into(),
+        Backup {}.into(),
         Announce { text: "tea".into() }.into(),
     ]
 }
@@ -127,6 +136,17 @@ pub(crate) fn replies() -> Vec<Reply> {
         }
         .into(),
         Members { members: vec![Member { name: name("bob"), role: None }], more: false }.into(),
+        Bans {
+            bans: vec![BanInfo {
+                id: id(),
+                reason: "noise".into(),
+                since: Timestamp(1_700_000_000_000),
+                until: None,
+            }],
+            more: false,
+        }
+        .into(),
+        BackedUp { path: "backups/server.db".into(), bytes: 4096 }.into(),
         server_info().into(),
     ]
 }

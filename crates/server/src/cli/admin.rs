@@ -4,11 +4,13 @@ use std::{
     fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
+    time::Duration,
 };
 
 use portolan_identity::{Expect, Identity, PeerId};
 use portolan_protocol::{
-    Announce, AskServerInfo, Empty, Kick, List, RegistryInfo, Reply, ServerInfo, Shutdown, UserInfo,
+    Announce, AskServerInfo, Backup, Ban, BanInfo, Empty, Kick, List, ListBans, Name, RegistryInfo,
+    Reply, ServerInfo, Shutdown, Timestamp, Unban, UserInfo,
 };
 use portolan_transport::Transport;
 use serde::Serialize;
@@ -44,6 +46,18 @@ async fn put(asker: &mut Asker, question: Question, format: Format) -> Result<()
             asker.ask(Kick { name, reason }).await?;
             done(format, "kicked", &text)
         }
+        Question::Ban { who, reason, span, .. } => {
+            let until = span.map(until);
+            let text = format!("{who} is banned");
+            asker.ask(ban(who, reason, until)?).await?;
+            done(format, "banned", &text)
+        }
+        Question::Unban { key, .. } => {
+            asker.ask(Unban { id: key }).await?;
+            done(format, "unbanned", &format!("{key} may come in again"))
+        }
+        Question::Bans { .. } => bans(asker, format).await,
+        Question::Backup { .. } => backup(asker, format).await,
         Question::Announce { text, .. } => {
             asker.ask(Announce { text }).await?;
             done(format, "announced", "announced")
@@ -58,6 +72,69 @@ async fn put(asker: &mut Asker, question: Question, format: Format) -> Result<()
 fn done(format: Format, event: &'static str, text: &str) -> Result<(), Failure> {
     print(format, event, &Empty {}, text);
     Ok(())
+}
+
+/// The end of a span that begins now.
+fn until(span: Duration) -> Timestamp {
+    let now = crate::shell::clock::now().wall;
+    Timestamp(now.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// A key is a key, and everything else must be a name.
+fn ban(who: String, reason: String, until: Option<Timestamp>) -> Result<Ban, Failure> {
+    if let Ok(id) = who.parse() {
+        return Ok(Ban { name: None, id: Some(id), reason, until });
+    }
+    let name = Name::new(&who).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(Ban { name: Some(name), id: None, reason, until })
+}
+
+#[derive(Serialize)]
+struct AllBans<'a> {
+    bans: &'a [BanInfo],
+}
+
+async fn bans(asker: &mut Asker, format: Format) -> Result<(), Failure> {
+    let mut bans: Vec<BanInfo> = Vec::new();
+    loop {
+        let after = bans.last().map(|ban| ban.id);
+        match asker.ask(ListBans { after }).await? {
+            Reply::Bans(page) => {
+                let is_last = !page.more || page.bans.is_empty();
+                bans.extend(page.bans);
+                if is_last {
+                    break;
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+    print(format, "bans", &AllBans { bans: &bans }, &bans_text(&bans));
+    Ok(())
+}
+
+fn bans_text(bans: &[BanInfo]) -> String {
+    if bans.is_empty() {
+        return "nobody is banned".to_owned();
+    }
+    let mut text = String::new();
+    for ban in bans {
+        let until = ban.until.map_or("for good".to_owned(), |at| format!("until {}", Rfc3339(at)));
+        let since = Rfc3339(ban.since);
+        let _fits = writeln!(text, "{}  since {since}, {until}  {}", ban.id, ban.reason);
+    }
+    text
+}
+
+async fn backup(asker: &mut Asker, format: Format) -> Result<(), Failure> {
+    match asker.ask(Backup {}).await? {
+        Reply::BackedUp(copy) => {
+            let text = format!("{} ({} bytes)", copy.path, copy.bytes);
+            print(format, "backed_up", &copy, &text);
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
 }
 
 async fn status(asker: &mut Asker, format: Format) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -18,6 +18,8 @@ Examples:
   server status                           how the server on this machine fares
   server users --registry udp --json      who is logged in over UDP, for programs
   server kick bob --reason \"spam\"         end bob's session
+  server ban bob --for 7d                 keep bob's key out for a week
+  server backup                           copy everything to a new file
   server shutdown \"back at noon\"          tell everyone, and end
 
 Every option can also be set by PORTOLAN_… in the environment (--event-log: PORTOLAN_EVENT_LOG) and
@@ -158,6 +160,36 @@ pub(super) enum Question {
         #[command(flatten)]
         target: Target,
     },
+    /// Keep a key out: end its sessions and refuse its logins
+    Ban {
+        /// Whose: a name, or a key
+        who: String,
+        /// Told to the user
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// For how long, like 90m, 12h or 7d [default: for good]
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
+        span: Option<Duration>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let a key in again
+    Unban {
+        /// Which, as `bans` shows it
+        key: PeerId,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Which keys are kept out
+    Bans {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Copy everything the server keeps to a new file in backups/ of its data directory
+    Backup {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Tell everyone who is logged in
     Announce {
         /// What
@@ -181,6 +213,10 @@ impl Question {
             Self::Status { target }
             | Self::Users { target, .. }
             | Self::Kick { target, .. }
+            | Self::Ban { target, .. }
+            | Self::Unban { target, .. }
+            | Self::Bans { target }
+            | Self::Backup { target }
             | Self::Announce { target, .. }
             | Self::Shutdown { target, .. } => target,
         }
@@ -212,6 +248,16 @@ pub(super) struct Target {
 
 /// The port of servers that say nothing else.
 pub(super) const DEFAULT_PORT: u16 = 7275;
+
+/// A number with its unit.
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let units = [('m', 60), ('h', 3_600), ('d', 86_400)];
+    let parsed = units.iter().find_map(|(unit, seconds)| {
+        let number: u32 = text.strip_suffix(*unit)?.parse().ok()?;
+        (number > 0).then(|| Duration::from_secs(u64::from(number) * seconds))
+    });
+    parsed.ok_or_else(|| "expected minutes, hours or days, like 90m, 12h or 7d".to_owned())
+}
 
 /// `ADDR:PORT`, or an address alone.
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {

@@ -2,15 +2,21 @@
 
 use portolan_identity::PeerId;
 use portolan_protocol::{
-    Announce, Announcement, ClosingReason, ErrorBody, ErrorCode, Kick, Name, RequestId, Shutdown,
+    Announce, Announcement, BackedUp, ClosingReason, ErrorBody, ErrorCode, Kick, Name, RequestId,
+    Shutdown,
 };
 
 use super::{
     Core, Effect, Now, SessionId,
     commands::{check_short_text, check_text},
     departure::Departure,
+    mailbox::{Pending, store_failed},
 };
-use crate::{close_code, event_log::LogEntry};
+use crate::{
+    close_code,
+    event_log::LogEntry,
+    store::{Operation, Outcome},
+};
 
 impl Core {
     pub(super) fn kick(&mut self, now: Now, session: SessionId, id: RequestId, kick: &Kick) {
@@ -69,8 +75,35 @@ impl Core {
         }
     }
 
+    pub(super) fn backup(&mut self, session: SessionId, id: RequestId) {
+        match self.admin(session) {
+            Err(error) => self.refuse(session, id, error),
+            Ok(by) => {
+                self.log_admin(by, "backup", None, "");
+                self.store(Pending::Backup { session, id }, Operation::Backup);
+            }
+        }
+    }
+
+    pub(super) fn on_backed_up(&mut self, session: SessionId, id: RequestId, outcome: Outcome) {
+        match outcome {
+            Outcome::BackedUp { path, bytes } => {
+                self.answer(session, id, BackedUp { path: path.display().to_string(), bytes });
+            }
+            Outcome::Failed(detail) => {
+                let message = format!("there is no backup: {detail}");
+                self.refuse(session, id, ErrorBody::new(ErrorCode::Internal, message));
+            }
+            Outcome::Done
+            | Outcome::Kept
+            | Outcome::Repeated { .. }
+            | Outcome::Page { .. }
+            | Outcome::Noted { .. } => self.refuse(session, id, store_failed()),
+        }
+    }
+
     /// The session's key, if it has the admin right.
-    fn admin(&self, session: SessionId) -> Result<PeerId, ErrorBody> {
+    pub(super) fn admin(&self, session: SessionId) -> Result<PeerId, ErrorBody> {
         match self.sessions.get(&session) {
             Some(state) if state.has_admin_right => Ok(state.remote.id),
             Some(_) | None => Err(ErrorBody::new(
@@ -81,7 +114,13 @@ impl Core {
         }
     }
 
-    fn log_admin(&mut self, by: PeerId, what: &'static str, name: Option<Name>, reason: &str) {
+    pub(super) fn log_admin(
+        &mut self,
+        by: PeerId,
+        what: &'static str,
+        name: Option<Name>,
+        reason: &str,
+    ) {
         self.log(LogEntry::Admin { by, what, name, reason: reason.to_owned() });
     }
 }

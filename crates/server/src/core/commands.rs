@@ -69,7 +69,10 @@ impl Core {
             Command::ServerInfo(_) => self.server_info(session, id),
             Command::Shutdown(shutdown) => self.shutdown(session, id, shutdown),
             Command::Kick(kick) => self.kick(now, session, id, &kick),
-            Command::Ban(_) => self.unsupported(session, id, "bans"),
+            Command::Ban(ban) => self.ban(now, session, id, ban),
+            Command::Unban(unban) => self.unban(session, id, &unban),
+            Command::ListBans(list) => self.list_bans(session, id, &list),
+            Command::Backup(_) => self.backup(session, id),
             Command::Announce(announce) => self.announce(now, session, id, announce),
         }
     }

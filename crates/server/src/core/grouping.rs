@@ -328,7 +328,8 @@ impl Core {
             | Outcome::Kept
             | Outcome::Repeated { .. }
             | Outcome::Page { .. }
-            | Outcome::Noted { .. } => {
+            | Outcome::Noted { .. }
+            | Outcome::BackedUp { .. } => {
                 self.respond_done(session, id, Ok(()));
                 for news in &plan.news {
                     self.tell_group(plan.group, news);

@@ -92,6 +92,7 @@ impl Core {
         let name = Name::new(&login.name).map_err(|error| {
             ErrorBody::new(ErrorCode::NameInvalid, error.to_string()).with_detail("name")
         })?;
+        self.check_ban(now, remote.id)?;
         self.check_registry(remote)?;
         match self.directory.find(&name) {
             Some(user) if self.is_owner(user, &name, remote)? => {

@@ -6,8 +6,8 @@ use portolan_protocol::{
 };
 
 use super::{
-    Core, Remote, SessionId, grouping::PendingGroup, lists::page_size, login::PendingLogin,
-    messages::PendingSend, password::Asker, session::LoginState,
+    Core, Remote, SessionId, bans::PendingBan, grouping::PendingGroup, lists::page_size,
+    login::PendingLogin, messages::PendingSend, password::Asker, session::LoginState,
 };
 use crate::store::{Operation, Outcome, PasswordHash, UserId};
 
@@ -24,6 +24,8 @@ pub(super) enum Pending {
     Receipts(PendingReceipts),
     Clear { session: SessionId, id: RequestId, owner: UserId },
     Group(PendingGroup),
+    Ban(PendingBan),
+    Backup { session: SessionId, id: RequestId },
     Password(Asker, Option<PasswordHash>),
     Move(Asker, Remote),
     Purge,

@@ -165,7 +165,11 @@ impl Core {
                 let (online, waiting) = self.count_present(&message.owners);
                 self.answer(session, id, Sent { id: *first, at: *at, online, waiting });
             }
-            Outcome::Done | Outcome::Page { .. } | Outcome::Noted { .. } | Outcome::Failed(_) => {
+            Outcome::Done
+            | Outcome::Page { .. }
+            | Outcome::Noted { .. }
+            | Outcome::BackedUp { .. }
+            | Outcome::Failed(_) => {
                 self.take_back(&message);
                 self.refuse(session, id, store_failed());
             }

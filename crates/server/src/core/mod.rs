@@ -4,6 +4,7 @@
 //! read with [`Core::poll_timeout`] and answered with [`Core::handle_timeout`].
 
 mod admin;
+mod bans;
 mod commands;
 mod conversations;
 mod converse;
@@ -34,6 +35,7 @@ use portolan_protocol::{ErrorBody, Event, Name, Reply, RequestId, Timestamp};
 use portolan_transport::CloseCode;
 
 use self::{
+    bans::Banned,
     conversations::Conversations,
     directory::{Directory, User},
     groups::Groups,
@@ -84,6 +86,7 @@ pub struct Core {
     id: PeerId,
     admins: HashSet<PeerId>,
     reserved: HashSet<Name>,
+    bans: Banned,
     limits: Limits,
     timing: Timing,
     since: Timestamp,
@@ -116,6 +119,7 @@ impl Core {
             id: config.id,
             admins,
             reserved: config.reserved.into_iter().collect(),
+            bans: snapshot.bans.iter().map(|ban| (ban.key, ban.clone())).collect(),
             rates: KeyRates::new(&config.limits),
             limits: config.limits,
             timing: config.timing,
@@ -194,6 +198,8 @@ impl Core {
             Pending::Group(group) => self.on_group_stored(now, group, &outcome),
             Pending::Password(asker, hash) => self.on_password_stored(asker, hash, &outcome),
             Pending::Move(asker, remote) => self.on_name_moved(now, asker, remote, &outcome),
+            Pending::Ban(ban) => self.on_ban_stored(now, ban, &outcome),
+            Pending::Backup { session, id } => self.on_backed_up(session, id, outcome),
             Pending::Purge => {}
         }
     }
@@ -202,6 +208,7 @@ impl Core {
         let retention = u64::try_from(self.timing.retention.as_millis()).unwrap_or(u64::MAX);
         let before = Timestamp(now.wall.0.saturating_sub(retention));
         self.store(Pending::Purge, Operation::Purge { before });
+        self.forget_bans(now);
         self.timers.start(now.instant + PURGE_INTERVAL, Timer::Purge);
     }
 

@@ -139,7 +139,7 @@ pub enum LogEntry {
     Admin {
         /// The admin's key.
         by: PeerId,
-        /// What: `kick`, `announce` or `shutdown`.
+        /// What: `kick`, `ban`, `unban`, `announce`, `backup` or `shutdown`.
         what: &'static str,
         /// To whom.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use crate::core::Now;
 
 /// The time on both clocks.
 #[expect(clippy::disallowed_methods, reason = "the shell brings the wall clock to the core")]
-pub(super) fn now() -> Now {
+pub(crate) fn now() -> Now {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now {
         instant: tokio::time::Instant::now().into_std(),

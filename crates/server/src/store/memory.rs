@@ -6,11 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use portolan_identity::PeerId;
 use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Timestamp};
 
 use super::{
-    GroupId, GroupWrite, NewMessage, Operation, Outcome, Snapshot, Store, StoreError, StoredGroup,
-    StoredMember, StoredUser, Talk, UserId, Waiting,
+    GroupId, GroupWrite, NewMessage, Operation, Outcome, Snapshot, Store, StoreError, StoredBan,
+    StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
 /// Keeps everything in memory.
@@ -22,6 +23,7 @@ pub struct MemoryStore {
     mailboxes: HashMap<UserId, BTreeSet<MessageId>>,
     groups: BTreeMap<GroupId, StoredGroup>,
     members: BTreeMap<(GroupId, UserId), StoredMember>,
+    bans: BTreeMap<PeerId, StoredBan>,
     last_group: GroupId,
     last_message: MessageId,
     /// Texts that nobody waits for, and how much of them may be kept.
@@ -61,6 +63,7 @@ impl Store for MemoryStore {
             users: users.collect(),
             groups: self.groups.values().cloned().collect(),
             members: self.members.values().copied().collect(),
+            bans: self.bans.values().cloned().collect(),
             last_group: self.last_group,
             last_message: self.last_message,
         })
@@ -96,6 +99,17 @@ impl MemoryStore {
                 self.page_back(reader, talk, after..before, messages, bytes)
             }
             Operation::WriteGroup(writes) => self.write_group(writes),
+            Operation::Ban(ban) => {
+                self.bans.insert(ban.key, ban.clone());
+                Outcome::Done
+            }
+            Operation::Unban(key) => {
+                self.bans.remove(key);
+                Outcome::Done
+            }
+            Operation::Backup => {
+                Outcome::Failed(Arc::from("this server keeps everything in memory alone"))
+            }
         }
     }
 

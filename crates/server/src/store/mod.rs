@@ -40,6 +40,21 @@ pub struct StoredUser {
     pub password: Option<PasswordHash>,
 }
 
+/// A key that is kept out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBan {
+    /// Which.
+    pub key: PeerId,
+    /// Told to its holder.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; for ever otherwise.
+    pub until: Option<Timestamp>,
+    /// The admin who did it.
+    pub by: PeerId,
+}
+
 /// A password's hash in PHC form. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub Arc<str>);
@@ -148,6 +163,12 @@ pub enum Operation {
     },
     /// Changes a group.
     WriteGroup(Vec<GroupWrite>),
+    /// Keeps a key out.
+    Ban(StoredBan),
+    /// Lets a key in again.
+    Unban(PeerId),
+    /// Copies everything to a new file.
+    Backup,
 }
 
 /// What came of an [`Operation`], told after it is durable.
@@ -178,6 +199,13 @@ pub enum Outcome {
         /// How much less waits now.
         freed: Waiting,
     },
+    /// There is a copy.
+    BackedUp {
+        /// Where.
+        path: PathBuf,
+        /// How long it is.
+        bytes: u64,
+    },
     /// The store failed; nothing of the operation remains. The words are for the log.
     Failed(Arc<str>),
 }
@@ -200,6 +228,8 @@ pub struct Snapshot {
     pub groups: Vec<StoredGroup>,
     /// Every member and invitation.
     pub members: Vec<StoredMember>,
+    /// Every key that is kept out.
+    pub bans: Vec<StoredBan>,
     /// The greatest number given to a group of which anything is left.
     pub last_group: GroupId,
     /// The greatest message id given.

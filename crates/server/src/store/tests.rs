@@ -7,7 +7,7 @@ use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Role
 
 use super::{
     GroupId, GroupWrite, MemoryStore, NewMessage, Operation, Outcome, PasswordHash, SqliteStore,
-    Store, StoreError, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
+    Store, StoreError, StoredBan, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
 const ALICE: UserId = UserId(1);
@@ -209,6 +209,46 @@ fn a_name_can_get_a_password_and_another_key() {
         one(store, Operation::SetPassword { user: BOB, hash: None });
         assert_eq!(known(store), StoredUser { key, ..user(BOB, "Bob") });
     });
+}
+
+#[test]
+fn bans_are_kept_changed_and_forgotten() {
+    over_both(|store| {
+        let ban = |reason: &str, until| StoredBan {
+            key: PeerId::from_bytes([9; 32]),
+            reason: reason.into(),
+            since: Timestamp(5),
+            until,
+            by: PeerId::from_bytes([1; 32]),
+        };
+        one(store, Operation::Ban(ban("spam", None)));
+        one(store, Operation::Ban(ban("more spam", Some(Timestamp(7)))));
+        assert_eq!(store.snapshot().unwrap().bans, [ban("more spam", Some(Timestamp(7)))]);
+        one(store, Operation::Unban(PeerId::from_bytes([9; 32])));
+        assert_eq!(store.snapshot().unwrap().bans, []);
+    });
+}
+
+#[test]
+fn a_backup_is_a_whole_database_and_leaves_earlier_ones_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(&directory.path().join("server.db"), HISTORY).unwrap();
+    // In one batch: the copy has what was asked for with it.
+    let batch = [Operation::AddUser(user(ALICE, "alice")), Operation::Backup];
+    let outcomes = store.apply(&batch).unwrap();
+    let Outcome::BackedUp { path, bytes } = &outcomes[1] else { panic!("{outcomes:?}") };
+    assert_eq!(*bytes, std::fs::metadata(path).unwrap().len());
+    let Outcome::BackedUp { path: second, .. } = one(&mut store, Operation::Backup) else {
+        panic!()
+    };
+    assert_ne!(*path, second);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let mut copy = SqliteStore::open(path, HISTORY).unwrap();
+    assert_eq!(copy.snapshot().unwrap().users[0].0, user(ALICE, "alice"));
 }
 
 #[test]

@@ -146,7 +146,10 @@ fn size(operation: &Operation) -> usize {
         | Operation::Clear { .. }
         | Operation::Purge { .. }
         | Operation::History { .. }
-        | Operation::WriteGroup(_) => 0,
+        | Operation::WriteGroup(_)
+        | Operation::Ban(_)
+        | Operation::Unban(_)
+        | Operation::Backup => 0,
     }
 }
 

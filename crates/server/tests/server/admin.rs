@@ -31,13 +31,27 @@ async fn an_admin_kicks_and_announces_without_a_name() {
     assert_eq!(bob.presence().await.change, PresenceChange::Kicked);
     let again = Kick { name: name("alice"), reason: String::new() };
     assert_eq!(admin.refusal(again).await, ErrorCode::Offline);
-    let ban = Ban { id: key(1).id(), reason: String::new(), until: None };
-    assert_eq!(admin.refusal(ban).await, ErrorCode::Unsupported);
+    let ban = Ban { name: None, id: Some(key(1).id()), reason: "spam".into(), until: None };
+    admin.ask(ban).await.unwrap();
+    let mut alice = harness.connect(1).await;
+    let login = portolan_protocol::Login { name: "alice".into(), password: None };
+    let error = alice.ask(login.clone()).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Banned);
+    assert!(error.message.contains("for good: spam"), "{}", error.message);
+    let Reply::Bans(bans) = admin.ask(portolan_protocol::ListBans::default()).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(bans.bans.len(), 1);
+    admin.ask(portolan_protocol::Unban { id: key(1).id() }).await.unwrap();
+    alice.ask(login).await.unwrap();
+    admin.ask(Kick { name: name("alice"), reason: String::new() }).await.unwrap();
+    let backup = admin.ask(portolan_protocol::Backup {}).await.unwrap_err();
+    assert!(backup.message.contains("in memory"), "{}", backup.message);
 
     let Reply::ServerInfo(info) = admin.ask(AskServerInfo {}).await.unwrap() else { panic!() };
     assert_eq!(info.id, key(0).id());
     let registry = &info.registries[0];
-    assert_eq!((registry.transport.as_str(), registry.online, registry.logins), ("mem", 1, 2));
+    assert_eq!((registry.transport.as_str(), registry.online, registry.logins), ("mem", 1, 3));
     assert_eq!(registry.users, [name("bob")]);
 }
 

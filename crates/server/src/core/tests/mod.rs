@@ -1,5 +1,6 @@
 //! The core in virtual time, over the store in memory.
 
+mod bans;
 mod behaviour;
 mod groups;
 mod model;

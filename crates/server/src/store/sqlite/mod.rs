@@ -1,5 +1,7 @@
 //! The store in a file: SQLite, write-ahead log, one commit for everything that has gathered.
 
+mod backup;
+mod bans;
 mod groups;
 mod history;
 mod mailbox;
@@ -25,6 +27,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),
     M::up(include_str!("groups_and_history.sql")),
     M::up(include_str!("passwords.sql")),
+    M::up(include_str!("bans.sql")),
 ];
 
 /// Marks the file as ours ("PRTL").
@@ -36,6 +39,7 @@ const APPLICATION_ID: i64 = 0x5052_544c;
 pub struct SqliteStore {
     connection: Connection,
     archive: Archive,
+    path: PathBuf,
 }
 
 impl SqliteStore {
@@ -54,7 +58,7 @@ impl SqliteStore {
         opener.migrate(&mut connection)?;
         let archive = Archive::open(&connection, history)
             .map_err(|error| opener.sort("read the database", error))?;
-        Ok(Self { connection, archive })
+        Ok(Self { connection, archive, path: path.to_owned() })
     }
 }
 
@@ -69,13 +73,19 @@ impl Store for SqliteStore {
         // The count of what is kept counts only once it is committed, as all else.
         let mut archive = self.archive;
         let transaction = self.connection.transaction().map_err(failed)?;
-        let outcomes = operations
+        let mut outcomes = operations
             .iter()
             .map(|operation| apply_one(&transaction, &mut archive, operation))
             .collect::<Result<Vec<Outcome>, rusqlite::Error>>()
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.archive = archive;
+        // A copy cannot be made inside of a transaction; behind it, it has all of it.
+        for (operation, outcome) in operations.iter().zip(&mut outcomes) {
+            if *operation == Operation::Backup {
+                *outcome = backup::back_up(&self.connection, &self.path);
+            }
+        }
         Ok(outcomes)
     }
 }
@@ -185,7 +195,8 @@ fn read_snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
         .query_row("SELECT coalesce(max(id), 0) FROM messages", [], |row| number(row, 0))?;
     let (groups, members) = groups::read(connection)?;
     let last_group = groups::last(connection)?;
-    Ok(Snapshot { users, groups, members, last_group, last_message: MessageId(last) })
+    let bans = bans::read(connection)?;
+    Ok(Snapshot { users, groups, members, bans, last_group, last_message: MessageId(last) })
 }
 
 fn apply_one(
@@ -210,6 +221,9 @@ fn apply_one(
             history::page(db, reader, talk, after..before, messages, bytes)
         }
         Operation::WriteGroup(writes) => groups::write(db, writes),
+        Operation::Ban(ban) => bans::ban(db, ban),
+        &Operation::Unban(key) => bans::unban(db, key),
+        Operation::Backup => Ok(Outcome::Done),
     }
 }
 
