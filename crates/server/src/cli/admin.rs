@@ -52,9 +52,9 @@ async fn put(asker: &mut Asker, question: Question, format: Format) -> Result<()
             asker.ask(ban(who, reason, until)?).await?;
             done(format, "banned", &text)
         }
-        Question::Unban { key, .. } => {
-            asker.ask(Unban { id: key }).await?;
-            done(format, "unbanned", &format!("{key} may come in again"))
+        Question::Unban { id, .. } => {
+            asker.ask(Unban { id }).await?;
+            done(format, "unbanned", &format!("{id} may come in again"))
         }
         Question::Bans { .. } => bans(asker, format).await,
         Question::Backup { .. } => backup(asker, format).await,

@@ -176,7 +176,8 @@ pub(super) enum Question {
     /// Let a key in again
     Unban {
         /// Which, as `bans` shows it
-        key: PeerId,
+        #[arg(value_name = "KEY")]
+        id: PeerId,
         #[command(flatten)]
         target: Target,
     },
@@ -267,4 +268,28 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| {
             "expected an IP address with or without a port, like 0.0.0.0:7275 or [::1]".to_owned()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::CommandFactory;
+
+    use super::{Cli, parse_span};
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_have_a_number_and_a_unit() {
+        for (text, seconds) in [("90m", 5_400), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)));
+        }
+        for wrong in ["", "7", "d", "0h", "-1h", "1w", "99999999999d"] {
+            assert!(parse_span(wrong).is_err(), "{wrong}");
+        }
+    }
 }

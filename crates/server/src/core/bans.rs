@@ -54,7 +54,7 @@ impl Core {
         let key = match (ban.name, ban.id) {
             (Some(name), None) => {
                 let user = self.known_user(&name)?;
-                self.user(user).map(|known| known.key).ok_or_else(|| which())?
+                self.user(user).map(|known| known.key).ok_or_else(which)?
             }
             (None, Some(key)) => key,
             (Some(_), Some(_)) | (None, None) => return Err(which()),
