@@ -132,6 +132,12 @@ pub trait Link: Send + Sync {
     /// [`io::ErrorKind::Unsupported`] by [`Messages`]; what the subject says.
     fn send_message(&self, payload: Bytes, lifetime: Option<Duration>) -> io::Result<()>;
 
+    /// Bytes that this side has given to the network, headers of IP and UDP included; `None`
+    /// where the subject does not tell.
+    fn wire_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// The next message from the other side.
     ///
     /// # Errors

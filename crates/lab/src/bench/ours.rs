@@ -178,6 +178,14 @@ impl Link for OurLink {
         self.0.send_datagram(payload, lifetime).map_err(io::Error::other)
     }
 
+    fn wire_bytes(&self) -> Option<u64> {
+        let stats = self.0.stats();
+        let header = if self.0.remote_addr().is_ipv4() { 28 } else { 48 };
+        // Of TCP only the kernel knows what it sends again.
+        let packets = stats.packets_lost.map(|_| stats.packets_sent)?;
+        Some(stats.bytes_sent + header * packets)
+    }
+
     async fn recv_message(&self) -> io::Result<Bytes> {
         self.0.recv_datagram().await.map_err(io::Error::other)
     }

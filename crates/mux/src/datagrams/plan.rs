@@ -18,6 +18,9 @@ const TARGET: f64 = 1e-4;
 /// What was begun is kept up until it is this much better than good enough.
 const KEEP: f64 = 0.25;
 
+/// The chance of a copy to be lost with its message from which on it is not waited for.
+const DOUBT: f64 = 0.2;
+
 /// Copies of one message in advance, at most.
 pub(super) const COPIES_MAX: u16 = 3;
 
@@ -151,6 +154,11 @@ impl Planner {
             }
         }
         best.map(|(_, shape)| shape)
+    }
+
+    /// Whether the copy of a lost message is likely to be lost as well: losses come in bursts.
+    pub(super) fn doubts_copies(&self) -> bool {
+        self.loss.share_after_loss() > DOUBT
     }
 
     /// Whether repairs alone are not good enough.

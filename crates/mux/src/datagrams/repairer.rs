@@ -165,6 +165,11 @@ impl Repairer {
         }
         let Some(record) = self.records.get(sequence) else { return };
         record.under_way = record.under_way.saturating_sub(1);
+        let has_copies = record.under_way > 0 || record.planned > 0;
+        if has_copies && !repeated && self.planner.doubts_copies() {
+            self.repair(now, sequence);
+            return;
+        }
         match self.fates.of(sequence).copied() {
             Some(fate) => self.decide(now, fate, stats),
             None => self.repair_or_settle(now, sequence, stats),
@@ -252,16 +257,24 @@ impl Repairer {
         }
     }
 
-    fn repair_or_settle(&mut self, now: Instant, sequence: u64, stats: &mut MuxStats) {
+    /// Queues a message to be sent again; answers whether that can be in time.
+    fn repair(&mut self, now: Instant, sequence: u64) -> bool {
         let way = self.way();
+        let Some(record) = self.records.get(sequence) else { return false };
+        let is_worth_it = record.is_worth_sending(now, way);
+        if is_worth_it {
+            record.planned += 1;
+            self.repairs.push_back(sequence);
+        }
+        is_worth_it
+    }
+
+    fn repair_or_settle(&mut self, now: Instant, sequence: u64, stats: &mut MuxStats) {
         let Some(record) = self.records.get(sequence) else { return };
         if record.under_way > 0 || record.planned > 0 {
             return;
         }
-        if record.is_worth_sending(now, way) {
-            record.planned += 1;
-            self.repairs.push_back(sequence);
-        } else {
+        if !self.repair(now, sequence) {
             self.records.settle(sequence, Outcome::Lost, stats);
             if let Some(fate) = self.fates.of(sequence) {
                 fate.given_up += 1;

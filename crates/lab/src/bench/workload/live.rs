@@ -59,6 +59,14 @@ impl Way {
         }
     }
 
+    /// The metric of what it weighs beside the flow that is sent once.
+    fn weight(self) -> Option<&'static str> {
+        match self {
+            Self::Until => Some("live-until-wire"),
+            Self::Once | Self::Stream => None,
+        }
+    }
+
     fn unfit(self, messages: Messages) -> Option<&'static str> {
         match (self, messages) {
             (Self::Once | Self::Until, Messages::None) => Some("carries streams only"),
@@ -87,6 +95,7 @@ pub(super) async fn measure(bench: &mut Bench, time: Duration) -> io::Result<Fig
     in_phase(bench.phase()).await;
     let sent = send(&mut flows, time).await?;
     let patience = STRAGGLERS + bench.round_trip() * 3;
+    weigh(&flows, &mut figures);
     let logs = collect(bench, flows.len(), sent, patience).await?;
     for flow in &flows {
         let arrived = first_arrivals(logs.get(&flow.way().number()));
@@ -96,8 +105,21 @@ pub(super) async fn measure(bench: &mut Bench, time: Duration) -> io::Result<Fig
 }
 
 fn skip(figures: &mut Figures, way: Way, why: &str) {
-    for metric in std::iter::once(way.p99()).chain(way.lost()) {
+    for metric in std::iter::once(way.p99()).chain(way.lost()).chain(way.weight()) {
         figures.skipped.push((metric, why.to_owned()));
+    }
+}
+
+/// What repair has cost: both flows sent the same messages in the same time.
+fn weigh(flows: &[Flow], figures: &mut Figures) {
+    let of = |way: Way| flows.iter().find(|flow| flow.way() == way).map(Flow::wire_bytes);
+    let Some(metric) = Way::Until.weight() else { return };
+    match (of(Way::Until), of(Way::Once)) {
+        (Some(Some(repaired)), Some(Some(once))) => {
+            figures.values.push((metric, repaired as f64 / once.max(1) as f64));
+        }
+        (Some(_), _) => figures.skipped.push((metric, "does not tell what it sends".to_owned())),
+        (None, _) => {}
     }
 }
 
@@ -114,6 +136,13 @@ impl Flow {
         match self {
             Self::Message(_, way) => *way,
             Self::Stream(_) => Way::Stream,
+        }
+    }
+
+    fn wire_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Message(link, _) => link.wire_bytes(),
+            Self::Stream(_) => None,
         }
     }
 

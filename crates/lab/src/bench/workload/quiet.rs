@@ -31,6 +31,7 @@ impl Workload for Quiet {
             "live-once-lost",
             "live-until-p99",
             "live-until-lost",
+            "live-until-wire",
             "live-stream-p99",
             "after-idle",
         ]
