@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod attacks;
+mod deadlines;
 mod endings;
 mod handshake;
 mod marks;
