@@ -1,7 +1,8 @@
 //! The frames and parameters of `mux`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use portolan_mux::{
     Config, Mux, Params, Priority, Reader, Side, StreamId,
     frame::{
@@ -148,6 +149,7 @@ pub(crate) fn machine(bytes: &[u8]) {
     // As few streams of ours: what we open is not the remote's doing.
     let remote = Params { streams: BOUNDS.streams.into(), ..sample_params() };
     mux.on_params(remote).expect("sensible parameters");
+    mux.set_packet_overhead(54);
     let mut reader = Reader::new(rest);
     while let Ok(kind) = reader.varint() {
         let goes_on = match kind {
@@ -163,11 +165,14 @@ pub(crate) fn machine(bytes: &[u8]) {
 
 const ACT: u64 = 0x10;
 
+/// Of the datagrams that this side sends.
+const LIFETIME: Duration = Duration::from_millis(100);
+
 fn act(mux: &mut Mux, now: Instant, reader: &mut Reader<'_>) -> bool {
     let (Ok(what), Ok(id)) = (reader.byte(), reader.varint()) else { return false };
     let id = StreamId(id);
     let mut buffer = [0; 64];
-    match what % 9 {
+    match what % 11 {
         0 => drop(mux.open(Priority::Bulk)),
         1 => drop(mux.accept()),
         2 => drop(mux.read(id, &mut buffer)),
@@ -176,6 +181,8 @@ fn act(mux: &mut Mux, now: Instant, reader: &mut Reader<'_>) -> bool {
         5 => mux.reset(id, 1),
         6 => mux.stop(id, 2),
         7 => drop(mux.recv_datagram()),
+        8 => drop(mux.send_datagram(now, Bytes::from_static(&[7; 250]), Some(now + LIFETIME))),
+        9 => mux.handle_timeout(now + LIFETIME / 2),
         _ => transmit(mux, now, what),
     }
     while mux.poll_event().is_some() {}
@@ -188,7 +195,7 @@ fn transmit(mux: &mut Mux, now: Instant, draw: u8) {
     let written = mux.poll_frames(now, &mut bytes, 200, &mut sent);
     assert!(written <= 200 && bytes.len() == written);
     for (index, frame) in sent.iter().enumerate() {
-        if (index + usize::from(draw / 9)).is_multiple_of(2) {
+        if (index + usize::from(draw / 11)).is_multiple_of(2) {
             mux.on_acked(now, frame);
         } else {
             mux.on_lost(now, frame);
@@ -197,7 +204,7 @@ fn transmit(mux: &mut Mux, now: Instant, draw: u8) {
 }
 
 pub(crate) fn machine_seeds() -> Vec<Vec<u8>> {
-    let acts: Vec<u8> = (0..27).flat_map(|what| [0x10, what, 4]).collect();
+    let acts: Vec<u8> = (0..33).flat_map(|what| [0x10, what, 4]).collect();
     let frames = frames_seeds();
     let mut seeds = vec![[&[0][..], &acts].concat()];
     for (index, frame) in frames.iter().enumerate() {

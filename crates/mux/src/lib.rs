@@ -14,6 +14,11 @@
 //! arrived, and sends ranges again that the carrier says were lost. The frames are those of QUIC
 //! (RFC 9000 §19) where QUIC has them; all streams go in both directions.
 //!
+//! A datagram with a deadline is sent again when it is lost and there is time; where there is not,
+//! and the carrier says what a packet costs ([`Mux::set_packet_overhead`]), copies or parities are
+//! sent before anybody knows ([`Config::redundancy_percent`] bounds them). Copies wait for packets
+//! to ride in, so that the carrier asks for the time of the next ([`Mux::poll_timeout`]).
+//!
 //! What it does not do: it knows no socket, packet, key or timer, of the way only what the carrier
 //! tells ([`Mux::on_round_trip`], [`Mux::on_congestion_window`]), and it never closes the
 //! connection: a broken rule of the remote is returned as a [`Violation`] for the carrier.
@@ -27,6 +32,8 @@
 //!   brings, and never beyond the configured bound: `tests/windows.rs`.
 //! - No bytes make it panic; every broken rule has its code of RFC 9000 §20.1:
 //!   `tests/violations.rs`.
+//! - Datagrams with a deadline come in time although some are lost, for no more bytes than allowed,
+//!   and what became of each is told: `tests/deadlines.rs`.
 //! - A class of [`Priority`] waits for all more urgent ones, and streams of one class take turns:
 //!   `tests/priorities.rs`.
 //!

@@ -39,6 +39,9 @@
 //!   `garbage_and_replays_do_not_harm_a_connection`.
 //! - No number is used twice under one key, and keys change long before they are worn:
 //!   `keys_change_in_a_transfer_and_late_packets_of_the_old_ones_are_read`.
+//! - A message with a deadline waits for nothing but the pacer, and its copies are on time:
+//!   `a_live_message_goes_before_all_that_a_bulk_transfer_has_waiting`,
+//!   `a_copy_that_finds_no_packet_to_ride_in_goes_alone_and_on_time`.
 //! - Acknowledgements are not acknowledged: `acknowledgements_are_not_acknowledged`.
 //! - Packets become as long as the path carries (RFC 8899) and shorter again when it shortens,
 //!   and nothing is lost over it: `a_transfer_finds_out_what_the_path_carries`,

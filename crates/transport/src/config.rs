@@ -48,7 +48,8 @@ impl ConnectionConfig {
 /// Bounds on what the other side can make one endpoint hold.
 ///
 /// One connection's receive side holds at most `connection_window` bytes of streams and
-/// `datagram_queue` bytes of datagrams; its send side at most `send_buffer` bytes a stream and
+/// `datagram_queue` bytes of datagrams (UDP: and 128 KiB of those from which lost ones are
+/// computed, where the sender protects them so); its send side at most `send_buffer` bytes a stream and
 /// `datagram_queue` bytes of datagrams.
 ///
 /// These are the most there can be. TCP and UDP begin with windows of 1 MiB a stream and 4 MiB a
