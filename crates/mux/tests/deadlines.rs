@@ -1,6 +1,8 @@
 //! Messages with a deadline over a way with a delay and losses: what arrives in time, what it
 //! costs, and what the sender knows of it.
 
+#![expect(clippy::print_stdout, reason = "a seed, and what came of it")]
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},

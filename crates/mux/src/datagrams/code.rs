@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn every_loss_of_up_to_three_is_made_good_by_any_parities() {
         let messages: Vec<Vec<u8>> =
-            (0..MEMBERS_MAX).map(|member| vec![member as u8 * 7 + 1; member * 3]).collect();
+            (0..16_u8).map(|member| vec![member * 7 + 1; usize::from(member) * 3]).collect();
+        assert_eq!(messages.len(), MEMBERS_MAX);
         let sums = parities(&messages);
         for lost in 1_u32..1 << MEMBERS_MAX {
             for kept in 1_u32..1 << PARITIES_MAX {
