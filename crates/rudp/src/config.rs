@@ -88,8 +88,11 @@ pub struct ConnectionConfig {
     pub handshake: Duration,
     /// Nothing heard for this long: the connection is lost. The smaller of both sides' counts.
     pub idle: Duration,
-    /// A quiet connection sends a heartbeat this often; zero: never.
+    /// A quiet connection sends a heartbeat this often to begin with; zero: never.
     pub keep_alive: Duration,
+    /// So often when the path has shown that it forgets nothing in between; at most half of the
+    /// idle time. What translators do not remember for so long, they are reminded of sooner.
+    pub keep_alive_max: Duration,
     /// Longest time for which an acknowledgement is held back.
     pub ack_delay: Duration,
     /// What the round-trip time is taken to be before it was measured.
@@ -126,6 +129,7 @@ impl Default for ConnectionConfig {
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(20),
             keep_alive: Duration::from_secs(5),
+            keep_alive_max: Duration::from_secs(25),
             ack_delay: Duration::from_millis(25),
             initial_rtt: Duration::from_millis(100),
             probe_interval_max: Duration::from_secs(2),

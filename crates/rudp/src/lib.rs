@@ -93,6 +93,7 @@ mod event;
 mod frame;
 #[doc(hidden)]
 pub mod fuzz;
+mod heartbeat;
 mod id;
 mod ids;
 mod integrity;

@@ -118,7 +118,7 @@ impl Connection {
             }
         }
         self.rest_idle(now);
-        self.rest_heartbeat(now);
+        self.rest_heartbeat();
     }
 
     /// Believes the remote's parameters, now that the handshake has authenticated them.
@@ -134,6 +134,7 @@ impl Connection {
         if !remote.idle.is_zero() {
             self.remote.idle = remote.idle;
         }
+        self.heartbeat.limit(self.config.idle.min(self.remote.idle));
         self.remote.packet_max = remote.packet_max;
         self.path.discovery.limit(remote.packet_max);
         self.on_packet_size();

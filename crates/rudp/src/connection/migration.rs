@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Padded packets by which a client that has moved gives its server room to answer.
-const PADDED: u8 = 2;
+pub(super) const PADDED: u8 = 2;
 
 /// Paths besides the one in use, and the proof that is still missing for that one.
 #[derive(Debug, Default)]
@@ -170,6 +170,7 @@ impl Connection {
         self.path = path;
         self.pending.ping = true;
         self.pending.padded = PADDED;
+        self.heartbeat.on_moved();
         self.begin_anew(now);
     }
 
@@ -310,6 +311,7 @@ impl Connection {
         if when.route == self.path.route {
             // Goes with an acknowledgement, which shows that we are here and nowhere else.
             self.pending.path_response = Some(data);
+            self.heartbeat.on_rebound();
             return Ok(());
         }
         if self.candidate_at(when.route).is_none() && self.side == Side::Server {

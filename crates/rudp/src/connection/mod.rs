@@ -29,6 +29,7 @@ use crate::{
     CloseReason, ConnectionConfig, ConnectionId, ConnectionStats, Deadline, Ecn, Event, Route,
     close::Farewell,
     event::{EndpointEvent, Notice, ResetToken},
+    heartbeat::Heartbeat,
     ids::{LocalIds, RemoteId, RemoteIds},
     integrity::Integrity,
     keys::{DataKeys, HandshakeKeys},
@@ -74,6 +75,7 @@ pub struct Connection {
     /// Packets that came before the end of the handshake.
     early: Vec<(Option<Ecn>, Vec<u8>)>,
     timers: TimerSet,
+    heartbeat: Heartbeat,
     events: VecDeque<Event>,
     stats: ConnectionStats,
     waiting: Waiting,
@@ -203,6 +205,11 @@ pub(crate) struct Setup {
     pub(crate) tls: Box<rustls::quic::Connection>,
 }
 
+/// How rare heartbeats may become; zero where there are none.
+fn keep_alive_max(config: &ConnectionConfig) -> Duration {
+    if config.keep_alive.is_zero() { Duration::ZERO } else { config.keep_alive_max }
+}
+
 const SPENT: Violation = Violation::new(
     ViolationCode::AeadLimitReached,
     "the keys have sealed as much as they may, and the remote does not follow to new ones",
@@ -255,6 +262,7 @@ impl Connection {
             pending: Pending::default(),
             early: Vec::new(),
             timers: TimerSet::new(),
+            heartbeat: Heartbeat::new(now, side, config.keep_alive, keep_alive_max(&config)),
             events: VecDeque::new(),
             stats: ConnectionStats::default(),
             waiting: Waiting::new(now),

@@ -213,7 +213,8 @@ impl Connection {
         // Once for all packets of a train.
         if self.heard.replace(when.now) != Some(when.now) {
             self.rest_idle(when.now);
-            self.rest_heartbeat(when.now);
+            self.heartbeat.on_received(when.now, is_eliciting);
+            self.rest_heartbeat();
         }
         Ok(())
     }
@@ -259,7 +260,7 @@ impl Connection {
             Frame::AckFrequency(wish) => self.on_wish(&wish),
             Frame::ImmediateAck => self.on_immediate_ack(),
             Frame::Done => self.on_done(now),
-            Frame::Session(Session::Ping(number)) => self.on_ping(number),
+            Frame::Session(Session::Ping(number)) => self.on_ping(now, number),
             Frame::Session(Session::Pong(number)) => self.on_pong(now, number),
             Frame::Session(Session::Close(close)) => self.on_close(now, Level::Data, &close),
             Frame::Session(Session::Greeting(_)) => Err(MISPLACED),
@@ -287,7 +288,10 @@ impl Connection {
         Ok(())
     }
 
-    fn on_ping(&mut self, number: u64) -> Result<(), Violation> {
+    fn on_ping(&mut self, now: Instant, number: u64) -> Result<(), Violation> {
+        if self.heartbeat.is_quiet(now) {
+            self.rest();
+        }
         self.pending.pong = Some(number);
         Ok(())
     }
@@ -295,6 +299,7 @@ impl Connection {
     /// The number is the time at which we asked.
     fn on_pong(&mut self, now: Instant, number: u64) -> Result<(), Violation> {
         let asked = std::time::Duration::from_micros(number);
+        self.heartbeat.on_answered();
         self.stats.heartbeat_rtt = now.saturating_duration_since(self.created).checked_sub(asked);
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use portolan_mux::Side;
 
-use super::{Connection, State};
-use crate::{CloseReason, Timer, packet::Level};
+use super::{Connection, State, migration::PADDED};
+use crate::{CloseReason, Timer, heartbeat::Beat, packet::Level};
 
 /// Probes are not sent more rarely than doubled this often.
 const BACKOFF_MAX: u32 = 16;
@@ -40,17 +40,26 @@ impl Connection {
 
     fn on_heartbeat(&mut self, now: Instant) {
         self.pending.ping = true;
-        self.mux.on_quiet();
-        self.frames = Vec::new();
-        self.rest_heartbeat(now);
-        if self.is_confirmed {
-            self.rest();
+        // Silence counts from when the remote was last heard, not from when we asked.
+        self.pending.has_sent_since_heard = true;
+        match self.heartbeat.on_due(now) {
+            Beat::Regular => self.rest(),
+            Beat::Quick => {
+                self.pending.padded = PADDED;
+                let probes = &mut self.spaces[Level::Data].probes;
+                *probes = PADDED.max(*probes);
+            }
         }
+        self.rest_heartbeat();
     }
 
     /// Holds no more than a quiet connection needs.
-    fn rest(&mut self) {
-        self.tls.rest();
+    pub(super) fn rest(&mut self) {
+        self.mux.on_quiet();
+        self.frames = Vec::new();
+        if self.is_confirmed {
+            self.tls.rest();
+        }
     }
 
     fn forget_previous_keys(&mut self) {
@@ -73,9 +82,10 @@ impl Connection {
         }
     }
 
-    pub(super) fn rest_heartbeat(&mut self, now: Instant) {
-        if matches!(self.state, State::Established) && !self.config.keep_alive.is_zero() {
-            self.timers.set(Timer::Heartbeat, now + self.config.keep_alive);
+    pub(super) fn rest_heartbeat(&mut self) {
+        if matches!(self.state, State::Established) {
+            let at = self.heartbeat.due(self.path.rtt.smoothed());
+            self.timers.set_or_stop(Timer::Heartbeat, at);
         }
     }
 

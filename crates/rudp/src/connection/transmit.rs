@@ -421,7 +421,8 @@ impl Connection {
             self.rest_idle(now);
         }
         if is_first {
-            self.rest_heartbeat(now);
+            self.heartbeat.on_sent(now);
+            self.rest_heartbeat();
         }
     }
 }

@@ -149,6 +149,23 @@ fn an_upload_goes_on_when_a_translator_gives_another_port() {
 }
 
 #[test]
+fn a_download_goes_on_when_a_translator_gives_another_port() {
+    for to in [other_port(), elsewhere()] {
+        for delay in [5, 20, 60, 150] {
+            let mut pair = Pair::connected_after(delay * MS);
+            let mut flow = Flow::begin(&mut pair, Side::Server, 6 << 20);
+            flow.run_to(&mut pair, 3 << 20);
+            pair.rebind_client(to);
+            let (moved, rtt) = (pair.now, 2 * pair.delay);
+            flow.finish(&mut pair);
+            let gap = flow.gap_after(moved);
+            assert!(gap <= 2 * rtt + 50 * MS, "{gap:?} at {rtt:?}");
+            assert_eq!(pair.bob().remote_addr(), to);
+        }
+    }
+}
+
+#[test]
 fn an_address_that_has_not_proved_itself_gets_three_times_what_it_sent() {
     let mut pair = Pair::connected();
     let mut flow = Flow::begin(&mut pair, Side::Server, 2 << 20);

@@ -125,6 +125,14 @@ impl Pair {
         pair
     }
 
+    /// Both connected over a wire with this delay.
+    pub(crate) fn connected_after(delay: Duration) -> Self {
+        let mut pair = Self { delay, ..Self::new() };
+        pair.connect();
+        pair.run_until(|pair| pair.is_connected());
+        pair
+    }
+
     /// Both connected, with datagrams of this size and no other, and CUBIC.
     pub(crate) fn connected_with_packets_of(size: u16) -> Self {
         let config = EndpointConfig::new(ConnectionConfig {

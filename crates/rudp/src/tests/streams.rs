@@ -272,6 +272,7 @@ fn keys_can_be_changed_by_either_side_at_once() {
         assert!(pair.alice().update_keys());
         assert!(pair.bob().update_keys());
         transfer(&mut pair, &content(20_000));
+        pair.bob().ping();
         pair.run_for(Duration::from_secs(6));
         assert_eq!(pair.closed(), [None, None]);
         let updates = (pair.alice().stats().key_updates, pair.bob().stats().key_updates);

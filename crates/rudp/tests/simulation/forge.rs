@@ -1,8 +1,13 @@
 //! An attacker who reads everything on the way and adds packets of his own, but has no key.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use portolan_netsim::Delivery;
 
 use crate::chance::Chance;
+
+/// Where he is himself.
+pub(crate) const THIEF: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 66, 6, 6)), 666);
 
 /// Makes up packets for every packet that passes.
 pub(crate) struct Forger(Chance);
@@ -20,6 +25,10 @@ impl Forger {
     /// receiver's name.
     pub(crate) fn packets(&mut self, seen: &Delivery) -> Vec<Delivery> {
         let mut forged = vec![self.cut(seen), self.with_other_content(seen)];
+        // A copy that overtakes the original, from where the client never was (RFC 9000 §9.3.3).
+        if self.0.one_in(20) {
+            forged.push(Delivery { from: THIEF, ..seen.clone() });
+        }
         // Only Init packets show the name by which their sender wants to be called.
         if seen.bytes.first().is_some_and(|first| first & 0b1111_0000 == 0b1000_0000) {
             forged.extend(

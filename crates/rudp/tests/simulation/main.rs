@@ -3,14 +3,16 @@
 //! Two endpoints with real handshakes talk in virtual time over `netsim`: streams of all sizes,
 //! classes and endings in both directions, datagrams, silences, key updates, closes from either
 //! side; over links that lose, reorder, duplicate and corrupt, with 10 to 400 ms of round trip,
-//! narrow or wide, some with a blackhole of five seconds, some with an attacker on the way who
-//! reads everything and adds packets of his own. On every one of them:
+//! narrow or wide, some with a blackhole of five seconds, some with clients whose address changes
+//! (with or without their knowing it), some with an attacker on the way who reads everything, adds
+//! packets of his own and repeats others' from elsewhere. On every one of them:
 //!
 //! - every byte of a stream arrives once and in order (`app.rs` checks each against its place);
 //! - datagrams arrive at most once and whole;
 //! - the connection ends with the same close on both sides, or each side says why not;
 //! - a connection holds no more memory than its bounds say;
 //! - nothing spins, nothing hangs: steps and virtual time are bounded;
+//! - who only repeats a client's packets is sent at most three times what he sent;
 //! - before a client has proved its address, it is sent at most three times what it sent.
 //!
 //! `SEED=7 cargo test -p portolan-rudp --test simulation TEST` replays one run of one test; a

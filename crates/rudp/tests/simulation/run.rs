@@ -14,8 +14,8 @@ use portolan_rudp::CloseReason;
 use crate::{
     app::App,
     chance::Chance,
-    forge::Forger,
-    scenario::{BLACKHOLE, End, MTU_LEAST, Scenario},
+    forge::{Forger, THIEF},
+    scenario::{BLACKHOLE, Cause, End, MTU_LEAST, Scenario},
     world::{Session, World, start},
 };
 
@@ -73,6 +73,8 @@ struct Run {
 enum Alarm {
     Close(Side),
     Vanish(Side),
+    /// The client learns that its address is another.
+    Moved,
 }
 
 const CLIENT: usize = 0;
@@ -97,6 +99,10 @@ impl Run {
             world.network.schedule_blackhole(Where::Everywhere, start() + after, BLACKHOLE);
         }
 
+        for a_move in &scenario.moves {
+            let change = Change::Readdress { host: alice, seen_as: a_move.seen_as };
+            world.network.schedule(start() + a_move.after, change);
+        }
         world.forger = scenario.is_attacked.then(|| Forger::new(scenario.seed));
         let [client, server] = [chance.seed(), chance.seed()].map(Identity::from_seed);
         let [of_client, of_server] = scenario.setups.map(|setup| Arc::new(setup.config()));
@@ -115,6 +121,9 @@ impl Run {
             End::Abrupt(side, after) => self.alarms.push((start() + after, Alarm::Close(side))),
             End::Vanish(side, after) => self.alarms.push((start() + after, Alarm::Vanish(side))),
         }
+        let known = self.scenario.moves.iter().filter(|a_move| a_move.cause == Cause::Client);
+        self.alarms.extend(known.map(|a_move| (start() + a_move.after, Alarm::Moved)));
+        self.alarms.sort_by_key(|(at, _)| *at);
     }
 
     fn go(&mut self) {
@@ -160,9 +169,19 @@ impl Run {
                 if !self.session(Side::Server).is_some_and(Session::is_up) =>
             {
                 self.alarms.push((at + Duration::from_millis(500), alarm));
+                self.alarms.sort_by_key(|(at, _)| *at);
             }
             Alarm::Close(side) => self.close(side),
+            Alarm::Moved => self.tell_client_that_it_moved(),
         }
+    }
+
+    fn tell_client_that_it_moved(&mut self) {
+        let now = self.world.now;
+        for session in &mut self.world.nodes[CLIENT].sessions {
+            session.connection.local_address_changed(now);
+        }
+        self.world.drain(CLIENT);
     }
 
     fn end_in_order(&mut self) {
@@ -206,6 +225,9 @@ impl Run {
         let sent = apps().map(App::datagrams_sent).sum();
         let received = apps().map(App::datagrams_received).sum();
         assert!(received <= sent as usize, "more datagrams came than went");
+        if let Some(thief) = self.world.nodes[SERVER].traffic.get(&THIEF) {
+            assert!(thief.sent <= 3 * thief.received, "{thief:?} for who only repeats");
+        }
         Report {
             outcome,
             trace: self.world.trace,

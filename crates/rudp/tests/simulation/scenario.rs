@@ -1,6 +1,6 @@
 //! One run, drawn from its seed: the network, the bounds, what both applications do, how it ends.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use portolan_mux::{Config, Priority, Side};
 use portolan_netsim::{Link, Loss, Queue, Rate, Reorder};
@@ -23,6 +23,8 @@ pub(crate) struct Scenario {
     pub(crate) blackhole: Option<Duration>,
     /// When both directions carry no more than IPv6's least MTU, from the start.
     pub(crate) narrows: Option<Duration>,
+    /// When the client's address changes, from the start.
+    pub(crate) moves: Vec<Move>,
     /// Whether someone on the way adds packets of his own.
     pub(crate) is_attacked: bool,
     /// How client and server are set up.
@@ -30,6 +32,24 @@ pub(crate) struct Scenario {
     /// What client and server do.
     pub(crate) scripts: [Script; 2],
     pub(crate) end: End,
+}
+
+/// A change of the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) after: Duration,
+    /// Where it is seen then.
+    pub(crate) seen_as: SocketAddr,
+    pub(crate) cause: Cause,
+}
+
+/// Why an address changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A translator has lost its mapping: the client knows nothing of it.
+    Translator,
+    /// The client has gone to another network, and knows.
+    Client,
 }
 
 /// How a run ends.
@@ -67,6 +87,7 @@ impl Scenario {
             blackhole: chance.one_in(4).then(|| chance.millis(0..=8_000)),
             narrows: width.one_in(4).then(|| width.millis(0..=4_000)),
             setups: [setup(&mut chance), setup(&mut chance)],
+            moves: moves(&mut Chance::new(seed, 9)),
             is_attacked: Chance::new(seed, 4).one_in(5),
             scripts: [script(&mut Chance::new(seed, 2)), script(&mut Chance::new(seed, 3))],
             end: end(&mut Chance::new(seed, 5)),
@@ -100,6 +121,26 @@ fn link(chance: &mut Chance, delay: Duration, loss: f64) -> Link {
         mtu: 1_500,
         ..Link::default()
     }
+}
+
+/// Every third client moves, some more than once.
+fn moves(chance: &mut Chance) -> Vec<Move> {
+    if !chance.one_in(3) {
+        return Vec::new();
+    }
+    let count = chance.within(1..=3);
+    let mut moves: Vec<_> = (0..count).map(|number| a_move(chance, number)).collect();
+    moves.sort_by_key(|a_move| a_move.after);
+    moves
+}
+
+/// To an address that nobody had before: mostly only the port is another.
+fn a_move(chance: &mut Chance, number: u64) -> Move {
+    let after = chance.millis(0..=8_000);
+    let port = 10_000 + u16::try_from(number).unwrap_or_default();
+    let host = if chance.one_in(3) { [10, 9, 0, 1] } else { [10, 0, 0, 1] };
+    let cause = if chance.one_in(3) { Cause::Client } else { Cause::Translator };
+    Move { after, seen_as: (host, port).into(), cause }
 }
 
 fn setup(chance: &mut Chance) -> Setup {
