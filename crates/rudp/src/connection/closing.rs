@@ -131,7 +131,8 @@ impl Connection {
         }
         let heard = Violation::new(ViolationCode::NoError, "");
         self.put_farewell(Level::Data, &Farewell::violation(heard), buf);
-        (!buf.is_empty()).then(|| self.transmit_of(buf, None))
+        let fits = !buf.is_empty() && buf.len() <= self.path.amplification_budget();
+        fits.then(|| self.transmit_of(buf, None))
     }
 
     pub(super) fn transmit_farewell(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {

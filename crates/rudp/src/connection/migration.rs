@@ -192,11 +192,13 @@ impl Connection {
             None if is_deliberate => self.remote_ids.take(),
             None => None,
         };
+        let left = self.names.remote_number;
         self.leave(when.now, when.route, is_deliberate);
         self.names.addressed_as = when.destination;
         if let Some(name) = name {
             self.call_remote(name);
         }
+        self.retire_unused(left);
         match candidate {
             Some(Candidate { received, sent, .. }) => self.path.count(received, sent),
             None => self.path.on_received(when.size),
@@ -234,10 +236,6 @@ impl Connection {
             // The one just left was not proved: what was before it stays the way back.
             Some(proved) if !is_proved => {
                 proved.path = proved.path.take().or(previous.path);
-                let is_shared = previous.remote.number == proved.remote.number;
-                if !is_shared {
-                    self.retire(previous.remote.number);
-                }
             }
             before => *before = Some(previous),
         }
@@ -279,7 +277,7 @@ impl Connection {
         let Some(standby) = &mut self.standby else { return };
         standby.challenge = None;
         let Some(previous) = standby.previous.take() else { return };
-        let left = self.names.remote_id();
+        let left = self.names.remote_number;
         if let Some(path) = previous.path {
             self.path = path;
         }
@@ -287,10 +285,10 @@ impl Connection {
         self.path.in_flight = previous.in_flight;
         self.path.is_validated = true;
         self.names.addressed_as = previous.addressed_as;
-        if left.number != previous.remote.number {
+        if left != previous.remote.number {
             self.call_remote(previous.remote);
-            self.retire(left.number);
         }
+        self.retire_unused(left);
         self.begin_anew(now);
     }
 
@@ -367,9 +365,8 @@ impl Connection {
         }
         if let Some(standby) = &mut self.standby {
             standby.challenge = None;
-            let left = standby.previous.take().map(|previous| previous.remote.number);
-            if let Some(left) = left.filter(|left| *left != self.names.remote_number) {
-                self.retire(left);
+            if let Some(previous) = standby.previous.take() {
+                self.retire_unused(previous.remote.number);
             }
         }
         self.update_loss_timer(now);
@@ -542,6 +539,14 @@ impl Connection {
     pub(super) fn retire(&mut self, number: u64) {
         self.remote_ids.retire(number);
         self.pending.names = true;
+    }
+
+    /// Gives a name up unless it is the one in use, or of the path to go back to.
+    fn retire_unused(&mut self, number: u64) {
+        let is_kept = self.previous().is_some_and(|kept| kept.remote.number == number);
+        if number != self.names.remote_number && !is_kept {
+            self.retire(number);
+        }
     }
 
     fn drop_candidate(&mut self) {

@@ -152,7 +152,8 @@ impl Connection {
     /// middle of a transfer: what arrives faster then is worth the padding.
     fn transmit_size_probe(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         let is_busy = self.path.in_flight >= SIZE_PROBE_AFTER * self.path.packet_size() as u64;
-        if !self.is_confirmed || !self.can_send_data() || !is_busy || !self.mux.wants_to_send() {
+        let is_known = self.is_confirmed && self.path.is_validated;
+        if !is_known || !self.can_send_data() || !is_busy || !self.mux.wants_to_send() {
             return None;
         }
         let size = self.path.discovery.poll(now)?;

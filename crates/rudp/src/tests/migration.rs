@@ -263,6 +263,21 @@ fn a_client_that_moves_to_another_network_is_called_by_other_names() {
 }
 
 #[test]
+fn a_second_move_before_the_first_is_proved_ends_no_name_in_use() {
+    let mut pair = Pair::connected();
+    transfer(&mut pair, &content(10_000));
+    pair.rebind_client(elsewhere());
+    let now = pair.now;
+    pair.alice().local_address_changed(now);
+    pair.drain();
+    pair.run_for(pair.delay / 2);
+    pair.rebind_client(other_port());
+    transfer(&mut pair, &content(500_000));
+    assert_eq!(pair.bob().remote_addr(), other_port());
+    assert_eq!(pair.closed(), [None, None]);
+}
+
+#[test]
 fn names_do_not_run_out() {
     let mut pair = Pair::connected();
     for port in 2_000..2_020 {

@@ -50,12 +50,16 @@ fn matrix(test: &str, loss: f64, clean_min: usize) {
     let reports = seeds::for_each(test, 0..SEEDS, |seed| run::run(seed, loss));
     let mut outcomes = BTreeMap::<Outcome, usize>::new();
     reports.iter().for_each(|(_, report)| *outcomes.entry(report.outcome).or_default() += 1);
+    let gave_up = reports.iter().filter(|(_, report)| report.outcome == Outcome::TimedOut);
+    let gave_up: Vec<u64> = gave_up.map(|(seed, _)| *seed).collect();
     let sum = |field: fn(&Report) -> u64| reports.iter().map(|(_, r)| field(r)).sum::<u64>();
     let bytes = sum(|report| report.bytes);
     let sent = sum(|report| report.datagrams_sent.into());
     let received = sum(|report| report.datagrams_received as u64);
     let seconds = sum(|report| report.took.as_secs());
-    eprintln!("{test}: {outcomes:?}, {bytes} bytes, {received}/{sent} datagrams, {seconds} s");
+    eprintln!(
+        "{test}: {outcomes:?}, {bytes} bytes, {received}/{sent} datagrams, {seconds} s; timed out: {gave_up:?}"
+    );
     if seeds::overridden() {
         return;
     }

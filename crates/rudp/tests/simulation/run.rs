@@ -15,7 +15,7 @@ use crate::{
     app::App,
     chance::Chance,
     forge::{Forger, THIEF},
-    scenario::{BLACKHOLE, Cause, End, MTU_LEAST, Scenario},
+    scenario::{BLACKHOLE, Cause, End, MTU_LEAST, Move, Scenario},
     world::{Session, World, start},
 };
 
@@ -73,8 +73,7 @@ struct Run {
 enum Alarm {
     Close(Side),
     Vanish(Side),
-    /// The client learns that its address is another.
-    Moved,
+    Move(Move),
 }
 
 const CLIENT: usize = 0;
@@ -99,10 +98,6 @@ impl Run {
             world.network.schedule_blackhole(Where::Everywhere, start() + after, BLACKHOLE);
         }
 
-        for a_move in &scenario.moves {
-            let change = Change::Readdress { host: alice, seen_as: a_move.seen_as };
-            world.network.schedule(start() + a_move.after, change);
-        }
         world.forger = scenario.is_attacked.then(|| Forger::new(scenario.seed));
         let [client, server] = [chance.seed(), chance.seed()].map(Identity::from_seed);
         let [of_client, of_server] = scenario.setups.map(|setup| Arc::new(setup.config()));
@@ -121,8 +116,8 @@ impl Run {
             End::Abrupt(side, after) => self.alarms.push((start() + after, Alarm::Close(side))),
             End::Vanish(side, after) => self.alarms.push((start() + after, Alarm::Vanish(side))),
         }
-        let known = self.scenario.moves.iter().filter(|a_move| a_move.cause == Cause::Client);
-        self.alarms.extend(known.map(|a_move| (start() + a_move.after, Alarm::Moved)));
+        let moves = self.scenario.moves.iter();
+        self.alarms.extend(moves.map(|a_move| (start() + a_move.after, Alarm::Move(*a_move))));
         self.alarms.sort_by_key(|(at, _)| *at);
     }
 
@@ -168,16 +163,36 @@ impl Run {
             Alarm::Close(Side::Server)
                 if !self.session(Side::Server).is_some_and(Session::is_up) =>
             {
-                self.alarms.push((at + Duration::from_millis(500), alarm));
-                self.alarms.sort_by_key(|(at, _)| *at);
+                self.postpone(at, alarm);
             }
             Alarm::Close(side) => self.close(side),
-            Alarm::Moved => self.tell_client_that_it_moved(),
+            // Before the handshake is confirmed nobody is followed (RFC 9000 §9).
+            Alarm::Move(_) if !self.is_confirmed() => self.postpone(at, alarm),
+            Alarm::Move(a_move) => self.move_client(a_move),
         }
     }
 
-    fn tell_client_that_it_moved(&mut self) {
-        let now = self.world.now;
+    fn postpone(&mut self, at: Instant, alarm: Alarm) {
+        self.alarms.push((at + Duration::from_millis(500), alarm));
+        self.alarms.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Whether both sides have confirmed the handshake, or the connection is over.
+    fn is_confirmed(&self) -> bool {
+        [Side::Client, Side::Server].iter().all(|side| {
+            let session = self.session(*side);
+            session.is_some_and(|session| {
+                session.connection.is_confirmed() || session.closed.is_some()
+            })
+        })
+    }
+
+    fn move_client(&mut self, Move { seen_as, cause, .. }: Move) {
+        let (now, host) = (self.world.now, self.world.nodes[CLIENT].address);
+        self.world.network.apply(Change::Readdress { host, seen_as });
+        if cause == Cause::Translator {
+            return;
+        }
         for session in &mut self.world.nodes[CLIENT].sessions {
             session.connection.local_address_changed(now);
         }
