@@ -19,10 +19,10 @@
 //! its provider. The wire format is written down in `WIRE.md`. The handshake is TLS 1.3 by
 //! `rustls::quic`, recovery is RFC 9002, congestion control BBR, RFC 9438 or NewReno.
 //!
-//! What it does not do yet, and where it will stand: other addresses of a known remote are read
-//! but not followed (`path.rs`); another algorithm of congestion control is one file and one arm in
-//! `congestion`; how often is acknowledged is asked for in
-//! `cadence.rs` and obeyed in `ack.rs`. What it will not do: 0-RTT,
+//! Clients may change their address, knowingly or not, and try other paths beside the one in use
+//! (`connection/migration.rs`). Another algorithm of congestion control is one file and one arm in
+//! `congestion`; how often is acknowledged is asked for in `cadence.rs` and obeyed in `ack.rs`.
+//! What it does not do: several paths at once, servers that move. What it will not do: 0-RTT,
 //! which can be replayed.
 //!
 //! # Invariants
@@ -49,6 +49,15 @@
 //! - On long ways windows grow for those who read fast and for nobody else, and writers may be
 //!   ahead by four congestion windows: `a_fast_reader_on_a_long_way_is_not_stopped_by_the_first_window`,
 //!   `a_slow_reader_makes_nobody_hold_more_than_the_first_window`.
+//! - A connection outlives the addresses of its client, with or without the client's knowing that
+//!   they change, and data flows again within two round trips and 50 ms:
+//!   `a_download_goes_on_when_a_translator_gives_another_port`,
+//!   `a_client_tries_a_second_path_and_moves_without_a_gap`; who only repeats a client's packets
+//!   from elsewhere gains nothing:
+//!   `who_does_not_answer_at_the_new_address_is_taken_to_be_at_the_old_one`,
+//!   `an_address_that_has_not_proved_itself_gets_three_times_what_it_sent`; and names do not show
+//!   that two paths carry one connection:
+//!   `a_client_that_moves_to_another_network_is_called_by_other_names`.
 //! - Routers may mark packets instead of dropping them, and a path that changes marks on its own is
 //!   not believed: `a_queue_that_marks_slows_a_sender_down_before_anything_is_lost`,
 //!   `a_path_that_clears_or_changes_marks_is_found_out_and_carries_a_transfer`.
@@ -59,8 +68,8 @@
 //!
 //! # Memory
 //! A remote makes one connection hold at most [`ConnectionConfig::memory_max`]: the mux's bound,
-//! handshake bytes out of order (16 KiB a level), a few early packets and the ranges of received
-//! numbers. A half-open connection that was asked for by one datagram holds some 8 KiB of TLS
+//! handshake bytes out of order (16 KiB a level), a few early packets, the ranges of received
+//! numbers and the names and paths of a remote that moves (less than 2 KiB). A half-open connection that was asked for by one datagram holds some 8 KiB of TLS
 //! keys and that; there are at most [`EndpointConfig::half_open`] of them, each for
 //! [`ConnectionConfig::handshake`] at most. The endpoint adds a bounded queue of answers and 128
 //! KiB of token buckets. An idle connection holds a few KiB: what a handshake needed goes with it

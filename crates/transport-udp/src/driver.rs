@@ -185,6 +185,9 @@ impl Driver {
                 self.table.make_ready(handle);
             }
         }
+        if let Some(socket) = letters.socket.take() {
+            self.move_to(socket);
+        }
         for request in letters.requests.drain(..) {
             self.dial(request);
         }
@@ -194,6 +197,19 @@ impl Driver {
         self.letters = letters;
         if self.end.is_none() && self.inbox.farewell().is_some() {
             self.begin_close();
+        }
+    }
+
+    /// Everything goes through another socket from now on; the old one is given back.
+    fn move_to(&mut self, socket: Arc<LaneSocket>) {
+        let (now, local) = (now(), socket.local_addr());
+        self.socket = socket;
+        let handles: Vec<_> = self.table.slots().map(|(handle, _)| handle).collect();
+        for handle in handles {
+            if let Some(slot) = self.table.get_mut(handle) {
+                slot.host.move_to(now, local);
+                self.table.make_ready(handle);
+            }
         }
     }
 

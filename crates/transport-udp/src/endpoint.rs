@@ -1,14 +1,19 @@
 //! A bound UDP endpoint.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use portolan_datagram_io::{LaneSocket, unreachable};
+use portolan_datagram_io::{Lane, LaneSocket, SharedSockets, unreachable};
 use portolan_qlog::Qlog;
 use portolan_rudp::Endpoint as Machine;
 use portolan_transport::{
-    AcceptError, Backlog, CloseCode, CloseReason, ConnectError, Connection, ConnectionConfig,
-    Endpoint, Expect,
+    AcceptError, Backlog, BindError, CloseCode, CloseReason, ConnectError, Connection,
+    ConnectionConfig, Endpoint, Expect, RebindError,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -26,24 +31,17 @@ use crate::{
 pub(crate) struct UdpEndpoint {
     inbox: Arc<Inbox>,
     backlog: Arc<Backlog<UdpConnection>>,
-    local: SocketAddr,
-    reach: Reach,
+    sockets: Arc<SharedSockets>,
+    local: Mutex<SocketAddr>,
     handshake: Duration,
     // Loses its sender when the driver has ended and the port is free.
     running: watch::Receiver<()>,
 }
 
-/// Which remotes the socket can send to.
-#[derive(Debug, Clone, Copy)]
-enum Reach {
-    Ipv4,
-    Both,
-}
-
 impl UdpEndpoint {
-    /// Starts to serve `lane`. Must be called inside a tokio runtime.
+    /// Starts to serve `lane`, one of `sockets`. Must be called inside a tokio runtime.
     pub(crate) fn start(
-        lane: Arc<LaneSocket>,
+        (lane, sockets): (Arc<LaneSocket>, Arc<SharedSockets>),
         machine: Machine,
         config: &ConnectionConfig,
         qlog: Qlog,
@@ -52,7 +50,6 @@ impl UdpEndpoint {
         let inbox = Arc::<Inbox>::default();
         let backlog = Arc::new(Backlog::new(config.limits.accept_backlog as usize));
         let (alive, running) = watch::channel(());
-        let reach = if local.is_ipv6() { Reach::Both } else { Reach::Ipv4 };
         let doors = (Arc::clone(&inbox), Arc::clone(&backlog));
         let driver = Driver::new(lane, machine, (config, qlog), doors);
         // Ends by itself soon after `Inbox::close`, which dropping the handle calls too.
@@ -60,21 +57,20 @@ impl UdpEndpoint {
             driver.run().await;
             drop(alive);
         });
-        Self { inbox, backlog, local, reach, handshake: config.timing.handshake, running }
+        let (local, handshake) = (Mutex::new(local), config.timing.handshake);
+        Self { inbox, backlog, sockets, local, handshake, running }
     }
 
     fn check(&self, remote: SocketAddr) -> Result<(), ConnectError> {
         if self.inbox.farewell().is_some() {
             return Err(closed(remote));
         }
-        let reachable = match self.reach {
-            Reach::Ipv4 => remote.ip().to_canonical().is_ipv4(),
-            Reach::Both => true,
-        };
+        let local = self.local_addr();
+        let reachable = local.is_ipv6() || remote.ip().to_canonical().is_ipv4();
         if reachable && remote.port() != 0 {
             return Ok(());
         }
-        let detail = format!("{} cannot send to it", self.local);
+        let detail = format!("{local} cannot send to it");
         Err(ConnectError::Unusable { addr: remote, detail })
     }
 
@@ -126,7 +122,7 @@ impl Endpoint for UdpEndpoint {
                 attempt.over = true;
                 outcome.map_err(|_| self.unanswered(remote))??
             }
-            source = unreachable(self.local, remote) => {
+            source = unreachable(self.local_addr(), remote) => {
                 return Err(ConnectError::Unreachable { addr: remote, source });
             }
         };
@@ -141,7 +137,18 @@ impl Endpoint for UdpEndpoint {
     }
 
     fn local_addr(&self) -> SocketAddr {
-        self.local
+        *self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, RebindError> {
+        let socket = self.sockets.open(local, Lane::Rudp);
+        let socket = socket.map_err(|source| BindError::from_io(local, source))?;
+        let bound = socket.local_addr();
+        if self.inbox.farewell().is_some() || !self.inbox.rebind(socket) {
+            return Err(RebindError::Closed);
+        }
+        *self.local.lock().unwrap_or_else(PoisonError::into_inner) = bound;
+        Ok(bound)
     }
 
     async fn close(&self, code: CloseCode, reason: &str) {
@@ -159,6 +166,6 @@ impl Drop for UdpEndpoint {
 
 impl fmt::Debug for UdpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdpEndpoint").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("UdpEndpoint").field("local", &self.local_addr()).finish_non_exhaustive()
     }
 }

@@ -23,7 +23,6 @@ pub(crate) struct Host {
     state: Mutex<State>,
     signals: Signals,
     handle: ConnectionHandle,
-    local: SocketAddr,
     inbox: Arc<Inbox>,
     span: Span,
     // Listed in the inbox already.
@@ -34,6 +33,8 @@ pub(crate) struct Host {
 pub(crate) struct State {
     pub(crate) connection: Connection,
     pub(crate) waiters: Waiters,
+    /// The address that our end is bound to.
+    pub(crate) local: SocketAddr,
 }
 
 impl Host {
@@ -44,10 +45,9 @@ impl Host {
         span: Span,
     ) -> Self {
         Self {
-            state: Mutex::new(State { connection, waiters: Waiters::new() }),
+            state: Mutex::new(State { connection, waiters: Waiters::new(), local }),
             signals: Signals::default(),
             handle,
-            local,
             inbox,
             span,
             listed: AtomicBool::new(false),
@@ -60,7 +60,14 @@ impl Host {
 
     /// The address that our end is bound to.
     pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+        self.lock().local
+    }
+
+    /// Our end is bound to another address now.
+    pub(crate) fn move_to(&self, now: std::time::Instant, local: SocketAddr) {
+        let mut state = self.lock();
+        state.local = local;
+        state.connection.local_address_changed(now);
     }
 
     /// What is logged of the connection belongs to this.
@@ -98,7 +105,7 @@ impl Host {
 
     /// Finds out whom the machine's events concern.
     pub(crate) fn dispatch(&self, state: &mut State) -> Woken {
-        let State { connection, waiters } = state;
+        let State { connection, waiters, .. } = state;
         waiters.dispatch(connection.mux(), &self.signals)
     }
 }
@@ -106,7 +113,7 @@ impl Host {
 impl MuxHost for Host {
     fn with<R>(&self, call: impl FnOnce(&mut Mux, &mut Waiters) -> R) -> R {
         let mut state = self.lock();
-        let State { connection, waiters } = &mut *state;
+        let State { connection, waiters, .. } = &mut *state;
         call(connection.mux(), waiters)
     }
 

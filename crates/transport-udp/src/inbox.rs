@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use portolan_datagram_io::LaneSocket;
 use portolan_rudp::ConnectionHandle;
 use portolan_transport::{CloseCode, ConnectError, Expect};
 use tokio::sync::{Notify, oneshot};
@@ -43,6 +44,8 @@ pub(crate) struct Letters {
     pub(crate) touched: Vec<ConnectionHandle>,
     /// Attempts to start.
     pub(crate) requests: VecDeque<Request>,
+    /// The socket to use from now on.
+    pub(crate) socket: Option<Arc<LaneSocket>>,
     /// Someone has given up an attempt.
     pub(crate) given_up: bool,
     shut: bool,
@@ -73,6 +76,18 @@ impl Inbox {
         let unseen = std::mem::take(&mut letters.requests);
         drop(letters);
         drop(unseen);
+    }
+
+    /// Gives the driver another socket. False: it has ended.
+    pub(crate) fn rebind(&self, socket: Arc<LaneSocket>) -> bool {
+        let mut letters = self.lock();
+        if letters.shut {
+            return false;
+        }
+        letters.socket = Some(socket);
+        drop(letters);
+        self.arrived.notify_one();
+        true
     }
 
     /// Says that the caller of some attempt waits no more.

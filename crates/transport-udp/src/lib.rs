@@ -21,7 +21,8 @@
 //! connections live on.
 //!
 //! **What it does not do.** It knows no packet, keeps no key and decides nothing about loss or
-//! congestion. It does not move connections between addresses.
+//! congestion. It does not look for changes of the network by itself: an endpoint that is bound to
+//! all addresses follows them because the system does, any other is bound anew by `rebind`.
 //!
 //! **Invariants**
 //! - whatever the traits promise, on a perfect network and through a bad one
@@ -32,6 +33,8 @@
 //!   ready queue, one train at most waits for the socket (`table.rs`, `inbox.rs`, `outbox.rs`);
 //! - who wants to know what a connection does is told (`watch.rs`), never what is said on it, and
 //!   nobody else pays for it (`tests/qlog.rs`);
+//! - connections go on when an end that began them is bound to another address
+//!   (`tests/rebinding.rs`);
 //! - garbage on the port disturbs nobody, and QUIC on the same port works on
 //!   (`tests/shared_port.rs`).
 
@@ -125,7 +128,7 @@ impl Transport for TunedUdp {
         let seed = random_seed().map_err(|source| BindError::Io { addr: config.local, source })?;
         let machine = endpoint_machine(&config.connection, *self, &lane, seed);
         let qlog = Qlog::clone(&config.shared.get_or_default::<Qlog>());
-        Ok(Arc::new(UdpEndpoint::start(lane, machine, &config.connection, qlog)))
+        Ok(Arc::new(UdpEndpoint::start((lane, sockets), machine, &config.connection, qlog)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use portolan_identity::Expect;
 
-use crate::{AcceptError, CloseCode, ConnectError, Connection};
+use crate::{AcceptError, CloseCode, ConnectError, Connection, RebindError};
 
 /// A bound local end: it connects to remote ends and accepts from them.
 ///
@@ -38,6 +38,19 @@ pub trait Endpoint: fmt::Debug + Send + Sync {
 
     /// The address that is bound, with the real port.
     fn local_addr(&self) -> SocketAddr;
+
+    /// Binds another local address in place of the present one, after a change of network: the
+    /// connections that this end began go on from there, under identifiers that do not show that
+    /// they are the same; those that remotes began are lost unless they can still reach it.
+    /// Returns the new address, with the real port. An endpoint that is bound to all addresses of
+    /// the machine follows a change of its network by itself.
+    ///
+    /// # Errors
+    /// [`RebindError`]; the present address stays then.
+    async fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, RebindError> {
+        let _ = local;
+        Err(RebindError::Unsupported)
+    }
 
     /// Closes every connection with `code` and `reason`, stops listening, and waits until the
     /// farewells are sent (bounded by the time a peer needs to answer). The port is free afterwards.

@@ -7,6 +7,20 @@ use thiserror::Error;
 
 use crate::{CloseReason, StreamCode};
 
+/// Why an endpoint could not be bound to another address.
+#[derive(Debug, Error)]
+pub enum RebindError {
+    /// The transport cannot take its connections along.
+    #[error("connections of this transport cannot change their address; connect again")]
+    Unsupported,
+    /// The endpoint is closed.
+    #[error("the endpoint is closed")]
+    Closed,
+    /// The new address cannot be had; the old one stays.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
 /// Why an endpoint could not be bound.
 #[derive(Debug, Error)]
 pub enum BindError {

@@ -40,7 +40,7 @@ pub use datagram::Lifetime;
 pub use endpoint::Endpoint;
 pub use error::{
     AcceptError, AcceptStreamError, BindError, ConnectError, OpenStreamError, ReadError,
-    RecvDatagramError, SendDatagramError, WriteError,
+    RebindError, RecvDatagramError, SendDatagramError, WriteError,
 };
 pub use shared::Shared;
 pub use stats::{ConnectionStats, DatagramOutcomes, Waited};

@@ -161,9 +161,9 @@ fn a_quiet_connection_is_kept_alive_by_heartbeats_and_nothing_else() {
     let before = pair.log.len();
     pair.run_for(Duration::from_secs(120));
     assert_eq!(pair.closed(), [None, None]);
-    // A PING and a PONG that acknowledges it, in 24 periods at most of either side.
+    // A PING and a PONG that acknowledges it, from every five seconds to every ten.
     let sent = pair.log.len() - before;
-    assert!((2 * 20..=2 * 2 * 24).contains(&sent), "{sent} datagrams");
+    assert!((2 * 12..=2 * 24).contains(&sent), "{sent} datagrams");
     assert!(pair.alice().stats().heartbeat_rtt.is_some());
 }
 
