@@ -227,7 +227,7 @@ fn waiting_is_blamed_on_whom_it_is_due_to() {
     pair.run_until(|pair| pair.is_connected());
     let id = pair.alice().mux().open(Priority::Bulk).unwrap();
     pair.drain();
-    pair.run_for(Duration::from_secs(11));
+    pair.run_for(Duration::from_secs(21));
     let idle = pair.alice().stats().waited;
     assert!(idle.for_application > Duration::from_secs(9), "{idle:?}");
     assert_eq!(idle.for_remote, Duration::ZERO);
