@@ -7,7 +7,7 @@ use std::{
 };
 
 use portolan_identity::{Alpn, Expect, Identity};
-use portolan_mux::{Priority, StreamId};
+use portolan_mux::{Mux, Priority, StreamId};
 use portolan_netsim::{
     Arrival, Ecn as Mark, InterfaceId, Kind, LinkSpec, Packet, Protocol, World, topology::Topology,
 };
@@ -67,11 +67,18 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    fn on_message(&mut self, now: Instant, message: &[u8], stream: usize) {
+        let sent = Duration::from_nanos(u64::from_be_bytes(*message.first_chunk().unwrap()));
+        self.times.push(now - start() - sent);
+        self.sent.push((sent, stream));
+    }
+
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let mut times = self.times.clone();
         times.sort_unstable();
-        let rank = (share * times.len() as f64).ceil() as usize;
-        times[rank.max(1) - 1]
+        let is_within = |rank: &usize| *rank as f64 >= share * times.len() as f64;
+        let rank = (1..=times.len()).find(is_within).unwrap_or(times.len());
+        times[rank - 1]
     }
 }
 
@@ -131,12 +138,15 @@ struct Pair {
     talk: Vec<StreamId>,
     accepted: Vec<(StreamId, Option<u8>)>,
     asked: Option<Instant>,
-    said: u64,
+    said: u32,
     outcome: Outcome,
 }
 
 /// Bytes of a question, an answer, a message.
 const SMALL: usize = 64;
+
+/// Streams with messages.
+const TELLERS: usize = 4;
 
 /// First byte of a bulk stream; of one with questions; of one with messages.
 const BULK: u8 = 0;
@@ -150,7 +160,7 @@ impl Pair {
         }
         match self.flow.load {
             Load::Thin(every) if self.ends[0].is_connected => {
-                Some(start() + self.flow.after + every * (self.said as u32 + 1))
+                Some(start() + self.flow.after + every * (self.said + 1))
             }
             Load::Bulk | Load::BulkAndQuestions | Load::Thin(_) => None,
         }
@@ -169,49 +179,68 @@ impl Pair {
         if !self.ends[0].is_connected {
             return;
         }
-        let Some((_, connection)) = &mut self.ends[0].session else { return };
-        let mux = connection.mux();
-        if self.flow.load == Load::BulkAndQuestions {
-            if self.talk.is_empty() {
-                let id = mux.open(Priority::Interactive).unwrap();
-                mux.write(id, &[ASK]).unwrap();
-                self.talk.push(id);
-            }
-            let mut buf = [0; SMALL];
-            if mux.read(self.talk[0], &mut buf).unwrap_or(0) > 0
-                && let Some(asked) = self.asked.take()
-            {
-                self.outcome.times.push(now - asked);
-            }
-            if self.asked.is_none() && now > start() + self.flow.after + Duration::from_secs(1) {
-                mux.write(self.talk[0], &[0; SMALL]).unwrap();
-                self.asked = Some(now);
-            }
-        }
         match self.flow.load {
-            Load::Bulk | Load::BulkAndQuestions => {
-                let id = *self.bulk.get_or_insert_with(|| {
-                    let id = mux.open(Priority::Bulk).unwrap();
-                    mux.write(id, &[BULK]).unwrap();
-                    id
-                });
-                while mux.write(id, &[0; 16 << 10]).unwrap_or(0) > 0 {}
+            Load::Bulk => self.pour(),
+            Load::BulkAndQuestions => {
+                self.ask(now);
+                self.pour();
             }
-            Load::Thin(every) => {
-                while self.talk.len() < 4 {
-                    let id = mux.open(Priority::Live).unwrap();
-                    mux.write(id, &[TELL]).unwrap();
-                    self.talk.push(id);
-                }
-                while now >= start() + self.flow.after + every * (self.said as u32 + 1) {
-                    let at = (now - start()).as_nanos() as u64;
-                    let mut message = [0; SMALL];
-                    message[..8].copy_from_slice(&at.to_be_bytes());
-                    let id = self.talk[self.said as usize % 4];
-                    assert_eq!(mux.write(id, &message).unwrap(), SMALL);
-                    self.said += 1;
-                }
-            }
+            Load::Thin(every) => self.tell(now, every),
+        }
+    }
+
+    /// The client's streams.
+    fn mux(&mut self) -> &mut Mux {
+        let (_, connection) = self.ends[0].session.as_mut().expect("it is connected");
+        connection.mux()
+    }
+
+    fn open(&mut self, priority: Priority, duty: u8) -> StreamId {
+        let id = self.mux().open(priority).unwrap();
+        self.mux().write(id, &[duty]).unwrap();
+        id
+    }
+
+    fn pour(&mut self) {
+        let id = match self.bulk {
+            Some(id) => id,
+            None => self.open(Priority::Bulk, BULK),
+        };
+        self.bulk = Some(id);
+        while self.mux().write(id, &[0; 16 << 10]).unwrap_or(0) > 0 {}
+    }
+
+    fn ask(&mut self, now: Instant) {
+        if self.talk.is_empty() {
+            let id = self.open(Priority::Interactive, ASK);
+            self.talk.push(id);
+        }
+        let id = self.talk[0];
+        let mut answer = [0; SMALL];
+        if self.mux().read(id, &mut answer).unwrap_or(0) > 0
+            && let Some(asked) = self.asked.take()
+        {
+            self.outcome.times.push(now - asked);
+        }
+        let begins = start() + self.flow.after + Duration::from_secs(1);
+        if self.asked.is_none() && now > begins {
+            self.mux().write(id, &[0; SMALL]).unwrap();
+            self.asked = Some(now);
+        }
+    }
+
+    fn tell(&mut self, now: Instant, every: Duration) {
+        while self.talk.len() < TELLERS {
+            let id = self.open(Priority::Live, TELL);
+            self.talk.push(id);
+        }
+        while now >= start() + self.flow.after + every * (self.said + 1) {
+            let at = u64::try_from((now - start()).as_nanos()).unwrap();
+            let mut message = [0; SMALL];
+            message[..8].copy_from_slice(&at.to_be_bytes());
+            let id = self.talk[self.said as usize % TELLERS];
+            assert_eq!(self.mux().write(id, &message).unwrap(), SMALL);
+            self.said += 1;
         }
     }
 
@@ -240,17 +269,11 @@ impl Pair {
                     break;
                 }
                 self.outcome.bytes += count as u64;
-                match *duty {
-                    Some(ASK) => {
-                        mux.write(*id, &buf[..count]).unwrap();
-                    }
-                    Some(TELL) => {
-                        let at = u64::from_be_bytes(*buf.first_chunk().unwrap());
-                        let sent = Duration::from_nanos(at);
-                        self.outcome.times.push(now - start() - sent);
-                        self.outcome.sent.push((sent, number));
-                    }
-                    _ => {}
+                if *duty == Some(ASK) {
+                    mux.write(*id, &buf[..count]).unwrap();
+                }
+                if *duty == Some(TELL) {
+                    self.outcome.on_message(now, &buf, number);
                 }
             }
         }
@@ -351,7 +374,7 @@ impl Bottleneck {
                     protocol: Protocol::Udp,
                     source: end.address,
                     destination: transmit.destination,
-                    size: (datagram.len() + HEADERS) as u32,
+                    size: u32::try_from(datagram.len() + HEADERS).unwrap(),
                     ecn: transmit.ecn.map(|mark| match mark {
                         Ecn::Ect0 => Mark::Ect0,
                         Ecn::Ect1 => Mark::Ect1,

