@@ -38,6 +38,7 @@ pub(crate) fn frames_seeds() -> Vec<Vec<u8>> {
         vec![0x02, 5, 0, 0, 6],
         vec![0x03, 0x80, 0, 1, 0, 0x40, 100, 1, 9, 0, 30, 4, 0, 7],
         vec![0x06, 0, 5, 1, 2, 3, 4, 5],
+        [&[0x07, 2][..], &[5; 8], &[6; 16], &[0x08, 1]].concat(),
         vec![0x1a, 1, 2, 3, 4, 5, 6, 7, 8, 0x1b, 1, 2, 3, 4, 5, 6, 7, 8],
     ];
     seeds.extend(crate::frames::frames_seeds());
