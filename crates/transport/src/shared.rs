@@ -46,7 +46,7 @@ mod tests {
         let shared = Shared::default();
         shared.insert(7_u8);
         assert_eq!(*shared.get_or_default::<u8>(), 7);
-        assert_eq!(*shared.clone().insert(8_u8), 7, "the first stays");
+        assert_eq!(*shared.insert(8_u8), 7, "the first stays");
         assert_eq!(*shared.get_or_default::<u16>(), 0, "another type is another place");
     }
 }
