@@ -124,7 +124,7 @@ impl MinRtt {
 
     /// Whether the queue has been longer than the pipe for some time.
     fn is_long(&mut self, now: Instant, rtt: Duration) -> bool {
-        let is_short = self.get().is_none_or(|min| rtt < 2 * min);
+        let is_short = self.get().is_none_or(|min| rtt < min + min / 2);
         if is_short {
             self.standing = None;
             self.short_at = Some(now);
@@ -136,7 +136,7 @@ impl MinRtt {
     /// A look is over, in which this was the shortest round trip.
     pub(super) fn on_look(&mut self, now: Instant, rtt: Option<Duration>) {
         self.recent = self.recent.map(|(recent, _)| (recent, now));
-        self.standing = rtt.filter(|rtt| self.get().is_some_and(|min| *rtt > min + min / 2));
+        self.standing = rtt.filter(|rtt| self.get().is_some_and(|min| *rtt > min + min / 3));
         self.short_at = Some(now);
     }
 }
