@@ -63,7 +63,7 @@ pub(super) struct MinRtt {
     min: Option<(Duration, Instant)>,
     /// The shortest since the last look, and when it was last nearly as short.
     recent: Option<(Duration, Instant)>,
-    /// When the queue was last seen to be no longer than the pipe.
+    /// When the queue was last seen to be shorter than half of the pipe.
     short_at: Option<Instant>,
     /// The round trip of the last look, if others had filled the queue.
     standing: Option<Duration>,
@@ -80,6 +80,8 @@ impl MinRtt {
     const LOOK_SOON: Duration = Duration::from_secs(2);
     /// Share of the shortest round trip above it that is as good as it.
     const NEAR: u32 = 32;
+    /// A shorter queue is no company: on short ways computers make it themselves.
+    const QUEUE_LEAST: Duration = Duration::from_millis(5);
 
     pub(super) fn get(&self) -> Option<Duration> {
         self.min.map(|(min, _)| min)
@@ -124,7 +126,7 @@ impl MinRtt {
 
     /// Whether the queue has been longer than the pipe for some time.
     fn is_long(&mut self, now: Instant, rtt: Duration) -> bool {
-        let is_short = self.get().is_none_or(|min| rtt < min + min / 2);
+        let is_short = self.get().is_none_or(|min| rtt < min + (min / 2).max(Self::QUEUE_LEAST));
         if is_short {
             self.standing = None;
             self.short_at = Some(now);
@@ -136,7 +138,9 @@ impl MinRtt {
     /// A look is over, in which this was the shortest round trip.
     pub(super) fn on_look(&mut self, now: Instant, rtt: Option<Duration>) {
         self.recent = self.recent.map(|(recent, _)| (recent, now));
-        self.standing = rtt.filter(|rtt| self.get().is_some_and(|min| *rtt > min + min / 3));
+        let is_empty =
+            |rtt| self.get().is_none_or(|min| rtt <= min + (min / 3).max(Self::QUEUE_LEAST));
+        self.standing = rtt.filter(|rtt| !is_empty(*rtt));
         self.short_at = Some(now);
     }
 }
