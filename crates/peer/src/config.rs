@@ -37,6 +37,8 @@ pub struct Config {
     pub expect: Expect,
     /// How to get there.
     pub transport: &'static dyn Transport,
+    /// Other ways to the same server, tried beside the first one, a quarter of a second apart.
+    pub more_ways: Vec<Way>,
     /// What makes the connections between peers.
     pub tunnel: &'static dyn Tunnel,
     /// Lets the owner of a name move it to a new key.
@@ -54,6 +56,8 @@ pub struct Config {
     pub known_peers: Option<PathBuf>,
     /// Who tells senders that their messages have arrived.
     pub receipts: ReceiptRule,
+    /// What happens when the connection to the server is lost.
+    pub reconnect: Reconnect,
     /// Upper bounds on what others can make us hold.
     pub limits: Limits,
     /// When to give up and when to forget.
@@ -80,6 +84,7 @@ impl Config {
             server,
             expect,
             transport,
+            more_ways: Vec::new(),
             tunnel,
             password: None,
             share: None,
@@ -88,10 +93,59 @@ impl Config {
             existing: Existing::Keep,
             known_peers: None,
             receipts: ReceiptRule::Automatic,
+            reconnect: Reconnect::default(),
             limits: Limits::default(),
             timing: Timing::default(),
             shared: Shared::default(),
         }
+    }
+
+    /// Every way to the server, best first.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        let first = Way { server: self.server, transport: self.transport };
+        std::iter::once(first).chain(self.more_ways.iter().copied()).collect()
+    }
+}
+
+/// A way to a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// Where the server is.
+    pub server: SocketAddr,
+    /// How to get there.
+    pub transport: &'static dyn Transport,
+}
+
+/// What happens when the connection to the server is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnect {
+    /// The session is over.
+    Never,
+    /// The session goes on over a new connection, as soon as there is one.
+    With(Backoff),
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self::With(Backoff::default())
+    }
+}
+
+/// How long to wait between attempts to come back: a random part of a time that doubles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest wait before the first attempt.
+    pub start: Duration,
+    /// The longest wait before any attempt.
+    pub cap: Duration,
+    /// From the loss of the connection to the end of the session; `None`: never.
+    pub give_up_after: Option<Duration>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let (start, cap) = (Duration::from_millis(500), Duration::from_secs(30));
+        Self { start, cap, give_up_after: None }
     }
 }
 

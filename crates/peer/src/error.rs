@@ -53,6 +53,12 @@ pub enum SessionEnd {
     /// What came from the server cannot be followed.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
+    /// The connection was lost, and the server does not let us in again.
+    #[error("the server does not let us in again: {0}")]
+    Refused(ErrorBody),
+    /// The connection was lost, and who answers now is another server.
+    #[error("another server is there now: {0}")]
+    WrongServer(String),
 }
 
 /// Why a request to the server was not granted.
@@ -64,6 +70,9 @@ pub enum RequestError {
     /// The session is over.
     #[error("not connected any more: {0}")]
     Closed(SessionEnd),
+    /// The connection broke before the answer came, and the request is not one to ask twice.
+    #[error("the connection broke before the answer: {0}; whether it was carried out is unknown")]
+    Broken(SessionEnd),
     /// No answer in time; whether the request was carried out is unknown.
     #[error("no answer in time")]
     TimedOut,
@@ -78,7 +87,7 @@ impl RequestError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(body) => Some(body.code),
-            Self::Closed(_) | Self::TimedOut | Self::Unexpected(_) => None,
+            Self::Closed(_) | Self::Broken(_) | Self::TimedOut | Self::Unexpected(_) => None,
         }
     }
 }
@@ -271,7 +280,9 @@ impl ReachError {
             Self::KeyChanged(_) | Self::TwoKeys { .. } => ErrorCode::UnknownPeer,
             Self::TooMany { .. } => ErrorCode::Quota,
             Self::Ourselves { .. } => ErrorCode::BadRequest,
-            Self::Request(RequestError::Closed(_) | RequestError::Unexpected(_))
+            Self::Request(
+                RequestError::Closed(_) | RequestError::Broken(_) | RequestError::Unexpected(_),
+            )
             | Self::Tunnel { .. }
             | Self::Broken { .. } => ErrorCode::Internal,
         }

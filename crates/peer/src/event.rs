@@ -34,8 +34,32 @@ pub enum Event {
     Warning(Warning),
     /// The server is about to end the session.
     Closing(Closing),
+    /// The connection to the server is lost, and the session is being resumed.
+    Reconnecting(Reconnecting),
+    /// The session goes on over a new connection.
+    Reconnected(Reconnected),
     /// The session is over; always the last event.
     Closed(SessionEnd),
+}
+
+/// An attempt to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconnecting {
+    /// The how manieth since the connection was lost, from 1.
+    pub attempt: u32,
+    /// How long it waits.
+    pub after: Duration,
+    /// Why the connection, or the attempt before, was lost.
+    pub why: String,
+}
+
+/// The way by which a session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnected {
+    /// The transport.
+    pub transport: &'static str,
+    /// The server's address.
+    pub server: SocketAddr,
 }
 
 /// The news of one peer, in order.

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! [`Peer::connect`] logs in and gives a handle for requests and a stream of [`Event`]s. One task
-//! owns the control stream and pairs requests with answers; what other peers ask is served in the
-//! background. Files go from peer to peer, encrypted end to end, in a connection inside a stream
+//! owns the control stream and pairs requests with answers; another one above it makes a new
+//! connection when that is lost, so that the handle and the events outlive it. What other peers ask
+//! is served in the background. Files go from peer to peer, encrypted end to end, in a connection inside a stream
 //! that the server relays; BLAKE3 is computed on both sides while the bytes flow, and compared.
 //!
 //! ```no_run
@@ -48,6 +49,8 @@
 //! | invariant | shown by |
 //! |---|---|
 //! | a message reaches the application once, and is confirmed only then | `session::inbox`, `tests/session.rs` |
+//! | a message is sent once, and no change fails falsely, though connections break | `session::repeat`, `tests/session.rs` |
+//! | who is lost comes back, in time that is random and bounded; who is sent away does not | `session::backoff`, `session::ending` |
 //! | a file that is there has the right hash; nothing else is left behind | `tests/files.rs` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
 //! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
@@ -57,6 +60,7 @@
 
 pub mod cli;
 mod config;
+mod dial;
 mod error;
 mod event;
 mod files;
@@ -65,9 +69,14 @@ mod peer;
 mod remote;
 mod session;
 
-pub use config::{Config, Existing, FileRule, Limits, ReceiptRule, Stack, Timing};
+pub use config::{
+    Backoff, Config, Existing, FileRule, Limits, ReceiptRule, Reconnect, Stack, Timing, Way,
+};
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
-pub use event::{Direction, Event, Events, FilePhase, FileUpdate, PathInfo, TransferId, Warning};
+pub use event::{
+    Direction, Event, Events, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting,
+    TransferId, Warning,
+};
 pub use files::ShareError;
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
 

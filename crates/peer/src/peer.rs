@@ -1,7 +1,7 @@
 //! The handle on a session, and how it is made.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -13,19 +13,20 @@ use portolan_protocol::{
     ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, SetPassword,
     Table, UserInfo, Users, Welcome,
 };
-use portolan_transport::{BindConfig, CloseCode, Connection, ConnectionStats, Endpoint};
+use portolan_transport::{CloseCode, ConnectionStats};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Config, ConnectError, Events, Existing, FileError, PathInfo, RequestError, SessionEnd,
-    ShareError, TransferId,
+    ShareError, TransferId, Way,
+    dial::{Connected, dial},
     files::Share,
     remote::{
-        Decision, GetRequest, Host, Introducer, KnownPeers, Sessions, accept_openings, all_files,
-        files_page, get, offer,
+        Decision, GetRequest, Host, Introducer, KnownPeers, Sessions, all_files, files_page, get,
+        offer,
     },
-    session::{Requests, SessionParts, SessionTask, log_in},
+    session::{Established, Link, Requests, Supervisor, SupervisorParts, log_in},
 };
 
 /// A connection to a server that has proved its key, before anything was said on it.
@@ -34,8 +35,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Dialed {
     config: Config,
-    endpoint: Arc<dyn Endpoint>,
-    connection: Arc<dyn Connection>,
+    connected: Connected,
+    way: usize,
 }
 
 impl Dialed {
@@ -44,21 +45,25 @@ impl Dialed {
     /// # Errors
     /// [`ConnectError::Bind`] and [`ConnectError::Transport`].
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
-        let unspecified = match config.server {
-            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
-        let mut bind = BindConfig::new(SocketAddr::new(unspecified, 0), config.identity.clone());
-        bind.shared = config.shared.clone();
-        let endpoint = config.transport.bind(bind).await?;
-        let connection = endpoint.connect(config.server, config.expect).await?;
-        Ok(Self { config, endpoint, connection })
+        let ways = config.ways();
+        Self::connect_by(config, &ways).await
+    }
+
+    /// The same by some of its ways; at least one.
+    pub(crate) async fn connect_by(config: Config, ways: &[Way]) -> Result<Self, ConnectError> {
+        let (way, connected) = dial(&config, ways).await?;
+        Ok(Self { config, connected, way })
+    }
+
+    /// The way that got through, by its place.
+    pub(crate) fn way(&self) -> usize {
+        self.way
     }
 
     /// The key that the server has proved.
     #[must_use]
     pub fn server_id(&self) -> PeerId {
-        self.connection.remote_id()
+        self.connected.connection.remote_id()
     }
 
     /// Logs in. Not cancel safe: a dropped call closes the connection.
@@ -66,60 +71,46 @@ impl Dialed {
     /// # Errors
     /// [`ConnectError`]; the server's refusal says what to do.
     pub async fn login(self) -> Result<(Peer, Events), ConnectError> {
-        let Self { config, endpoint, connection } = self;
+        let Self { config, connected, .. } = self;
         let (events_in, events) = mpsc::channel(config.limits.events.max(1));
         let host = {
             let (config, events) = (config.clone(), events_in.clone());
             let task = spawn_blocking(move || Host::new(&config, events)).await;
             Arc::new(task.expect("opening what is shared does not panic")?)
         };
-        let (control, welcome, logged_in) = log_in(&connection, &config).await?;
+        let (control, welcome, logged_in) = log_in(&connected.connection, &config).await?;
+        let name = logged_in.name.clone();
+        let link = Arc::new(Link::new(Arc::new(Established { connected, welcome, logged_in })));
         let (asks_in, asks) = mpsc::channel(config.limits.requests.max(1));
         let end = Arc::new(OnceLock::new());
-        let parts = SessionParts {
-            connection: Arc::clone(&connection),
+        let requests = Requests::new(asks_in, Arc::clone(&end), config.timing);
+        let introducer = introducer(&config, &name, &link, requests.clone());
+        let sessions = Sessions::new(introducer, host);
+        let leaving = CancellationToken::new();
+        let supervisor = Supervisor::new(SupervisorParts {
+            config: config.clone(),
             asks,
             events: events_in,
-            end: Arc::clone(&end),
-            heartbeat_ms: welcome.heartbeat_ms,
-            receipts: config.receipts,
-            limits: config.limits,
-            timing: config.timing,
-        };
-        let session = AbortOnDropHandle::new(tokio::spawn(SessionTask::new(control, parts).run()));
-        let requests = Requests::new(asks_in, end, config.timing);
-        let introducer = introducer(&config, &logged_in, &connection, requests.clone());
-        let sessions = Sessions::new(introducer, host);
-        let openings = AbortOnDropHandle::new(tokio::spawn(accept_openings(Arc::clone(&sessions))));
-        let inner = Inner {
-            config,
-            welcome,
-            logged_in,
-            requests,
-            sessions,
-            connection,
-            endpoint,
-            _openings: openings,
-            _session: session,
-        };
+            end,
+            link: Arc::clone(&link),
+            sessions: Arc::clone(&sessions),
+            leaving: leaving.clone(),
+        });
+        let session = AbortOnDropHandle::new(tokio::spawn(supervisor.run(control)));
+        let inner = Inner { config, name, requests, sessions, link, leaving, _session: session };
         Ok((Peer(Arc::new(inner)), Events::new(events)))
     }
 }
 
-fn introducer(
-    config: &Config,
-    logged_in: &LoggedIn,
-    connection: &Arc<dyn Connection>,
-    requests: Requests,
-) -> Introducer {
+fn introducer(config: &Config, name: &Name, link: &Arc<Link>, requests: Requests) -> Introducer {
+    let server = link.current().connected.connection.remote_id();
     Introducer {
-        name: logged_in.name.clone(),
+        name: name.clone(),
         identity: config.identity.clone(),
-        scheme: config.transport.scheme(),
-        server: Arc::clone(connection),
+        link: Arc::clone(link),
         tunnel: config.tunnel,
         requests,
-        known: KnownPeers::new(config.known_peers.clone(), connection.remote_id()),
+        known: KnownPeers::new(config.known_peers.clone(), server),
         streams: config.limits.streams,
         request_timeout: config.timing.request,
     }
@@ -128,7 +119,11 @@ fn introducer(
 /// A session with a server, and through it with other peers. Clones are the same session; it ends
 /// with [`Peer::logout`] or when the last clone is dropped.
 ///
-/// Requests may be made from many tasks at once; each waits for its own answer, at most
+/// The session outlives its connection: when that is lost, another one is made as
+/// [`Config::reconnect`] says, by any of the configured ways. Requests without an answer are asked
+/// again, new ones wait; messages come once and are sent once.
+///
+/// Requests may be made from many tasks at once; each waits for its own answer, at most twice
 /// [`Timing::request`](crate::Timing::request). All of them are cancel safe in the sense that the
 /// session goes on; a request that was dropped may have been carried out.
 #[derive(Debug, Clone)]
@@ -137,13 +132,11 @@ pub struct Peer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: Config,
-    welcome: Welcome,
-    logged_in: LoggedIn,
+    name: Name,
     requests: Requests,
     sessions: Arc<Sessions>,
-    connection: Arc<dyn Connection>,
-    endpoint: Arc<dyn Endpoint>,
-    _openings: AbortOnDropHandle<()>,
+    link: Arc<Link>,
+    leaving: CancellationToken,
     _session: AbortOnDropHandle<()>,
 }
 
@@ -171,7 +164,7 @@ impl Peer {
     /// The name that we have, as the directory writes it.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.0.logged_in.name
+        &self.0.name
     }
 
     /// Our key.
@@ -183,37 +176,37 @@ impl Peer {
     /// The server's key.
     #[must_use]
     pub fn server_id(&self) -> PeerId {
-        self.0.connection.remote_id()
+        self.0.link.current().connected.connection.remote_id()
     }
 
-    /// The server's address.
+    /// The server's address on the connection of this moment.
     #[must_use]
     pub fn server_addr(&self) -> SocketAddr {
-        self.0.connection.remote_addr()
+        self.0.link.current().connected.connection.remote_addr()
     }
 
-    /// The transport of this session.
+    /// The transport of this moment.
     #[must_use]
     pub fn transport(&self) -> &'static str {
-        self.0.config.transport.scheme()
+        self.0.link.current().connected.way.transport.scheme()
     }
 
-    /// What the server said in answer to our hello.
+    /// What the server said in answer to our last hello.
     #[must_use]
-    pub fn welcome(&self) -> &Welcome {
-        &self.0.welcome
+    pub fn welcome(&self) -> Welcome {
+        self.0.link.current().welcome.clone()
     }
 
-    /// What the server said in answer to our login.
+    /// What the server said in answer to our last login.
     #[must_use]
-    pub fn logged_in(&self) -> &LoggedIn {
-        &self.0.logged_in
+    pub fn logged_in(&self) -> LoggedIn {
+        self.0.link.current().logged_in.clone()
     }
 
-    /// Counters of the connection to the server.
+    /// Counters of the connection of this moment to the server.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
-        self.0.connection.stats()
+        self.0.link.current().connected.connection.stats()
     }
 
     /// Waits until the session is over. Cancel safe.
@@ -469,10 +462,13 @@ impl Peer {
     /// Ends the session in good order. Not cancel safe: dropped half way, the server may or may
     /// not have heard of it.
     pub async fn logout(&self) {
+        // From now on no connection is made, and none is waited for.
+        self.0.leaving.cancel();
         // Whatever the answer: the session is over.
         let _ = timeout(self.0.config.timing.request, self.ask(Logout {}.into())).await;
-        self.0.connection.close(CloseCode::DONE, "logged out");
-        self.0.endpoint.close(CloseCode::DONE, "logged out").await;
+        let connected = self.0.link.current().connected.clone();
+        connected.connection.close(CloseCode::DONE, "logged out");
+        connected.endpoint.close(CloseCode::DONE, "logged out").await;
     }
 
     pub(crate) async fn done(&self, command: Command) -> Result<(), RequestError> {

@@ -8,12 +8,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan_identity::Expect;
 use portolan_peer::{
-    Config, ConnectError, Event, Events, Peer, ReceiptRule, RequestError, SessionEnd,
+    Backoff, Config, ConnectError, Event, Events, Peer, ReceiptRule, Reconnect, RequestError,
+    SessionEnd, Way,
 };
 use portolan_protocol::{
-    Closing, ClosingReason, Command, ControlMessage, Delivery, EchoReply, ErrorBody, ErrorCode,
-    Event as ServerEvent, LoggedIn, MessageId, Opened, OpeningMessage, Ready, ReceiptState,
-    Recipient, Reply, RequestId, Timestamp, Welcome,
+    Closing, ClosingReason, Command, ControlMessage, Conversation, ConversationState, Delivery,
+    EchoReply, ErrorBody, ErrorCode, Event as ServerEvent, LoggedIn, MessageId, Opened,
+    OpeningMessage, Ready, ReceiptState, Recipient, Reply, RequestId, Sent, Timestamp, Welcome,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter};
 use portolan_transport::{BindConfig, CloseCode, Connection, Endpoint, Shared, Transport};
@@ -28,7 +29,7 @@ struct Puppet {
     writer: Writer,
     reader: Reader,
     connection: Arc<dyn Connection>,
-    _endpoint: Arc<dyn Endpoint>,
+    endpoint: Arc<dyn Endpoint>,
 }
 
 impl Puppet {
@@ -44,6 +45,7 @@ impl Puppet {
         let mut config =
             Config::new(name("alice"), identity("alice"), addr, expect, &MemTransport, &TcpTunnel);
         config.shared = shared;
+        config.reconnect = Reconnect::Never;
         change(&mut config);
         let (client, puppet) =
             tokio::join!(Peer::connect(config), Self::accept(endpoint, heartbeat_ms));
@@ -59,7 +61,7 @@ impl Puppet {
         let OpeningMessage::Request(id, _) = opening else { panic!("{opening:?}") };
         let ready = OpeningMessage::Answer(id, Opened::Ready(Ready::default()));
         writer.send(&ready).await.unwrap();
-        let mut puppet = Self { writer, reader, connection, _endpoint: endpoint };
+        let mut puppet = Self { writer, reader, connection, endpoint };
         let (id, _) = puppet.request().await;
         let limits = portolan_protocol::Limits::V1;
         let (features, software, seen_as) = (vec![], String::new(), String::new());
@@ -71,6 +73,17 @@ impl Puppet {
         let logged_in = LoggedIn { name: name("alice"), transport, waiting, admin, moved };
         puppet.answer(id, logged_in.into()).await;
         puppet
+    }
+
+    /// A client that comes back as soon as it can.
+    async fn with_one_who_returns() -> (Self, Peer, Events) {
+        Self::with(returns, 0).await
+    }
+
+    /// Breaks the connection and lets the client in again.
+    async fn let_in_again(self) -> Self {
+        self.connection.close(BREAK, "broken by the test");
+        within("coming back", Self::accept(self.endpoint, 0)).await
     }
 
     async fn request(&mut self) -> (RequestId, Command) {
@@ -103,6 +116,14 @@ impl Puppet {
             }
         }
     }
+}
+
+/// No code of the server's: it means nothing but that the connection is gone.
+const BREAK: CloseCode = CloseCode(9);
+
+fn returns(config: &mut Config) {
+    let (start, cap) = (Duration::from_millis(1), Duration::from_millis(20));
+    config.reconnect = Reconnect::With(Backoff { start, cap, give_up_after: None });
 }
 
 fn delivery(id: u64) -> ServerEvent {
@@ -369,4 +390,316 @@ async fn an_unconfirmed_message_comes_again_and_a_confirmed_one_does_not() {
     alice.send(Recipient::User(bob_name), "two").await.unwrap();
     let next = wait_for(&mut events, "the message", is_message).await;
     assert!(id_of(&next) > sent.id.0, "{next:?}");
+}
+
+fn sent(id: u64) -> Reply {
+    Reply::Sent(Sent { id: MessageId(id), at: Timestamp(1), online: 1, waiting: 0 })
+}
+
+/// The next command that is no heartbeat; heartbeats are answered.
+async fn next_command(server: &mut Puppet) -> (RequestId, Command) {
+    loop {
+        let (id, command) = server.request().await;
+        let Command::Heartbeat(heartbeat) = command else { return (id, command) };
+        let reply = portolan_protocol::HeartbeatReply { nonce: heartbeat.nonce, at: Timestamp(1) };
+        server.answer(id, Reply::Heartbeat(reply)).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_without_an_answer_are_asked_again_in_order_and_messages_keep_their_references() {
+    let (mut server, alice, mut events) = Puppet::with_one_who_returns().await;
+    let mut asking = Vec::new();
+    let mut references = Vec::new();
+    for number in 0..10 {
+        let alice = alice.clone();
+        let to = Recipient::User(name("bob"));
+        asking.push(tokio::spawn(async move { alice.send(to, number.to_string()).await }));
+        let (_, command) = server.request().await;
+        let Command::Send(send) = command else { panic!("{command:?}") };
+        references.push(send.reference.unwrap());
+    }
+    let mut server = server.let_in_again().await;
+    for (number, reference) in references.iter().enumerate() {
+        let (id, command) = next_command(&mut server).await;
+        let Command::Send(send) = command else { panic!("{command:?}") };
+        assert_eq!((send.text, send.reference.unwrap()), (number.to_string(), *reference));
+        server.answer(id, sent(number as u64)).await;
+    }
+    for (number, asked) in asking.into_iter().enumerate() {
+        assert_eq!(within("an answer", asked).await.unwrap().unwrap().id.0, number as u64);
+    }
+    references.dedup();
+    assert_eq!(references.len(), 10, "each message has a reference of its own");
+    let lost = within("news", events.next()).await;
+    let Some(Event::Reconnecting(attempt)) = lost else { panic!("{lost:?}") };
+    assert_eq!(attempt.attempt, 1);
+    assert!(attempt.why.contains("broken by the test"), "{}", attempt.why);
+    let back = within("news", events.next()).await;
+    let Some(Event::Reconnected(way)) = back else { panic!("{back:?}") };
+    assert_eq!((way.transport, way.server), ("mem", alice.server_addr()));
+}
+
+#[tokio::test]
+async fn two_runs_do_not_use_the_same_references() {
+    let mut references = Vec::new();
+    for _ in 0..2 {
+        let (mut server, alice, _events) = Puppet::with_one_who_returns().await;
+        let asking = tokio::spawn(async move { alice.send(Recipient::All, "hi").await });
+        let (id, command) = server.request().await;
+        let Command::Send(send) = command else { panic!("{command:?}") };
+        references.push(send.reference.unwrap());
+        server.answer(id, sent(1)).await;
+        within("the answer", asking).await.unwrap().unwrap();
+    }
+    assert_ne!(references[0], references[1]);
+}
+
+#[tokio::test]
+async fn after_coming_back_messages_are_recognised_and_unanswered_receipts_sent_again() {
+    let (mut server, _alice, mut events) = Puppet::with_one_who_returns().await;
+    server.deliver(1).await;
+    assert_eq!(id_of(&within("a message", events.next()).await.unwrap()), 1);
+    let (_, command) = server.request().await;
+    assert!(matches!(command, Command::Receipts(_)), "{command:?}");
+    let mut server = server.let_in_again().await;
+    assert_eq!(server.receipt().await, [1], "the one without an answer");
+    server.deliver(1).await;
+    assert_eq!(server.receipt().await, [1], "known, and confirmed once more");
+    server.deliver(2).await;
+    let is_message = |event: &Event| matches!(event, Event::Message(_));
+    let next = wait_for(&mut events, "a message", is_message).await;
+    assert_eq!(id_of(&next), 2, "1 is not handed out twice");
+}
+
+#[tokio::test]
+async fn what_is_asked_while_there_is_no_connection_waits_for_the_next() {
+    let (server, alice, mut events) = Puppet::with_one_who_returns().await;
+    server.connection.close(BREAK, "broken by the test");
+    wait_for(&mut events, "the loss", |event| matches!(event, Event::Reconnecting(_))).await;
+    let asking = tokio::spawn(async move { alice.echo("are you there?").await });
+    let mut server = within("coming back", Puppet::accept(server.endpoint, 0)).await;
+    let (id, command) = server.request().await;
+    let Command::Echo(echo) = command else { panic!("{command:?}") };
+    server.answer(id, Reply::Echo(EchoReply { text: echo.text })).await;
+    assert_eq!(within("the echo", asking).await.unwrap().unwrap(), "are you there?");
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_done_twice_is_not_asked_twice() {
+    let (mut server, alice, _events) = Puppet::with_one_who_returns().await;
+    let asking = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.clear_mailbox().await }
+    });
+    let (_, command) = server.request().await;
+    assert!(matches!(command, Command::ClearMailbox(_)), "{command:?}");
+    let mut server = server.let_in_again().await;
+    let result = within("the answer", asking).await.unwrap();
+    assert!(matches!(result, Err(RequestError::Broken(SessionEnd::Lost(_)))), "{result:?}");
+    let asking = tokio::spawn(async move { alice.echo("next").await });
+    let (_, command) = server.request().await;
+    assert!(matches!(command, Command::Echo(_)), "{command:?}");
+    asking.abort();
+}
+
+#[tokio::test]
+async fn conversations_that_did_not_outlive_the_connection_are_told_of() {
+    let (mut server, alice, mut events) = Puppet::with_one_who_returns().await;
+    let news = |with: &str, state| {
+        ServerEvent::Conversation(Conversation { with: name(with), state, reason: None })
+    };
+    for (with, state) in [
+        ("bob", ConversationState::Accepted),
+        ("carol", ConversationState::Requested),
+        ("dave", ConversationState::Requested),
+        ("erin", ConversationState::Requested),
+        ("erin", ConversationState::Ended),
+    ] {
+        server.tell(news(with, state)).await;
+        within("the state", events.next()).await;
+    }
+    let mut server = server.let_in_again().await;
+    // The server knows of one request only.
+    server.tell(news("carol", ConversationState::Requested)).await;
+    let asking = tokio::spawn(async move { alice.echo("settled").await });
+    let (id, command) = next_command(&mut server).await;
+    assert!(matches!(command, Command::Echo(_)), "{command:?}");
+    server.answer(id, Reply::Echo(EchoReply { text: "settled".into() })).await;
+    within("the echo", asking).await.unwrap().unwrap();
+    let mut told = Vec::new();
+    while let Some(event) = events.try_next() {
+        if let Event::Conversation(news) = event {
+            told.push((news.with.to_string(), news.state));
+        }
+    }
+    let wanted = [
+        ("carol", ConversationState::Requested),
+        ("bob", ConversationState::Vanished),
+        ("dave", ConversationState::Vanished),
+    ];
+    assert_eq!(told, wanted.map(|(with, state)| (with.to_owned(), state)));
+}
+
+#[tokio::test]
+async fn an_accepted_request_that_is_accepted_again_is_no_failure() {
+    let (mut server, alice, _events) = Puppet::with_one_who_returns().await;
+    let asking = tokio::spawn(async move { alice.accept(&name("bob")).await });
+    let (_, command) = server.request().await;
+    assert!(matches!(command, Command::Accept(_)), "{command:?}");
+    let mut server = server.let_in_again().await;
+    let (with, state) = (name("bob"), ConversationState::Accepted);
+    let news = Conversation { with, state, reason: None };
+    server.tell(ServerEvent::Conversation(news)).await;
+    let (id, command) = next_command(&mut server).await;
+    assert!(matches!(command, Command::Accept(_)), "{command:?}");
+    let body = ErrorBody::new(ErrorCode::NoConversation, "no request from bob is open");
+    server.writer.send(&ControlMessage::Error(id, body)).await.unwrap();
+    within("the answer", asking).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_was_replaced_or_kicked_does_not_come_back() {
+    for why in [ClosingReason::Replaced, ClosingReason::Kicked, ClosingReason::Banned] {
+        let (mut server, alice, mut events) = Puppet::with_one_who_returns().await;
+        let closing = Closing { why, text: "go".into(), reconnect_after_ms: None };
+        server.tell(ServerEvent::Closing(closing.clone())).await;
+        assert_eq!(within("the end", alice.closed()).await, SessionEnd::Server(closing));
+        let closed = wait_for(&mut events, "the end", |e| matches!(e, Event::Closed(_)));
+        closed.await;
+    }
+    // The words were lost, the code was not.
+    let (server, alice, _events) = Puppet::with_one_who_returns().await;
+    server.connection.close(portolan_server::close_code::REPLACED, "you logged in elsewhere");
+    let end = within("the end", alice.closed()).await;
+    assert!(matches!(end, SessionEnd::Lost(_)), "{end}");
+}
+
+#[tokio::test]
+async fn a_logout_waits_until_the_server_has_noted_what_the_application_has() {
+    let (mut server, alice, mut events) = Puppet::with(|_| {}, 0).await;
+    server.deliver(1).await;
+    within("a message", events.next()).await.unwrap();
+    let (receipt, command) = server.request().await;
+    assert!(matches!(command, Command::Receipts(_)), "{command:?}");
+    let leaving = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.logout().await }
+    });
+    // Asked after the logout, and on its way before it: that waits.
+    let asking = tokio::spawn(async move { alice.echo("still here").await });
+    let (_, command) = server.request().await;
+    assert!(matches!(command, Command::Echo(_)), "{command:?}");
+    asking.abort();
+    server.answer(receipt, Reply::Done(portolan_protocol::Empty {})).await;
+    let (id, command) = server.request().await;
+    assert!(matches!(command, Command::Logout(_)), "{command:?}");
+    server.answer(id, Reply::Done(portolan_protocol::Empty {})).await;
+    within("leaving", leaving).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_is_given_up_in_the_time_that_was_set_or_when_the_application_leaves() {
+    let hasty = |config: &mut Config| {
+        let (start, cap) = (Duration::from_millis(1), Duration::from_millis(5));
+        let give_up_after = Some(Duration::from_millis(20));
+        config.reconnect = Reconnect::With(Backoff { start, cap, give_up_after });
+    };
+    let (server, alice, _events) = Puppet::with(hasty, 0).await;
+    let Puppet { connection, endpoint, .. } = server;
+    endpoint.close(BREAK, "gone").await;
+    drop((connection, endpoint));
+    let end = within("the end", alice.closed()).await;
+    assert!(matches!(end, SessionEnd::Lost(_)), "{end}");
+
+    let patient = |config: &mut Config| {
+        let start = Duration::from_secs(3600);
+        config.reconnect = Reconnect::With(Backoff { start, cap: start, give_up_after: None });
+    };
+    let (server, alice, mut events) = Puppet::with(patient, 0).await;
+    server.connection.close(BREAK, "gone");
+    wait_for(&mut events, "the loss", |event| matches!(event, Event::Reconnecting(_))).await;
+    within("leaving", alice.logout()).await;
+    assert_eq!(within("the end", alice.closed()).await, SessionEnd::Local);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_by_another_way_when_the_first_is_gone() {
+    let shared = Shared::default();
+    let mut endpoints = Vec::new();
+    for _ in 0..2 {
+        let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut bind = BindConfig::new(local, identity("server"));
+        bind.shared = shared.clone();
+        endpoints.push(MemTransport.bind(bind).await.unwrap());
+    }
+    let (second, first) = (endpoints.pop().unwrap(), endpoints.pop().unwrap());
+    let second_addr = second.local_addr();
+    let (transport, expect) = (&MemTransport, Expect::Id(identity("server").id()));
+    let server = first.local_addr();
+    let mut config =
+        Config::new(name("alice"), identity("alice"), server, expect, transport, &TcpTunnel);
+    config.more_ways = vec![Way { server: second_addr, transport }];
+    config.shared = shared;
+    returns(&mut config);
+    let (alice, puppet) = tokio::join!(Peer::connect(config), Puppet::accept(first, 0));
+    let (alice, mut events) = alice.unwrap();
+    assert_eq!(alice.server_addr(), server);
+    let Puppet { connection, endpoint, .. } = puppet;
+    endpoint.close(BREAK, "gone").await;
+    drop((connection, endpoint));
+    let _puppet = within("coming back", Puppet::accept(second, 0)).await;
+    let is_back = |event: &Event| matches!(event, Event::Reconnected(_));
+    wait_for(&mut events, "the new connection", is_back).await;
+    assert_eq!(alice.server_addr(), second_addr);
+}
+
+#[tokio::test]
+async fn a_silent_server_is_left_for_a_new_connection_and_what_it_was_asked_is_asked_again() {
+    let hasty = |config: &mut Config| {
+        returns(config);
+        config.timing.request = Duration::from_secs(2);
+    };
+    let (mut server, alice, _events) = Puppet::with(hasty, 0).await;
+    let asking = tokio::spawn(async move { alice.echo("anyone?").await });
+    let (_, command) = server.request().await;
+    assert!(matches!(command, Command::Echo(_)), "{command:?}");
+    // It says nothing at all, and its connection stays open.
+    let Puppet { endpoint, connection: _silent, .. } = server;
+    let mut server = within("coming back", Puppet::accept(endpoint, 0)).await;
+    let (id, command) = server.request().await;
+    let Command::Echo(echo) = command else { panic!("{command:?}") };
+    server.answer(id, Reply::Echo(EchoReply { text: echo.text })).await;
+    assert_eq!(within("the echo", asking).await.unwrap().unwrap(), "anyone?");
+}
+
+#[tokio::test]
+async fn news_of_the_connection_that_nobody_reads_do_not_gather() {
+    let (mut server, alice, mut events) = Puppet::with(
+        |config| {
+            returns(config);
+            config.limits.events = 1;
+        },
+        0,
+    )
+    .await;
+    server.deliver(1).await;
+    for _ in 0..10 {
+        server = server.let_in_again().await;
+    }
+    let asking = tokio::spawn(async move { alice.echo("here").await });
+    let mut news = 0;
+    let mut is_last = false;
+    while !is_last {
+        let event = within("news", events.next()).await.unwrap();
+        news += usize::from(matches!(event, Event::Reconnecting(_)));
+        is_last = matches!(event, Event::Reconnected(_)) && asking_is_read(&mut server).await;
+    }
+    assert!(news <= 4, "{news} attempts were told of");
+    asking.abort();
+}
+
+/// Whether the connection is the one that stays: the client asks on it.
+async fn asking_is_read(server: &mut Puppet) -> bool {
+    matches!(next_command(server).await.1, Command::Echo(_) | Command::Receipts(_))
 }

@@ -80,6 +80,9 @@ pub(crate) struct Options {
     /// Replace files that are there already
     #[arg(long, global = true, env = "PORTOLAN_OVERWRITE")]
     pub(crate) overwrite: bool,
+    /// End when the connection to the server is lost, instead of coming back
+    #[arg(long, global = true, env = "PORTOLAN_NO_RECONNECT")]
+    pub(crate) no_reconnect: bool,
     /// One JSON object a line on standard output (docs/events.md)
     #[arg(long, global = true, env = "PORTOLAN_JSON")]
     pub(crate) json: bool,

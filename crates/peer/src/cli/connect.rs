@@ -9,10 +9,7 @@ use std::{
 use portolan_identity::{Expect, KnownHosts, PeerId, Verdict};
 use portolan_protocol::Name;
 use portolan_transport::Transport;
-use tokio::{
-    task::{JoinSet, spawn_blocking},
-    time::{sleep, timeout},
-};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     address::ServerAddress,
@@ -21,10 +18,8 @@ use super::{
     settings::{Choice, FirstMeeting, Settings},
     watch::with_key_log,
 };
-use crate::{Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Stack};
+use crate::{Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Reconnect, Stack, Way};
 
-/// Between the starts of two attempts (RFC 8305 §5, "Connection Attempt Delay").
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// From a name to its addresses.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Addresses of one host that are tried.
@@ -34,33 +29,36 @@ const ADDRESSES_MAX: usize = 8;
 pub(crate) async fn log_in(
     settings: &Settings,
     stack: &Stack,
-    receipts: ReceiptRule,
+    (receipts, reconnect): (ReceiptRule, Reconnect),
 ) -> Result<(Peer, Events), Failure> {
     let name = settings.name()?;
     let server = settings.server()?.clone();
-    let mut configs = configs(settings, stack, (name, &server), receipts).await?;
+    let mut config = config(settings, stack, (name, &server)).await?;
+    config.receipts = receipts;
+    config.reconnect = reconnect;
+    let mut ways = config.ways();
     loop {
-        let (way, dialed) = race(&configs).await?;
+        let dialed = Dialed::connect_by(config.clone(), &ways).await?;
+        let way = dialed.way();
         settle_trust(settings, &server, dialed.server_id()).await?;
         match dialed.login().await {
             Ok(session) => return Ok(session),
             // It got through and then no further: the other ways may be better.
-            Err(error @ (ConnectError::Ended(_) | ConnectError::TimedOut)) if configs.len() > 1 => {
+            Err(error @ (ConnectError::Ended(_) | ConnectError::TimedOut)) if ways.len() > 1 => {
                 tracing::info!(%error, "the login failed");
-                configs.remove(way);
+                ways.remove(way);
             }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// One configuration for each way to try, best first.
-async fn configs(
+/// The configuration with every way to try, best first.
+async fn config(
     settings: &Settings,
     stack: &Stack,
     (name, server): (Name, &ServerAddress),
-    receipts: ReceiptRule,
-) -> Result<Vec<Config>, Failure> {
+) -> Result<Config, Failure> {
     let (identity, password) = {
         let (settings, name) = (settings.clone(), name.clone());
         let read = move || -> Result<_, Failure> {
@@ -76,21 +74,22 @@ async fn configs(
     };
     let expect = settings.trust.pinned.map_or(Expect::Any, Expect::Id);
     // Every transport at the first address before the second address.
-    let ways = addresses.iter().flat_map(|addr| transports.iter().map(move |way| (*addr, *way)));
-    let configs = ways.map(|(addr, transport)| {
-        let (name, identity) = (name.clone(), identity.clone());
-        let mut config = Config::new(name, identity, addr, expect, transport, stack.tunnel);
-        config.share.clone_from(&settings.share);
-        config.downloads.clone_from(&settings.downloads);
-        config.accept_files = settings.accept_files.unwrap_or_default();
-        config.existing = settings.existing;
-        config.known_peers = Some(settings.known_peers());
-        config.receipts = receipts;
-        config.shared = settings.shared.clone();
-        config.password.clone_from(&password);
-        config
-    });
-    Ok(configs.collect())
+    let ways = addresses
+        .iter()
+        .flat_map(|&server| transports.iter().map(move |&transport| Way { server, transport }));
+    let mut ways = ways.collect::<Vec<_>>().into_iter();
+    let nowhere = || Failure::unreachable("there is no address to connect to");
+    let Way { server, transport } = ways.next().ok_or_else(nowhere)?;
+    let mut config = Config::new(name, identity, server, expect, transport, stack.tunnel);
+    config.more_ways = ways.collect();
+    config.share.clone_from(&settings.share);
+    config.downloads.clone_from(&settings.downloads);
+    config.accept_files = settings.accept_files.unwrap_or_default();
+    config.existing = settings.existing;
+    config.known_peers = Some(settings.known_peers());
+    config.shared = settings.shared.clone();
+    config.password = password;
+    Ok(config)
 }
 
 /// The addresses of a host, IPv6 and IPv4 in turn (RFC 8305 §4).
@@ -129,47 +128,6 @@ fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
         }
     }
     addresses
-}
-
-/// Tries the ways one after another without waiting for failures to be slow; the first that gets
-/// through counts, the others are dropped before they have said anything.
-///
-/// Says which way it was, by its place in `configs`.
-async fn race(configs: &[Config]) -> Result<(usize, Dialed), Failure> {
-    let mut waiting = configs.iter().cloned().enumerate();
-    let mut attempts = JoinSet::new();
-    let mut first_error: Option<ConnectError> = None;
-    loop {
-        if let Some((way, config)) = waiting.next() {
-            attempts.spawn(async move { (way, Dialed::connect(config).await) });
-        }
-        let more = waiting.len() > 0;
-        tokio::select! {
-            Some(attempt) = attempts.join_next() => match attempt {
-                Ok((way, Ok(dialed))) => return Ok((way, dialed)),
-                Ok((way, Err(error))) => {
-                    tracing::info!(%error, way, "a way to the server failed");
-                    // A wrong key says more than an unreachable port.
-                    if first_error.as_ref().is_none_or(|_| is_wrong_peer(&error)) {
-                        first_error = Some(error);
-                    }
-                }
-                Err(error) => return Err(panicked(&error)),
-            },
-            () = sleep(ATTEMPT_DELAY), if more => {}
-            else => {}
-        }
-        if attempts.is_empty() && waiting.len() == 0 {
-            let nowhere = || Failure::unreachable("there is no address to connect to");
-            return Err(first_error.map_or_else(nowhere, Failure::from));
-        }
-    }
-}
-
-fn is_wrong_peer(error: &ConnectError) -> bool {
-    use portolan_transport::ConnectError as Transport;
-
-    matches!(error, ConnectError::Transport(Transport::WrongPeer { .. }))
 }
 
 /// Compares the server's key with the one we know, or decides about a new one.

@@ -132,6 +132,7 @@ impl From<&SessionEnd> for Failure {
             },
             SessionEnd::Lost(_) | SessionEnd::Silent => Exit::Unreachable,
             SessionEnd::Protocol(_) => Exit::Unreachable,
+            SessionEnd::Refused(_) | SessionEnd::WrongServer(_) => Exit::Refused,
         };
         Self { exit, code: "closed", message: end.to_string() }
     }
@@ -142,6 +143,7 @@ impl From<RequestError> for Failure {
         let (exit, code) = match &error {
             RequestError::Refused(body) => (exit_of(body), body.code),
             RequestError::Closed(end) => return end.into(),
+            RequestError::Broken(_) => (Exit::Unreachable, ErrorCode::Internal),
             RequestError::TimedOut => (Exit::TimedOut, ErrorCode::TimedOut),
             RequestError::Unexpected(_) => (Exit::Failed, ErrorCode::Internal),
         };

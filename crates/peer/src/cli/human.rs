@@ -53,6 +53,14 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Password { name, is_set: false } => message(format!("* {name} has no password now")),
         Line::Error { message: text, .. } => message(format!("error: {}", plain_lines(text))),
         Line::Closing { text, .. } => message(format!("* the server says: {}", plain(text))),
+        Line::Reconnecting { attempt: 1, why, .. } => {
+            message(format!("* {}; connecting again", plain(why)))
+        }
+        // Once is enough: it goes on until there is other news.
+        Line::Reconnecting { .. } => None,
+        Line::Reconnected { transport, server } => {
+            message(format!("* connected again to {server} over {transport}"))
+        }
         Line::Closed { reason } => message(format!("* the session is over: {}", plain(reason))),
     }
 }

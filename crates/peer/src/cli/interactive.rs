@@ -43,7 +43,8 @@ pub(crate) async fn run(
     if settings.accept_files.is_none() && edits {
         settings.accept_files = Some(FileRule::Ask);
     }
-    let (peer, events) = log_in(&settings, stack, ReceiptRule::Automatic).await?;
+    let (peer, events) =
+        log_in(&settings, stack, (ReceiptRule::Automatic, settings.reconnect)).await?;
     let names = Names::default();
     let lines = if edits {
         let edited = edit_lines(settings.history(), Arc::clone(&names));
@@ -177,7 +178,9 @@ impl Loop {
             | Event::File(_)
             | Event::Path(_)
             | Event::Warning(_)
-            | Event::Closing(_) => None,
+            | Event::Closing(_)
+            | Event::Reconnecting(_)
+            | Event::Reconnected(_) => None,
         }
     }
 
@@ -252,6 +255,8 @@ impl App {
             | Event::Path(_)
             | Event::Warning(_)
             | Event::Closing(_)
+            | Event::Reconnecting(_)
+            | Event::Reconnected(_)
             | Event::Closed(_) => {}
         }
         // People hear from receipts only when they ask; the sender was told `stored` already.

@@ -88,6 +88,15 @@ pub(crate) enum Line {
         text: String,
         reconnect_after_ms: Option<u32>,
     },
+    Reconnecting {
+        attempt: u32,
+        after_ms: u64,
+        why: String,
+    },
+    Reconnected {
+        transport: &'static str,
+        server: String,
+    },
     Closed {
         reason: String,
     },
@@ -347,6 +356,14 @@ impl From<&Event> for Line {
                 message: warning.message.clone(),
             },
             Event::Closing(closing) => closing.into(),
+            Event::Reconnecting(attempt) => Self::Reconnecting {
+                attempt: attempt.attempt,
+                after_ms: u64::try_from(attempt.after.as_millis()).unwrap_or(u64::MAX),
+                why: attempt.why.clone(),
+            },
+            Event::Reconnected(way) => {
+                Self::Reconnected { transport: way.transport, server: way.server.to_string() }
+            }
             Event::Closed(end) => end.into(),
         }
     }

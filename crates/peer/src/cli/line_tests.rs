@@ -11,7 +11,10 @@ use portolan_protocol::{
 use portolan_transport::{CloseReason, PathKind};
 
 use super::Line;
-use crate::{Direction, Event, FilePhase, FileUpdate, PathInfo, SessionEnd, TransferId, Warning};
+use crate::{
+    Direction, Event, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting, SessionEnd,
+    TransferId, Warning,
+};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -158,6 +161,23 @@ fn every_event_has_the_documented_shape() {
         (
             (&Event::Warning(Warning { code: ErrorCode::UnknownPeer, message: "no".into() })).into(),
             r#"{"event":"error","code":"unknown_peer","message":"no"}"#.into(),
+        ),
+        (
+            (&Event::Reconnecting(Reconnecting {
+                attempt: 2,
+                after: Duration::from_millis(750),
+                why: "timed out".into(),
+            }))
+                .into(),
+            r#"{"event":"reconnecting","attempt":2,"after_ms":750,"why":"timed out"}"#.into(),
+        ),
+        (
+            (&Event::Reconnected(Reconnected {
+                transport: "udp",
+                server: "127.0.0.1:7275".parse().unwrap(),
+            }))
+                .into(),
+            r#"{"event":"reconnected","transport":"udp","server":"127.0.0.1:7275"}"#.into(),
         ),
         (
             (&Event::Closing(Closing {

@@ -21,7 +21,7 @@ use super::{
     settings::Settings,
     slash::recipient,
 };
-use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Stack};
+use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Reconnect, Stack};
 
 /// Does one thing, and says how to exit.
 pub(crate) async fn run(
@@ -33,7 +33,8 @@ pub(crate) async fn run(
     let command = Checked::new(command)?;
     let reports = command.reports(output);
     // Waiting messages stay at the server: this run shows none.
-    let (peer, mut events) = log_in(settings, stack, ReceiptRule::Manual).await?;
+    let (peer, mut events) =
+        log_in(settings, stack, (ReceiptRule::Manual, Reconnect::Never)).await?;
     let outcome = {
         let work = execute(&peer, command, settings, output);
         tokio::pin!(work);
@@ -79,6 +80,8 @@ fn on_event(event: &Event, output: &Output, reports: Reports) {
         | Event::Group(_)
         | Event::Announcement(_)
         | Event::Closing(_)
+        | Event::Reconnecting(_)
+        | Event::Reconnected(_)
         | Event::Closed(_) => {}
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     address::ServerAddress, args::Options, exit::Failure, password::Source, watch::shared,
 };
-use crate::{Existing, FileRule, Stack};
+use crate::{Existing, FileRule, Reconnect, Stack};
 
 /// Bytes of a configuration file that are read.
 const CONFIG_MAX: u64 = 64 << 10;
@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) downloads: PathBuf,
     pub(crate) accept_files: Option<FileRule>,
     pub(crate) existing: Existing,
+    /// What happens when the connection is lost; commands that do one thing end with it.
+    pub(crate) reconnect: Reconnect,
     pub(crate) output: Format,
     /// What the endpoints of this run share, the switch of qlog among it.
     pub(crate) shared: Shared,
@@ -86,6 +88,7 @@ struct ConfigFile {
     downloads: Option<PathBuf>,
     accept_files: Option<String>,
     overwrite: Option<bool>,
+    no_reconnect: Option<bool>,
     qlog: Option<PathBuf>,
 }
 
@@ -109,6 +112,7 @@ impl Settings {
         let accept_files =
             rule.map(|text| text.parse::<FileRule>()).transpose().map_err(Failure::usage)?;
         let overwrite = options.overwrite || file.overwrite.unwrap_or(false);
+        let is_final = options.no_reconnect || file.no_reconnect.unwrap_or(false);
         Ok(Self {
             server,
             transport,
@@ -120,6 +124,7 @@ impl Settings {
             downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),
             accept_files,
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
+            reconnect: if is_final { Reconnect::Never } else { Reconnect::default() },
             output: if options.json { Format::Json } else { Format::Human },
             shared: shared(options.qlog.as_deref().or(file.qlog.as_deref()))?,
         })

@@ -19,7 +19,11 @@ use tokio::{
 };
 
 use super::{KnownPeers, Sessions, rate::Rate};
-use crate::{PathInfo, ReachError, RequestError, session::Requests, software};
+use crate::{
+    PathInfo, ReachError, RequestError,
+    session::{Link, Requests},
+    software,
+};
 
 /// Streams from the server that are being read at once; more wait with the server.
 const OPENINGS_MAX: usize = 32;
@@ -29,8 +33,8 @@ const OPENINGS_MAX: usize = 32;
 pub(crate) struct Introducer {
     pub(crate) name: Name,
     pub(crate) identity: Identity,
-    pub(crate) scheme: &'static str,
-    pub(crate) server: Arc<dyn Connection>,
+    /// What carries the session with the server at the moment.
+    pub(crate) link: Arc<Link>,
     pub(crate) tunnel: &'static dyn Tunnel,
     pub(crate) requests: Requests,
     pub(crate) known: KnownPeers,
@@ -64,6 +68,14 @@ impl Introducer {
         Ok(connection)
     }
 
+    fn server(&self) -> Arc<dyn Connection> {
+        Arc::clone(&self.link.current().connected.connection)
+    }
+
+    fn scheme(&self) -> &'static str {
+        self.link.current().connected.way.transport.scheme()
+    }
+
     /// How `who` is reached through `connection`.
     pub(crate) fn describe(&self, who: &Name, connection: &Arc<dyn Connection>) -> PathInfo {
         let path = connection.path();
@@ -77,7 +89,7 @@ impl Introducer {
         PathInfo {
             with: who.clone(),
             kind: Some(path.kind),
-            transport: self.scheme,
+            transport: self.scheme(),
             addr: Some(path.remote),
             why,
         }
@@ -86,7 +98,7 @@ impl Introducer {
     /// What there is to say when no session is open.
     pub(crate) fn no_path(&self, who: &Name) -> PathInfo {
         let why = "no session is open; the next file request opens one through the server";
-        let (with, transport) = (who.clone(), self.scheme);
+        let (with, transport) = (who.clone(), self.scheme());
         PathInfo { with, kind: None, transport, addr: None, why: why.to_owned() }
     }
 
@@ -101,7 +113,7 @@ impl Introducer {
     }
 
     async fn relay(&self, who: &Name, listed: PeerId) -> Result<Box<dyn ByteStream>, ReachError> {
-        let opened = self.server.open_stream(Priority::Bulk).await;
+        let opened = self.server().open_stream(Priority::Bulk).await;
         let (send, receive) = opened.map_err(|error| broken(who, &error))?;
         let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
         let opening = Opening::Relay(Relay { to: who.clone() });
@@ -179,7 +191,7 @@ impl Introducer {
     }
 
     fn relayed_path(&self) -> Path {
-        let carried = self.server.path();
+        let carried = self.server().path();
         Path { kind: PathKind::Relayed, local: carried.local, remote: carried.remote }
     }
 
@@ -194,8 +206,7 @@ impl Introducer {
 }
 
 /// Accepts the streams that the server opens, for as long as the connection lasts.
-pub(crate) async fn accept_openings(sessions: Arc<Sessions>) {
-    let server = Arc::clone(&sessions.introducer().server);
+pub(crate) async fn accept_openings(sessions: Arc<Sessions>, server: Arc<dyn Connection>) {
     let per_minute = sessions.host().limits.sessions_per_minute;
     let mut rate = Rate::new(Instant::now(), per_minute, Duration::from_secs(60));
     let mut openings = JoinSet::new();

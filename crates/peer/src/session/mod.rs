@@ -1,10 +1,23 @@
-//! The session with the server: one task that owns the control stream.
+//! The session with the server: a task for each of its connections that owns the control stream,
+//! and one above them that keeps the session alive when a connection is lost.
 
+mod backoff;
+mod ending;
 mod inbox;
+mod lasting;
+mod link;
 mod login;
+mod repeat;
+mod supervisor;
 mod task;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use portolan_protocol::{Command, Reply};
 use tokio::{
@@ -12,16 +25,22 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use link::{Established, Link};
 pub(crate) use login::log_in;
-pub(crate) use task::{SessionParts, SessionTask};
+pub(crate) use supervisor::{Supervisor, SupervisorParts};
 
 use crate::{RequestError, SessionEnd, Timing};
+
+/// Where the answer to a request goes.
+pub(crate) type Answer = oneshot::Sender<Result<Reply, RequestError>>;
 
 /// One request on its way to the task.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) command: Command,
-    pub(crate) answer: oneshot::Sender<Result<Reply, RequestError>>,
+    pub(crate) answer: Answer,
+    /// How the connection ended on which it was asked before.
+    pub(crate) broken: Option<SessionEnd>,
 }
 
 /// Where requests go; cheap to clone.
@@ -29,6 +48,8 @@ pub(crate) struct Ask {
 pub(crate) struct Requests {
     asks: mpsc::Sender<Ask>,
     end: Arc<OnceLock<SessionEnd>>,
+    /// The reference of the next message.
+    reference: Arc<AtomicU64>,
     timing: Timing,
 }
 
@@ -38,21 +59,33 @@ impl Requests {
         end: Arc<OnceLock<SessionEnd>>,
         timing: Timing,
     ) -> Self {
-        Self { asks, end, timing }
+        // Another run with the same key must not meet the references of this one.
+        Self { asks, end, reference: Arc::new(AtomicU64::new(random())), timing }
     }
 
-    /// Sends one request and waits for its answer. Cancel safe: a late answer is dropped.
+    /// Sends one request and waits for its answer, also while there is no connection. Cancel
+    /// safe: a late answer is dropped.
     pub(crate) async fn ask(&self, command: Command) -> Result<Reply, RequestError> {
         // The task counts from the moment it sends; waiting for a place in the queue counts too.
-        match timeout(self.timing.request * 2, self.ask_untimed(command)).await {
+        match timeout(self.timing.request * 2, self.ask_untimed(self.refer(command))).await {
             Ok(result) => result,
             Err(_) => Err(RequestError::TimedOut),
         }
     }
 
+    /// Gives a message the number by which the server knows it if it has to be sent again.
+    fn refer(&self, mut command: Command) -> Command {
+        if let Command::Send(send) = &mut command
+            && send.reference.is_none()
+        {
+            send.reference = Some(self.reference.fetch_add(1, Ordering::Relaxed));
+        }
+        command
+    }
+
     async fn ask_untimed(&self, command: Command) -> Result<Reply, RequestError> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.asks.send(Ask { command, answer }).await;
+        let sent = self.asks.send(Ask { command, answer, broken: None }).await;
         sent.map_err(|_| RequestError::Closed(self.ended()))?;
         answered.await.unwrap_or_else(|_| Err(RequestError::Closed(self.ended())))
     }
@@ -66,4 +99,10 @@ impl Requests {
     fn ended(&self) -> SessionEnd {
         self.end.get().cloned().unwrap_or(SessionEnd::Local)
     }
+}
+
+/// A number that nobody foresees: the standard library keys its hashes with the system's
+/// randomness.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

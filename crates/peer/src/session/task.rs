@@ -2,148 +2,178 @@
 //! the session alive.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use portolan_protocol::{
     Closing, Command, ControlMessage, DecodeError, Delivery, ErrorBody, ErrorCode,
-    Event as ServerEvent, Heartbeat, Limits as MessageLimits, Message, MessageId, Reply, RequestId,
+    Event as ServerEvent, Heartbeat, Limits as MessageLimits, Message, Name, Reply, RequestId,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
-use portolan_transport::{CloseCode, CloseReason, Connection, RecvStream, SendStream};
+use portolan_transport::{CloseReason, RecvStream, SendStream};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Ask,
-    inbox::Inbox,
+    Answer, Ask,
+    ending::is_for_good,
+    lasting::Lasting,
     login::{Control, read_end, write_end},
+    repeat::{Repetition, repetition, settle},
 };
-use crate::{Event, Limits, ReceiptRule, RequestError, SessionEnd, Timing};
+use crate::{Event, Limits, Reconnect, RequestError, SessionEnd, Timing};
 
 /// Bytes of requests that wait for the stream before more are taken.
 const WRITE_AHEAD: usize = 512 << 10;
 
-/// Owns the control stream until the session ends.
-pub(crate) struct SessionTask {
-    connection: Arc<dyn Connection>,
+/// Owns the control stream of one connection until it ends.
+pub(crate) struct SessionTask<'a> {
     reader: FrameReader<RecvStream>,
     writer: FrameWriter<SendStream>,
-    asks: mpsc::Receiver<Ask>,
-    events: mpsc::Sender<Event>,
-    end: Arc<OnceLock<SessionEnd>>,
+    asks: &'a mut mpsc::Receiver<Ask>,
+    lasting: &'a mut Lasting,
+    rules: Rules,
     pending: BTreeMap<RequestId, Pending>,
     next_id: u64,
-    inbox: Inbox,
-    receipts: ReceiptRule,
-    /// An event for which the application had no room: while it is here nothing more is read.
-    held: Option<Event>,
+    /// With whom something was open on the connection before.
+    before: BTreeSet<Name>,
     closing: Option<Closing>,
     logging_out: bool,
+    /// A logout that waits for the answers to the receipts before this number: what the
+    /// application has must not come again at the next login.
+    farewell: Option<(RequestId, Ask)>,
     heartbeat_every: Duration,
     heartbeat_at: Instant,
-    limits: Limits,
-    timing: Timing,
+    heard_at: Instant,
+}
+
+/// What holds on every connection of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) reconnect: Reconnect,
+    pub(crate) limits: Limits,
+    pub(crate) timing: Timing,
 }
 
 struct Pending {
     asker: Asker,
+    command: Command,
+    asked_at: Instant,
     deadline: Instant,
 }
 
 /// Who waits for an answer.
 enum Asker {
-    Application(oneshot::Sender<Result<Reply, RequestError>>),
+    Application {
+        answer: Answer,
+        broken: Option<SessionEnd>,
+    },
     Heartbeat,
+    /// The first of a connection: by its answer the server has told everything that is open.
+    Arrival,
     Receipt,
 }
 
-/// What the task is made with, besides the stream.
-pub(crate) struct SessionParts {
-    pub(crate) connection: Arc<dyn Connection>,
-    pub(crate) asks: mpsc::Receiver<Ask>,
-    pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) end: Arc<OnceLock<SessionEnd>>,
-    pub(crate) heartbeat_ms: u32,
-    pub(crate) receipts: ReceiptRule,
-    pub(crate) limits: Limits,
-    pub(crate) timing: Timing,
-}
-
-impl SessionTask {
-    pub(crate) fn new(control: Control, parts: SessionParts) -> Self {
-        let heartbeat_every = heartbeat_interval(parts.heartbeat_ms);
+impl<'a> SessionTask<'a> {
+    pub(crate) fn new(
+        control: Control,
+        heartbeat_ms: u32,
+        (asks, lasting): (&'a mut mpsc::Receiver<Ask>, &'a mut Lasting),
+        rules: Rules,
+    ) -> Self {
+        let heartbeat_every = heartbeat_interval(heartbeat_ms);
+        let now = Instant::now();
         Self {
-            connection: parts.connection,
             reader: control.reader,
             writer: control.writer,
-            asks: parts.asks,
-            events: parts.events,
-            end: parts.end,
+            before: lasting.take_open_talks(),
+            asks,
+            lasting,
+            rules,
             pending: BTreeMap::new(),
             next_id: control.next_id,
-            inbox: Inbox::new(parts.limits.seen_messages),
-            receipts: parts.receipts,
-            held: None,
             closing: None,
             logging_out: false,
+            farewell: None,
             heartbeat_every,
-            heartbeat_at: Instant::now() + heartbeat_every,
-            limits: parts.limits,
-            timing: parts.timing,
+            heartbeat_at: now + heartbeat_every,
+            heard_at: now,
         }
     }
 
-    /// Runs until the session is over, then tells everyone who waits.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the connection ends, and leaves what is to be asked again with what lasts.
+    pub(crate) async fn run(mut self) -> SessionEnd {
+        self.resume();
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
             }
         };
-        let _ = self.end.set(end.clone());
-        self.asks.close();
-        while let Ok(ask) = self.asks.try_recv() {
-            let _ = ask.answer.send(Err(RequestError::Closed(end.clone())));
-        }
         for (_, pending) in std::mem::take(&mut self.pending) {
-            pending.asker.answer(Err(RequestError::Closed(end.clone())));
+            self.keep(pending, &end);
         }
-        self.connection.close(CloseCode::DONE, "the session is over");
-        if let Some(held) = self.held.take() {
-            let _ = self.events.send(held).await;
+        end
+    }
+
+    /// Asks what was open on the connection before, and again what got no answer on it.
+    fn resume(&mut self) {
+        if !self.before.is_empty() {
+            let nonce = self.next_id;
+            self.request(Command::Heartbeat(Heartbeat { nonce }), Asker::Arrival);
         }
-        let _ = self.events.send(Event::Closed(end)).await;
+        self.send_receipts();
+        while let Some(ask) = self.lasting.carried.pop_front() {
+            self.request_for(ask);
+        }
+    }
+
+    /// Decides what becomes of a request without an answer.
+    fn keep(&mut self, pending: Pending, end: &SessionEnd) {
+        let Pending { asker, command, .. } = pending;
+        match (asker, command) {
+            (Asker::Application { answer, .. }, command) => match repetition(&command) {
+                Repetition::Again { .. } => {
+                    let broken = Some(end.clone());
+                    self.lasting.carried.push_back(Ask { command, answer, broken });
+                }
+                Repetition::Never
+                    if self.rules.reconnect == Reconnect::Never || is_for_good(end) =>
+                {
+                    drop(answer.send(Err(RequestError::Closed(end.clone()))));
+                }
+                Repetition::Never => drop(answer.send(Err(RequestError::Broken(end.clone())))),
+            },
+            (Asker::Receipt, Command::Receipts(receipts)) => {
+                receipts.ids.into_iter().for_each(|id| self.lasting.inbox.confirm(id));
+            }
+            (Asker::Arrival, _) => self.lasting.put_back(std::mem::take(&mut self.before)),
+            (Asker::Heartbeat | Asker::Receipt, _) => {}
+        }
     }
 
     /// Waits for one thing and handles it. Everything waited for is cancel safe.
     async fn step(&mut self) -> Result<(), SessionEnd> {
         let deadline = self.next_deadline();
-        let room = self.pending.len() < self.limits.requests && self.writer.pending() < WRITE_AHEAD;
+        let room = self.has_room();
         tokio::select! {
-            message = self.reader.next_message(), if self.held.is_none() => self.on_read(message)?,
+            message = self.reader.next_message(), if !self.lasting.holds() => self.on_read(message)?,
             result = self.writer.flush(), if self.writer.pending() > 0 => {
                 result.map_err(|error| self.ended(write_end(&error)))?;
             }
             ask = self.asks.recv(), if room => {
-                let ask = ask.ok_or(SessionEnd::Local)?;
-                self.request(ask.command, Asker::Application(ask.answer));
+                self.request_for(ask.ok_or(SessionEnd::Local)?);
             }
-            handed_out = hand_over(&self.events, &mut self.held), if self.held.is_some() => {
-                if let Some(id) = handed_out {
-                    self.on_handed_out(id);
-                }
-            }
+            () = self.lasting.hand_over(), if self.lasting.holds() => {}
             () = sleep_until(deadline) => self.on_time(Instant::now())?,
         }
         self.send_receipts();
+        self.send_farewell();
         match &self.closing {
             // The server waits for us to close first, so that its last words are not lost.
-            Some(closing) if self.held.is_none() => Err(SessionEnd::Server(closing.clone())),
+            Some(closing) if !self.lasting.holds() => Err(SessionEnd::Server(closing.clone())),
             Some(_) | None => Ok(()),
         }
     }
@@ -152,6 +182,7 @@ impl SessionTask {
         &mut self,
         message: Result<ControlMessage, ReadMessageError>,
     ) -> Result<(), SessionEnd> {
+        self.heard_at = Instant::now();
         match message {
             Ok(Message::Answer(id, reply)) => self.on_answer(id, Ok(reply)),
             Ok(Message::Error(id, body)) => self.on_answer(id, Err(RequestError::Refused(body))),
@@ -177,7 +208,7 @@ impl SessionTask {
                 if let Some((id, body)) = error.answer() {
                     self.write(&ControlMessage::Error(id, body));
                 } else if let Some(pending) = self.pending.remove(id) {
-                    pending.asker.answer(Err(RequestError::Unexpected("an unreadable message")));
+                    pending.answer(Err(RequestError::Unexpected("an unreadable message")));
                 }
             }
         }
@@ -187,63 +218,96 @@ impl SessionTask {
 
     fn on_answer(&mut self, id: RequestId, result: Result<Reply, RequestError>) {
         // An answer without a question is one to a request that has timed out.
-        if let Some(pending) = self.pending.remove(&id) {
-            pending.asker.answer(result);
+        let Some(pending) = self.pending.remove(&id) else { return };
+        let result = match (&pending.asker, result) {
+            (Asker::Application { broken: Some(end), .. }, Err(RequestError::Refused(body))) => {
+                settle(&pending.command, body, self.lasting.talking(), end)
+            }
+            (_, result) => result,
+        };
+        if let Asker::Arrival = pending.asker {
+            self.lasting.miss(std::mem::take(&mut self.before));
         }
+        pending.answer(result);
     }
 
     fn on_event(&mut self, event: ServerEvent) {
         match event {
             ServerEvent::Message(delivery) => self.on_delivery(delivery),
-            ServerEvent::Receipt(receipt) => self.held = Some(Event::Receipt(receipt)),
-            ServerEvent::Conversation(news) => self.held = Some(Event::Conversation(news)),
-            ServerEvent::Presence(presence) => self.held = Some(Event::Presence(presence)),
-            ServerEvent::Group(news) => self.held = Some(Event::Group(news)),
+            ServerEvent::Receipt(receipt) => self.lasting.hold(Event::Receipt(receipt)),
+            ServerEvent::Conversation(news) => self.lasting.hold(Event::Conversation(news)),
+            ServerEvent::Presence(presence) => self.lasting.hold(Event::Presence(presence)),
+            ServerEvent::Group(news) => self.lasting.hold(Event::Group(news)),
             ServerEvent::Candidates(candidates) => {
                 tracing::debug!(from = %candidates.from, "candidates are not used yet");
             }
-            ServerEvent::Announcement(words) => self.held = Some(Event::Announcement(words)),
+            ServerEvent::Announcement(words) => self.lasting.hold(Event::Announcement(words)),
             ServerEvent::Closing(closing) => {
                 self.closing = Some(closing.clone());
-                self.held = Some(Event::Closing(closing));
+                self.lasting.hold(Event::Closing(closing));
             }
         }
     }
 
     fn on_delivery(&mut self, delivery: Delivery) {
-        if !self.inbox.knows(delivery.id) {
-            self.held = Some(Event::Message(delivery));
-        } else if self.receipts == ReceiptRule::Automatic {
-            self.inbox.confirm(delivery.id);
+        if !self.lasting.inbox.knows(delivery.id) {
+            self.lasting.hold(Event::Message(delivery));
+        } else if self.lasting.is_automatic() {
+            self.lasting.inbox.confirm(delivery.id);
         }
     }
 
-    fn on_handed_out(&mut self, id: MessageId) {
-        self.inbox.on_handed_out(id);
-        if self.receipts == ReceiptRule::Automatic {
-            self.inbox.confirm(id);
-        }
+    fn has_room(&self) -> bool {
+        self.pending.len() < self.rules.limits.requests && self.writer.pending() < WRITE_AHEAD
     }
 
     fn send_receipts(&mut self) {
         let max = MessageLimits::V1.receipts as usize;
-        while self.pending.len() < self.limits.requests && self.writer.pending() < WRITE_AHEAD {
-            let Some(receipts) = self.inbox.poll_receipt(max) else { return };
+        while self.has_room() {
+            let Some(receipts) = self.lasting.inbox.poll_receipt(max) else { return };
             self.request(Command::Receipts(receipts), Asker::Receipt);
         }
     }
 
+    /// Logs out when the server has noted what the application has.
+    fn send_farewell(&mut self) {
+        let is_owed = |(id, _): &(RequestId, Ask)| {
+            let mut earlier = self.pending.range(..id);
+            earlier.any(|(_, pending)| matches!(pending.asker, Asker::Receipt))
+        };
+        if let Some((_, ask)) = self.farewell.take_if(|farewell| !is_owed(farewell)) {
+            self.request(ask.command, Asker::Application { answer: ask.answer, broken: None });
+        }
+    }
+
+    /// Asks for the application, if it still waits.
+    fn request_for(&mut self, ask: Ask) {
+        if let Command::Logout(_) = ask.command {
+            self.logging_out = true;
+            self.farewell = Some((RequestId(self.next_id), ask));
+            return;
+        }
+        let Ask { command, answer, broken } = ask;
+        if !answer.is_closed() {
+            self.request(command, Asker::Application { answer, broken });
+        }
+    }
+
     fn request(&mut self, command: Command, asker: Asker) {
-        self.logging_out |= matches!(command, Command::Logout(_));
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        if let Err(error) = self.writer.push(&ControlMessage::Request(id, command)) {
+        let message = ControlMessage::Request(id, command);
+        let pushed = self.writer.push(&message);
+        let ControlMessage::Request(_, command) = message else { return };
+        let asked_at = Instant::now();
+        let deadline = asked_at + self.rules.timing.request;
+        let pending = Pending { asker, command, asked_at, deadline };
+        if let Err(error) = pushed {
             let body = ErrorBody::new(ErrorCode::TooLarge, error.to_string());
-            return asker.answer(Err(RequestError::Refused(body)));
+            return pending.answer(Err(RequestError::Refused(body)));
         }
-        let now = Instant::now();
-        self.heartbeat_at = now + self.heartbeat_every;
-        self.pending.insert(id, Pending { asker, deadline: now + self.timing.request });
+        self.heartbeat_at = asked_at + self.heartbeat_every;
+        self.pending.insert(id, pending);
     }
 
     fn write(&mut self, message: &ControlMessage) {
@@ -259,17 +323,17 @@ impl SessionTask {
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        // While the application does not read its events we do not read answers either.
+        let reads = !self.lasting.holds();
         while let Some(entry) = self.pending.first_entry() {
-            if entry.get().deadline > now {
+            let pending = entry.get();
+            if pending.deadline > now {
                 break;
             }
-            match entry.remove().asker {
-                // While the application does not read its events we do not read answers either.
-                Asker::Heartbeat if self.held.is_none() => {
-                    return Err(self.ended(SessionEnd::Silent));
-                }
-                asker => asker.answer(Err(RequestError::TimedOut)),
+            if reads && pending.means_silence(self.heard_at, self.rules.reconnect) {
+                return Err(self.ended(SessionEnd::Silent));
             }
+            entry.remove().answer(Err(RequestError::TimedOut));
         }
         if self.heartbeat_at <= now {
             self.request(Command::Heartbeat(Heartbeat { nonce: self.next_id }), Asker::Heartbeat);
@@ -288,12 +352,23 @@ impl SessionTask {
     }
 }
 
-impl Asker {
+impl Pending {
+    /// Whether the lack of this answer shows that the connection is dead. Where there is another
+    /// one to be had, it is enough that nothing at all came since the request.
+    fn means_silence(&self, heard_at: Instant, reconnect: Reconnect) -> bool {
+        match self.asker {
+            Asker::Heartbeat => true,
+            Asker::Application { .. } | Asker::Arrival | Asker::Receipt => {
+                reconnect != Reconnect::Never && heard_at < self.asked_at
+            }
+        }
+    }
+
     fn answer(self, result: Result<Reply, RequestError>) {
-        match self {
-            Self::Application(answer) => drop(answer.send(result)),
-            Self::Heartbeat => {}
-            Self::Receipt => {
+        match self.asker {
+            Asker::Application { answer, .. } => drop(answer.send(result)),
+            Asker::Heartbeat | Asker::Arrival => {}
+            Asker::Receipt => {
                 if let Err(error) = result {
                     // The messages come again, are recognised and confirmed once more.
                     tracing::debug!(%error, "a receipt was not taken");
@@ -310,31 +385,4 @@ fn heartbeat_interval(server_patience_ms: u32) -> Duration {
         ms => Duration::from_millis(u64::from(ms)),
     };
     (patience / 3).max(Duration::from_millis(50))
-}
-
-/// Waits for room and hands the held event over; says which message it was. Cancel safe.
-///
-/// When nobody listens any more the event is dropped: what is not confirmed waits at the server.
-async fn hand_over(events: &mpsc::Sender<Event>, held: &mut Option<Event>) -> Option<MessageId> {
-    let permit = events.reserve().await;
-    let event = held.take()?;
-    let id = message_id(&event);
-    permit.ok()?.send(event);
-    id
-}
-
-fn message_id(event: &Event) -> Option<MessageId> {
-    match event {
-        Event::Message(delivery) => Some(delivery.id),
-        Event::Receipt(_)
-        | Event::Conversation(_)
-        | Event::Presence(_)
-        | Event::Group(_)
-        | Event::Announcement(_)
-        | Event::File(_)
-        | Event::Path(_)
-        | Event::Warning(_)
-        | Event::Closing(_)
-        | Event::Closed(_) => None,
-    }
 }

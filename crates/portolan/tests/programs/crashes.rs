@@ -50,11 +50,93 @@ fn what_the_server_called_stored_survives_its_death() {
 fn a_peer_says_so_when_its_server_dies() {
     for transport in ["tcp", "udp", "quic"] {
         let mut harbour = Harbour::open();
-        let mut alice = harbour.peer("alice", transport);
+        let mut alice = harbour.peer_unready("alice", transport, &["--no-reconnect"]);
+        alice.wait_event("ready");
         harbour.server.kill();
         alice.wait_event("closed");
         assert_eq!(alice.finish().code(), Some(3), "{transport}");
     }
+}
+
+#[test]
+fn a_peer_comes_back_to_a_server_that_died() {
+    for transport in ["tcp", "udp", "quic", "auto"] {
+        let mut harbour = Harbour::open();
+        let mut alice = harbour.peer("alice", transport);
+        harbour.server.kill();
+        let attempt = alice.wait_event("reconnecting");
+        assert_eq!(attempt["attempt"], 1, "{transport}");
+        harbour.crash_and_restart();
+        let back = alice.wait_event("reconnected");
+        assert_eq!(back["server"], harbour.address, "{transport}");
+        assert!(transport == "auto" || back["transport"] == transport, "{back}");
+        alice.say("/echo still me");
+        alice.wait_event("echo");
+        assert!(alice.finish().success(), "{transport}");
+    }
+}
+
+#[test]
+fn what_was_answered_stored_arrives_once_and_in_order_though_the_server_dies_again_and_again() {
+    const MESSAGES: usize = 500;
+    let mut harbour = Harbour::open();
+    let mut bob = harbour.peer("bob", "udp");
+    let mut alice = harbour.peer("alice", "tcp");
+    for number in 0..MESSAGES {
+        alice.say(&format!("/msg bob {number}"));
+    }
+    // One command after another: each answer is the one to the next message.
+    let mut stored = Vec::new();
+    for number in 0..MESSAGES {
+        let answer = alice
+            .wait_for("an answer", |event| event["event"] == "error" || event["state"] == "stored");
+        if answer["event"] == "receipt" {
+            stored.push(number);
+        }
+        if number % 100 == 50 {
+            harbour.crash_and_restart();
+        }
+    }
+    assert!(stored.len() > MESSAGES / 2, "only {} were stored", stored.len());
+    alice.say("/msg bob last");
+    let mut arrived = Vec::new();
+    loop {
+        let message = bob.wait_event("message");
+        match message["text"].as_str().unwrap() {
+            "last" => break,
+            number => arrived.push(number.parse::<usize>().unwrap()),
+        }
+    }
+    assert!(arrived.is_sorted_by(|one, next| one < next), "twice, or out of order: {arrived:?}");
+    let lost: Vec<_> = stored.iter().filter(|number| !arrived.contains(number)).collect();
+    assert!(lost.is_empty(), "stored and lost: {lost:?}");
+    for peer in [&mut alice, &mut bob] {
+        let attempts = peer.seen().filter(|event| event["event"] == "reconnected").count();
+        assert!(attempts >= 1, "nobody noticed that the server died");
+    }
+}
+
+#[test]
+fn clients_survive_a_restart_of_the_server_in_good_order() {
+    let mut harbour = Harbour::open();
+    let (mut alice, mut bob) = (harbour.peer("alice", "tcp"), harbour.peer("bob", "quic"));
+    alice.say("/chat bob");
+    bob.wait_for("a request", |event| event["state"] == "requested");
+    bob.say("/accept alice");
+    alice.wait_for("acceptance", |event| event["state"] == "accepted");
+    harbour.shut_down_and_restart();
+    for (peer, other) in [(&mut alice, "bob"), (&mut bob, "alice")] {
+        let closing = peer.wait_event("closing");
+        assert_eq!(closing["why"], "shutdown");
+        let attempt = peer.wait_event("reconnecting");
+        assert!(attempt["after_ms"].as_u64() >= closing["reconnect_after_ms"].as_u64());
+        peer.wait_event("reconnected");
+        // Conversations are the server's memory, and it has a new one.
+        let gone = peer.wait_for("the end", |event| event["state"] == "vanished");
+        assert_eq!(gone["with"], other);
+    }
+    alice.say("/msg bob here again");
+    bob.wait_message("here again");
 }
 
 #[test]

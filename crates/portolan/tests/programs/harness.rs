@@ -71,6 +71,11 @@ impl Program {
         self.wait_for(name, |event| event["event"] == name)
     }
 
+    /// Everything that was waited for or passed over.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = Value> {
+        self.seen.iter().filter_map(|line| serde_json::from_str(line).ok())
+    }
+
     /// Waits for a message with that text.
     pub(crate) fn wait_message(&mut self, text: &str) -> Value {
         self.wait_for(text, |event| event["event"] == "message" && event["text"] == text)
@@ -148,6 +153,15 @@ impl Harbour {
             start_server(self.directory.path(), &self.address, self.heartbeat);
         assert_eq!((&address, &key), (&self.address, &self.key));
         self.server = server;
+    }
+
+    /// Ends the server in good order and starts it again on the same port and data.
+    pub(crate) fn shut_down_and_restart(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        command.arg("shutdown").arg("--data").arg(self.server_data()).stdout(Stdio::null());
+        assert!(command.status().unwrap().success());
+        self.server.child.wait().unwrap();
+        self.crash_and_restart();
     }
 
     /// The data directory of a user.

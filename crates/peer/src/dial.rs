@@ -1,0 +1,82 @@
+//! From a configuration to a connection: several ways are tried, and the first that gets through
+//! counts.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use portolan_transport::{BindConfig, ConnectError as Transport, Connection, Endpoint};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{Config, ConnectError, Way};
+
+/// Between the starts of two attempts (RFC 8305 §5, "Connection Attempt Delay").
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// A connection to a server that has proved its key, and the way by which it was reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Connected {
+    pub(crate) way: Way,
+    pub(crate) endpoint: Arc<dyn Endpoint>,
+    pub(crate) connection: Arc<dyn Connection>,
+}
+
+/// Tries the ways one after another without waiting for failures to be slow; the first that gets
+/// through counts, the others are dropped before they have said anything. Cancel safe.
+///
+/// Says which way it was, by its place in `ways`, of which there is at least one.
+pub(crate) async fn dial(
+    config: &Config,
+    ways: &[Way],
+) -> Result<(usize, Connected), ConnectError> {
+    let mut waiting = ways.iter().copied().enumerate();
+    let mut attempts = JoinSet::new();
+    let mut first_error: Option<ConnectError> = None;
+    loop {
+        if let Some((place, way)) = waiting.next() {
+            let config = config.clone();
+            attempts.spawn(async move { (place, connect(&config, way).await) });
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => {
+                match attempt.expect("an attempt to connect does not panic") {
+                    (place, Ok(connected)) => return Ok((place, connected)),
+                    (place, Err(error)) => {
+                        tracing::info!(%error, way = place, "a way to the server failed");
+                        // A wrong key says more than an unreachable port.
+                        if first_error.as_ref().is_none_or(|_| is_wrong_peer(&error)) {
+                            first_error = Some(error);
+                        }
+                    }
+                }
+            }
+            () = sleep(ATTEMPT_DELAY), if more => {}
+            else => {}
+        }
+        if attempts.is_empty()
+            && waiting.len() == 0
+            && let Some(error) = first_error.take()
+        {
+            return Err(error);
+        }
+    }
+}
+
+async fn connect(config: &Config, way: Way) -> Result<Connected, ConnectError> {
+    let unspecified = match way.server {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut bind = BindConfig::new(SocketAddr::new(unspecified, 0), config.identity.clone());
+    bind.shared = config.shared.clone();
+    let endpoint = way.transport.bind(bind).await?;
+    let connection = endpoint.connect(way.server, config.expect).await?;
+    Ok(Connected { way, endpoint, connection })
+}
+
+fn is_wrong_peer(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Transport(Transport::WrongPeer { .. }))
+}

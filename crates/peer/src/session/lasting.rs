@@ -1,0 +1,170 @@
+//! What outlives a connection: requests without an answer, news that wait for the application,
+//! the messages that it has.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use portolan_protocol::{Conversation, ConversationState, MessageId, Name};
+use tokio::sync::mpsc;
+
+use super::{Ask, inbox::Inbox};
+use crate::{Event, ReceiptRule, Reconnecting};
+
+/// Users with whom something is open that are remembered, to miss it after a reconnection.
+const TALKS_MAX: usize = 64;
+
+/// What outlives a connection.
+pub(crate) struct Lasting {
+    /// Requests to ask again, in the order in which they were asked first.
+    pub(crate) carried: VecDeque<Ask>,
+    pub(crate) inbox: Inbox,
+    receipts: ReceiptRule,
+    events: mpsc::Sender<Event>,
+    /// Events for which the application had no room: while there are any, nothing is read.
+    held: VecDeque<Event>,
+    /// With whom there are conversations.
+    talking: BTreeSet<Name>,
+    /// Who asks for one.
+    asking: BTreeSet<Name>,
+}
+
+impl Lasting {
+    pub(crate) fn new(events: mpsc::Sender<Event>, inbox: Inbox, receipts: ReceiptRule) -> Self {
+        Self {
+            carried: VecDeque::new(),
+            inbox,
+            receipts,
+            events,
+            held: VecDeque::new(),
+            talking: BTreeSet::new(),
+            asking: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.receipts == ReceiptRule::Automatic
+    }
+
+    pub(crate) fn talking(&self) -> &BTreeSet<Name> {
+        &self.talking
+    }
+
+    /// Keeps an event of the server until the application has room for it.
+    pub(crate) fn hold(&mut self, event: Event) {
+        if let Event::Conversation(news) = &event {
+            self.on_conversation(news);
+        }
+        self.held.push_back(event);
+    }
+
+    /// Keeps word of an attempt to come back. Those that the application has not seen are
+    /// replaced, so that few wait however often the connection comes and goes.
+    pub(crate) fn hold_attempt(&mut self, attempt: Reconnecting) {
+        while let Some(Event::Reconnecting(_) | Event::Reconnected(_)) = self.held.back() {
+            self.held.pop_back();
+        }
+        self.held.push_back(Event::Reconnecting(attempt));
+    }
+
+    /// Waits for room and hands the first held event over. Cancel safe.
+    ///
+    /// When nobody listens any more the event is dropped: what is not confirmed waits at the
+    /// server.
+    pub(crate) async fn hand_over(&mut self) {
+        if let Some(id) = hand_over(&self.events, &mut self.held).await {
+            self.on_handed_out(id);
+        }
+    }
+
+    fn on_handed_out(&mut self, id: MessageId) {
+        self.inbox.on_handed_out(id);
+        if self.is_automatic() {
+            self.inbox.confirm(id);
+        }
+    }
+
+    fn on_conversation(&mut self, news: &Conversation) {
+        let with = &news.with;
+        self.asking.remove(with);
+        self.talking.remove(with);
+        match news.state {
+            ConversationState::Requested => remember(&mut self.asking, with),
+            ConversationState::Accepted => remember(&mut self.talking, with),
+            ConversationState::Denied
+            | ConversationState::Busy
+            | ConversationState::TimedOut
+            | ConversationState::Ended
+            | ConversationState::Vanished => {}
+        }
+    }
+
+    /// Forgets what was open: the server tells what still is.
+    pub(crate) fn take_open_talks(&mut self) -> BTreeSet<Name> {
+        let mut open = std::mem::take(&mut self.talking);
+        open.append(&mut self.asking);
+        open
+    }
+
+    /// Remembers for the next connection what this one was not told of.
+    pub(crate) fn put_back(&mut self, before: BTreeSet<Name>) {
+        before.iter().for_each(|with| remember(&mut self.talking, with));
+    }
+
+    /// The server has told everything that still is open; what was open before and is not among
+    /// it ended with the connection.
+    pub(crate) fn miss(&mut self, before: BTreeSet<Name>) {
+        let gone = |with: &Name| !self.talking.contains(with) && !self.asking.contains(with);
+        let gone: Vec<Name> = before.into_iter().filter(gone).collect();
+        for with in gone {
+            let reason = Some("it ended while the connection was lost".to_owned());
+            let state = ConversationState::Vanished;
+            self.hold(Event::Conversation(Conversation { with, state, reason }));
+        }
+    }
+
+    /// Hands over what is held, then the last event.
+    pub(crate) async fn finish(mut self, last: Event) {
+        self.held.push_back(last);
+        while let Some(event) = self.held.pop_front() {
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn remember(names: &mut BTreeSet<Name>, name: &Name) {
+    if names.len() < TALKS_MAX {
+        names.insert(name.clone());
+    }
+}
+
+/// Says which message it was, if it was one.
+async fn hand_over(events: &mpsc::Sender<Event>, held: &mut VecDeque<Event>) -> Option<MessageId> {
+    let permit = events.reserve().await;
+    let event = held.pop_front()?;
+    let id = message_id(&event);
+    permit.ok()?.send(event);
+    id
+}
+
+fn message_id(event: &Event) -> Option<MessageId> {
+    match event {
+        Event::Message(delivery) => Some(delivery.id),
+        Event::Receipt(_)
+        | Event::Conversation(_)
+        | Event::Presence(_)
+        | Event::Group(_)
+        | Event::Announcement(_)
+        | Event::File(_)
+        | Event::Path(_)
+        | Event::Warning(_)
+        | Event::Closing(_)
+        | Event::Reconnecting(_)
+        | Event::Reconnected(_)
+        | Event::Closed(_) => None,
+    }
+}
