@@ -39,6 +39,9 @@ pub struct Config {
     pub transport: &'static dyn Transport,
     /// Other ways to the same server, tried beside the first one, a quarter of a second apart.
     pub more_ways: Vec<Way>,
+    /// Name and port of the server: looked up again before each attempt to come back, in case its
+    /// addresses have changed. `None`: they do not.
+    pub host: Option<(String, u16)>,
     /// What makes the connections between peers.
     pub tunnel: &'static dyn Tunnel,
     /// Lets the owner of a name move it to a new key.
@@ -85,6 +88,7 @@ impl Config {
             expect,
             transport,
             more_ways: Vec::new(),
+            host: None,
             tunnel,
             password: None,
             share: None,

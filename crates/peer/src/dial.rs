@@ -2,18 +2,29 @@
 //! counts.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use portolan_transport::{BindConfig, ConnectError as Transport, Connection, Endpoint};
-use tokio::{task::JoinSet, time::sleep};
+use portolan_transport::{
+    BindConfig, ConnectError as NotConnected, Connection, Endpoint, Transport,
+};
+use tokio::{
+    net::lookup_host,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{Config, ConnectError, Way};
 
 /// Between the starts of two attempts (RFC 8305 §5, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// From a name to its addresses.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses of one host that are tried.
+const ADDRESSES_MAX: usize = 8;
 
 /// A connection to a server that has proved its key, and the way by which it was reached.
 #[derive(Debug, Clone)]
@@ -78,5 +89,52 @@ async fn connect(config: &Config, way: Way) -> Result<Connected, ConnectError> {
 }
 
 fn is_wrong_peer(error: &ConnectError) -> bool {
-    matches!(error, ConnectError::Transport(Transport::WrongPeer { .. }))
+    matches!(error, ConnectError::Transport(NotConnected::WrongPeer { .. }))
+}
+
+/// The addresses of a host, IPv6 and IPv4 in turn (RFC 8305 §4). Cancel safe.
+pub(crate) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = timeout(LOOKUP_TIMEOUT, lookup_host((host, port))).await;
+    Ok(interleave(found.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??.collect()))
+}
+
+/// Every transport at the first address before the second address.
+pub(crate) fn ways(addresses: &[SocketAddr], transports: &[&'static dyn Transport]) -> Vec<Way> {
+    let at = |&server| transports.iter().map(move |&transport| Way { server, transport });
+    addresses.iter().flat_map(at).collect()
+}
+
+fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|addr| addr.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut addresses = Vec::new();
+    while addresses.len() < ADDRESSES_MAX {
+        let before = addresses.len();
+        addresses.extend(first.next());
+        addresses.extend(second.next());
+        if addresses.len() == before {
+            break;
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::interleave;
+
+    #[test]
+    fn families_of_addresses_take_turns_and_are_bounded() {
+        let parse = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let found = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
+        let wanted = parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(interleave(found), wanted);
+        assert!(interleave(vec![parse(&["1.1.1.1:1"])[0]; 50]).len() <= 9);
+    }
 }

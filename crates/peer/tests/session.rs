@@ -703,3 +703,19 @@ async fn news_of_the_connection_that_nobody_reads_do_not_gather() {
 async fn asking_is_read(server: &mut Puppet) -> bool {
     matches!(next_command(server).await.1, Command::Echo(_) | Command::Receipts(_))
 }
+
+#[tokio::test]
+async fn a_server_that_has_moved_to_another_address_is_found_by_its_name() {
+    let first = Harbour::open().await;
+    let second = Harbour::open().await;
+    let mut config = first.config("alice");
+    returns(&mut config);
+    config.host = Some(("localhost".to_owned(), second.addr.port()));
+    let (alice, mut events) = first.peer_with(config).await;
+    assert_eq!(alice.server_addr(), first.addr);
+    first.server.shutdown("moving").await;
+    let is_back = |event: &Event| matches!(event, Event::Reconnected(_));
+    wait_for(&mut events, "the new address", is_back).await;
+    assert_eq!(alice.server_addr().port(), second.addr.port());
+    assert_eq!(within("an echo", alice.echo("moved too")).await.unwrap(), "moved too");
+}

@@ -3,13 +3,12 @@
 use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    time::Duration,
 };
 
 use portolan_identity::{Expect, KnownHosts, PeerId, Verdict};
 use portolan_protocol::Name;
 use portolan_transport::Transport;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::task::spawn_blocking;
 
 use super::{
     address::ServerAddress,
@@ -18,12 +17,10 @@ use super::{
     settings::{Choice, FirstMeeting, Settings},
     watch::with_key_log,
 };
-use crate::{Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Reconnect, Stack, Way};
-
-/// From a name to its addresses.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Addresses of one host that are tried.
-const ADDRESSES_MAX: usize = 8;
+use crate::{
+    Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Reconnect, Stack, Way,
+    dial::{look_up, ways},
+};
 
 /// Connects, settles trust and logs in.
 pub(crate) async fn log_in(
@@ -57,7 +54,7 @@ pub(crate) async fn log_in(
 async fn config(
     settings: &Settings,
     stack: &Stack,
-    (name, server): (Name, &ServerAddress),
+    (name, server_name): (Name, &ServerAddress),
 ) -> Result<Config, Failure> {
     let (identity, password) = {
         let (settings, name) = (settings.clone(), name.clone());
@@ -67,21 +64,18 @@ async fn config(
         };
         spawn_blocking(read).await.map_err(|error| panicked(&error))??
     };
-    let addresses = resolve(server).await?;
+    let addresses = resolve(server_name).await?;
     let transports: Vec<&'static dyn Transport> = match settings.transport {
         Choice::One(transport) => vec![transport],
         Choice::Auto => stack.transports.to_vec(),
     };
     let expect = settings.trust.pinned.map_or(Expect::Any, Expect::Id);
-    // Every transport at the first address before the second address.
-    let ways = addresses
-        .iter()
-        .flat_map(|&server| transports.iter().map(move |&transport| Way { server, transport }));
-    let mut ways = ways.collect::<Vec<_>>().into_iter();
+    let mut ways = ways(&addresses, &transports).into_iter();
     let nowhere = || Failure::unreachable("there is no address to connect to");
     let Way { server, transport } = ways.next().ok_or_else(nowhere)?;
     let mut config = Config::new(name, identity, server, expect, transport, stack.tunnel);
     config.more_ways = ways.collect();
+    config.host = Some((server_name.host.clone(), server_name.port));
     config.share.clone_from(&settings.share);
     config.downloads.clone_from(&settings.downloads);
     config.accept_files = settings.accept_files.unwrap_or_default();
@@ -92,42 +86,17 @@ async fn config(
     Ok(config)
 }
 
-/// The addresses of a host, IPv6 and IPv4 in turn (RFC 8305 §4).
+/// The addresses of the server.
 async fn resolve(server: &ServerAddress) -> Result<Vec<SocketAddr>, Failure> {
     let host = &server.host;
-    let lookup = tokio::net::lookup_host((host.as_str(), server.port));
-    let found = match timeout(LOOKUP_TIMEOUT, lookup).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(error)) => {
-            let advice = "is it spelled right, and is the network there?";
-            return Err(Failure::unreachable(format!("cannot find {host:?}: {error}; {advice}")));
-        }
-        Err(_) => {
-            return Err(Failure::unreachable(format!("cannot find {host:?}: no answer in time")));
-        }
-    };
-    let addresses = interleave(found.collect());
-    if addresses.is_empty() {
+    let found = look_up(host, server.port).await.map_err(|error| {
+        let advice = "is it spelled right, and is the network there?";
+        Failure::unreachable(format!("cannot find {host:?}: {error}; {advice}"))
+    })?;
+    if found.is_empty() {
         return Err(Failure::unreachable(format!("{host:?} has no address")));
     }
-    Ok(addresses)
-}
-
-fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|addr| addr.is_ipv6() == first_is_v6);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut addresses = Vec::new();
-    while addresses.len() < ADDRESSES_MAX {
-        let before = addresses.len();
-        addresses.extend(first.next());
-        addresses.extend(second.next());
-        if addresses.len() == before {
-            break;
-        }
-    }
-    addresses
+    Ok(found)
 }
 
 /// Compares the server's key with the one we know, or decides about a new one.
@@ -181,22 +150,4 @@ fn ask_about(host: &str, id: &PeerId) -> Result<(), Failure> {
 
 fn panicked(error: &tokio::task::JoinError) -> Failure {
     Failure::failed(format!("a fault of this program: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::interleave;
-
-    #[test]
-    fn families_of_addresses_take_turns_and_are_bounded() {
-        let parse = |texts: &[&str]| -> Vec<SocketAddr> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        let found = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
-        let wanted = parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
-        assert_eq!(interleave(found), wanted);
-        assert!(interleave(vec![parse(&["1.1.1.1:1"])[0]; 50]).len() <= 9);
-    }
 }

@@ -1,13 +1,14 @@
 //! What keeps a session alive when its connection is lost: waits, dials, logs in, goes on.
 
 use std::{
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, OnceLock},
 };
 
 use portolan_identity::Expect;
 use portolan_protocol::{LoggedIn, Welcome};
-use portolan_transport::CloseCode;
+use portolan_transport::{CloseCode, Transport};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     Backoff, Config, ConnectError, Event, Reconnect, Reconnected, Reconnecting, RequestError,
     SessionEnd, Way,
-    dial::{Connected, dial},
+    dial::{Connected, dial, look_up, ways},
     remote::{Sessions, accept_openings},
 };
 
@@ -143,6 +144,7 @@ impl Supervisor {
             tracing::info!(%why, attempt, ?after, "the connection to the server is lost");
             self.lasting.hold_attempt(Reconnecting { attempt, after, why });
             self.meanwhile(sleep(after)).await?;
+            self.find_server().await?;
             let attempt = arrive(self.config.clone(), self.ways.clone());
             match self.meanwhile(attempt).await? {
                 (_, Ok(arrived)) => return Ok(self.arrived(arrived)),
@@ -156,6 +158,23 @@ impl Supervisor {
             }
         }
         Err(end)
+    }
+
+    /// Looks the server up again. A network that is away has no answer: the old ways stay.
+    async fn find_server(&mut self) -> Result<(), SessionEnd> {
+        let Some((host, port)) = self.config.host.clone() else { return Ok(()) };
+        let found = self.meanwhile(look_up(&host, port)).await?.unwrap_or_default();
+        let is_known = |addr: &SocketAddr| self.ways.iter().any(|way| way.server == *addr);
+        if !found.is_empty() && !found.iter().all(is_known) {
+            let mut transports: Vec<&'static dyn Transport> = Vec::new();
+            for way in &self.ways {
+                if transports.iter().all(|known| known.scheme() != way.transport.scheme()) {
+                    transports.push(way.transport);
+                }
+            }
+            self.ways = ways(&found, &transports);
+        }
+        Ok(())
     }
 
     /// Does something while the application takes its events and may leave.
