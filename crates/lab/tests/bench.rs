@@ -95,7 +95,7 @@ fn virtual_time_needs_no_root_and_says_what_it_is() {
         "--only=bulk-up,rtt-64-p50",
     ]);
     assert_eq!(run.setting.driver, Driver::VirtualTime);
-    assert_eq!(run.baseline, "quic");
+    assert_eq!(run.baseline, "quinn");
     let of = |name: &str| run.measures.iter().filter(|m| m.subject == name).collect::<Vec<_>>();
     assert!(of("udp").iter().all(|measure| !measure.samples.is_empty()));
     let reasons: Vec<_> = of("raw-tcp").iter().filter_map(|m| m.skipped.clone()).collect();

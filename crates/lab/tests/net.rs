@@ -86,7 +86,7 @@ fn every_ready_experiment_passes_its_own_check() {
         .lines()
         .filter_map(|line| line.split_whitespace().next().map(ToOwned::to_owned))
         .collect();
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
     for name in names {
         let checked = lab(&["net", &name, "--check"]);
         assert!(checked.status.success(), "{name}: {}", text(&checked.stderr));

@@ -42,6 +42,8 @@ pub(crate) struct Path {
     pub(crate) request: Request,
     /// Bytes under way.
     pub(crate) in_flight: u64,
+    /// The most that was under way lately.
+    used: u64,
 }
 
 impl Path {
@@ -63,6 +65,7 @@ impl Path {
             reordering: Reordering::new(),
             request: Request::new(config.ack_delay),
             in_flight: 0,
+            used: 0,
         }
     }
 
@@ -120,16 +123,18 @@ impl Path {
         Patience { packets: self.reordering.packets(), delay }
     }
 
-    /// Asks for acknowledgements as often as the window needs them; the remote holds them back for
-    /// `longest` at most.
-    pub(crate) fn choose_cadence(&mut self, now: Instant, longest: Duration) {
+    /// Asks for acknowledgements as often as what is under way needs them, `under_way` bytes before
+    /// the last one; the remote holds them back for `longest` at most. A thin flow is acknowledged
+    /// as ever, however large its window has become: it waits for the repair of each loss.
+    pub(crate) fn choose_cadence(&mut self, now: Instant, longest: Duration, under_way: u64) {
         let rtt = self.rtt.smoothed();
-        let wish = if self.congestion.is_starting() {
-            Cadence::usual(longest)
-        } else {
-            let packets = self.congestion.window() / self.packet_size() as u64;
-            let reorder = self.reordering.packets().min(PACKETS_MAX);
-            Cadence { reorder, ..Cadence::of_window(packets, rtt, longest) }
+        self.used = under_way.max(self.used - self.used / 8);
+        let packets = self.used.min(self.congestion.window()) / self.packet_size() as u64;
+        let usual = Cadence::usual(longest);
+        let wish = match Cadence::of_window(packets, rtt, longest) {
+            _ if self.congestion.is_starting() => usual,
+            wish if wish == usual => usual,
+            wish => Cadence { reorder: self.reordering.packets().min(PACKETS_MAX), ..wish },
         };
         self.request.wish(now, rtt, wish);
     }

@@ -56,6 +56,7 @@ impl Connection {
         if level == Level::Data {
             self.on_late_packets(now, ack);
         }
+        let under_way = self.path.in_flight;
         let Some(acked) = self.take_acked(now, level, ack) else { return Ok(()) };
         let is_of_path = acked.path == self.path.number;
         if acked.number == ack.largest && is_of_path {
@@ -72,7 +73,7 @@ impl Connection {
         }
         self.detect_losses(now, level);
         if is_of_path {
-            self.summarize(now);
+            self.summarize(now, under_way);
         }
         self.update_loss_timer(now);
         self.watch_estimates();
@@ -80,7 +81,7 @@ impl Connection {
     }
 
     /// Tells the controller what the acknowledgement has shown as a whole.
-    fn summarize(&mut self, now: Instant) {
+    fn summarize(&mut self, now: Instant, under_way: u64) {
         let path = &mut self.path;
         let sample = path.delivery.sample(path.rtt.min());
         path.congestion.on_ack(&AckSummary {
@@ -91,7 +92,7 @@ impl Connection {
             is_window_limited: std::mem::take(&mut self.recovery.is_window_limited),
             sample,
         });
-        path.choose_cadence(now, self.remote.ack_delay);
+        path.choose_cadence(now, self.remote.ack_delay, under_way);
         self.mux.on_congestion_window(path.congestion.window());
     }
 

@@ -78,3 +78,34 @@ fn a_probe_is_answered_at_once_however_seldom_the_rest_is() {
     pair.run_until(|pair| pair.alice().stats().in_flight == 0);
     assert_eq!(pair.now - asked, 2 * pair.delay);
 }
+
+/// The window has room for hundreds of packets, of which a thin flow uses a few.
+#[test]
+fn a_thin_flow_with_a_large_window_is_repaired_as_soon_as_the_next_packet_shows_the_gap() {
+    for congestion in [Congestion::Cubic, Congestion::Bbr] {
+        let mut pair = connected(congestion);
+        transfer(&mut pair, &content(4 << 20));
+        let id = pair.alice().mux().open(Priority::Interactive).expect("a stream is free");
+        let every = pair.delay / 2;
+        let (mut lost, mut repaired, mut read) = (None, None, 0);
+        for number in 0..200 {
+            pair.alice().mux().write(id, b"hello").expect("there is room");
+            if number == 150 {
+                pair.passes = Box::new(|flight| flight.from != client_address());
+                pair.drain();
+                pair.passes = Box::new(|_| true);
+                lost = Some(pair.now);
+            }
+            pair.drain();
+            pair.run_for(every);
+            let mut buffer = [0; 1_000];
+            read += pair.bob().mux().read(id, &mut buffer).unwrap_or(0);
+            if read > 5 * 150 && repaired.is_none() {
+                repaired = Some(pair.now);
+            }
+        }
+        let took = repaired.expect("it arrives") - lost.expect("the loop came that far");
+        // The next message shows the gap, the answer to it the loss, and the repair goes at once.
+        assert!(took <= every + 3 * pair.delay, "{congestion:?}: {took:?}");
+    }
+}
