@@ -6,7 +6,6 @@ use portolan_identity::Alpn;
 use portolan_transport::{ConnectionConfig, Limits, Priority, Timing};
 use quinn::{
     ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
-    congestion::BbrConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
@@ -76,7 +75,6 @@ const INITIAL_SUITE: &str = "the provider has TLS13_AES_128_GCM_SHA256";
 fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .congestion_controller_factory(Arc::new(BbrConfig::default()))
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(limits.stream_window.min(STREAM_WINDOW_MAX)))

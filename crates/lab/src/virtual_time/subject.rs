@@ -44,7 +44,7 @@ pub static SUBJECTS: &[Subject] = &[
     Subject {
         name: "quic",
         summary: "QUIC: quinn-proto's machine, set up as the transport does it",
-        congestion_control: || "bbr (quinn)".to_owned(),
+        congestion_control: || "cubic (quinn)".to_owned(),
         machine: |keys| Box::new(Quic::new(keys, None)),
     },
     Subject {
