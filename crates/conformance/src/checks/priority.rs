@@ -25,14 +25,30 @@ fn saturated(config: &mut ConnectionConfig) {
     config.limits.send_buffer = 2 << 20;
 }
 
+/// Times that the system may stop the task that listens for the urgent byte while the others read
+/// on: then the order in which the tasks see their bytes is not that of their arrival.
+const ATTEMPTS: usize = 5;
+
 /// Judged by the order of arrival: of the lazy bytes that wait when the urgent ones are written,
 /// most arrive after them.
 pub(super) async fn urgent_streams_overtake_the_others(harness: Harness) {
     for (index, urgent) in Priority::ALL.into_iter().enumerate() {
         if let Some(lazy) = Priority::ALL.get(index + 1) {
-            overtake(harness.clone(), urgent, *lazy).await;
+            overtakes(&harness, urgent, *lazy).await;
         }
     }
+}
+
+async fn overtakes(harness: &Harness, urgent: Priority, lazy: Priority) {
+    let mut seen = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let (waiting, before) = overtake(harness.clone(), urgent, lazy).await;
+        if before <= waiting / 2 + 4 * WINDOW {
+            return;
+        }
+        seen.push((waiting, before));
+    }
+    panic!("bytes of {lazy:?} that waited, and that came before {urgent:?}, each time: {seen:?}");
 }
 
 #[derive(Default)]
@@ -41,7 +57,8 @@ struct Progress {
     read: AtomicUsize,
 }
 
-async fn overtake(harness: Harness, urgent: Priority, lazy: Priority) {
+/// How many lazy bytes waited when an urgent one was written, and how many came before it.
+async fn overtake(harness: Harness, urgent: Priority, lazy: Priority) -> (usize, usize) {
     let pair = Pair::with(harness, saturated).await;
     let [(mut ask, _ask), (_hear, mut hear)] = pair.stream_of(urgent).await;
     let progress = Arc::new(Progress::default());
@@ -60,13 +77,10 @@ async fn overtake(harness: Harness, urgent: Priority, lazy: Priority) {
     let waiting = progress.written.load(Ordering::SeqCst).saturating_sub(read_before);
     assert_eq!(hear.read_u8().await.expect("a byte comes"), b'!');
     let overtaken_by = progress.read.load(Ordering::SeqCst) - read_before;
-    assert!(
-        overtaken_by <= waiting / 2 + 4 * WINDOW,
-        "{waiting} bytes of {lazy:?} waited, and {overtaken_by} came before {urgent:?}"
-    );
     // What is still waiting has shown what it was for.
     readers.shutdown().await;
     writers.shutdown().await;
+    (waiting, overtaken_by)
 }
 
 async fn write(mut send: SendStream, near: RecvStream, tag: usize, progress: Arc<Progress>) {
