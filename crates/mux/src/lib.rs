@@ -64,7 +64,7 @@ pub use event::Event;
 pub use mux::Mux;
 pub use params::Params;
 pub use ranges::RangeSet;
-pub use sent::SentFrame;
+pub use sent::{Sending, SentFrame};
 pub use stats::MuxStats;
 pub use stream::StreamId;
 pub use varint::{Incomplete, Reader, VARINT_MAX, put_varint, varint_len};

@@ -50,12 +50,21 @@ pub enum SentFrame {
     RepairableDatagram {
         /// Its number.
         sequence: u64,
-        /// Whether it had been sent before.
-        repeated: bool,
+        /// Which of its copies.
+        copy: Sending,
     },
     /// A parity over a group of datagrams.
     Repair {
         /// The number of the group's first datagram.
         first: u64,
     },
+}
+
+/// Which copy of a datagram that is repaired until it expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// The first.
+    First,
+    /// It had been sent before.
+    Repeated,
 }

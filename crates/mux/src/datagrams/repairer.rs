@@ -16,7 +16,7 @@ use super::{
     sender::{Place, put},
 };
 use crate::{
-    MuxStats, SentFrame,
+    MuxStats, Sending, SentFrame,
     frame::{
         REPAIR_OVERHEAD_MAX, RepairHeader, SEQUENCE_SPACE, datagram_overhead, put_repair_header,
     },
@@ -120,11 +120,11 @@ impl Repairer {
         &mut self,
         now: Instant,
         sequence: u64,
-        repeated: bool,
+        copy: Sending,
         stats: &mut MuxStats,
     ) {
         self.newest_acked = self.newest_acked.max(Some(sequence));
-        if !repeated {
+        if copy == Sending::First {
             self.planner.loss.on_arrived();
         }
         self.settle_arrived(now, sequence, stats);
@@ -133,20 +133,23 @@ impl Repairer {
         }
     }
 
-    /// A parity of the group that begins with `first` arrived, or was lost.
-    pub(super) fn on_parity(
-        &mut self,
-        now: Instant,
-        first: u64,
-        arrived: bool,
-        stats: &mut MuxStats,
-    ) {
-        if arrived {
-            self.decodes_from.get_or_insert(self.records.next());
+    /// A parity of the group that begins with `first` arrived.
+    pub(super) fn on_parity_acked(&mut self, now: Instant, first: u64, stats: &mut MuxStats) {
+        self.decodes_from.get_or_insert(self.records.next());
+        if let Some(fate) = self.fates.of(first) {
+            fate.arrived += 1;
         }
+        self.on_parity_landed(now, first, stats);
+    }
+
+    /// A parity of the group that begins with `first` was lost, or was never sent.
+    pub(super) fn on_parity_lost(&mut self, now: Instant, first: u64, stats: &mut MuxStats) {
+        self.on_parity_landed(now, first, stats);
+    }
+
+    fn on_parity_landed(&mut self, now: Instant, first: u64, stats: &mut MuxStats) {
         let Some(fate) = self.fates.of(first) else { return };
         fate.under_way = fate.under_way.saturating_sub(1);
-        fate.arrived += u8::from(arrived);
         let fate = *fate;
         self.decide(now, fate, stats);
     }
@@ -157,16 +160,16 @@ impl Repairer {
         &mut self,
         now: Instant,
         sequence: u64,
-        repeated: bool,
+        copy: Sending,
         stats: &mut MuxStats,
     ) {
-        if !repeated {
+        if copy == Sending::First {
             self.planner.loss.on_lost(sequence);
         }
         let Some(record) = self.records.get(sequence) else { return };
         record.under_way = record.under_way.saturating_sub(1);
         let has_copies = record.under_way > 0 || record.planned > 0;
-        if has_copies && !repeated && self.planner.doubts_copies() {
+        if has_copies && copy == Sending::First && self.planner.doubts_copies() {
             self.repair(now, sequence);
             return;
         }
@@ -297,7 +300,10 @@ impl Repairer {
                     self.repairs.pop_front();
                     self.budget.spend(bytes);
                     self.plan_copies(place.now, sequence, Occasion::Repair);
-                    return Some(SentFrame::RepairableDatagram { sequence, repeated: true });
+                    return Some(SentFrame::RepairableDatagram {
+                        sequence,
+                        copy: Sending::Repeated,
+                    });
                 }
             }
         }
@@ -323,7 +329,10 @@ impl Repairer {
                     if let (true, Some(overhead)) = (place.is_first, self.carrier.packet_overhead) {
                         self.budget.spend(overhead);
                     }
-                    return Some(SentFrame::RepairableDatagram { sequence, repeated: true });
+                    return Some(SentFrame::RepairableDatagram {
+                        sequence,
+                        copy: Sending::Repeated,
+                    });
                 }
             }
         }
@@ -350,7 +359,9 @@ impl Repairer {
             self.repair_or_settle(place.now, sequence, stats);
             return Put::NotWorthIt;
         }
-        let Some(bytes) = put(place, Some((sequence, true)), payload) else { return Put::NoRoom };
+        let Some(bytes) = put(place, Some((sequence, Sending::Repeated)), payload) else {
+            return Put::NoRoom;
+        };
         record.planned -= 1;
         record.under_way += 1;
         stats.datagrams_repeated += 1;
@@ -420,7 +431,7 @@ impl Repairer {
             let fits_a_packet = parity.bytes.len() <= place.payload_max;
             if !fits_a_packet || place.now + way >= parity.expires {
                 self.parities.pop_front();
-                self.on_parity(place.now, first, false, stats);
+                self.on_parity_lost(place.now, first, stats);
                 continue;
             }
             let header = RepairHeader {

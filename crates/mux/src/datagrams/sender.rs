@@ -12,7 +12,7 @@ use super::{
     repairer::{Carrier, Repairer},
 };
 use crate::{
-    MuxStats, SentFrame,
+    MuxStats, Sending, SentFrame,
     frame::{DatagramCopy, SEQUENCE_SPACE, datagram_overhead, put_datagram_header},
 };
 
@@ -119,11 +119,11 @@ impl DatagramSender {
         &mut self,
         now: Instant,
         sequence: u64,
-        repeated: bool,
+        copy: Sending,
         stats: &mut MuxStats,
     ) {
         if let Some(repairer) = &mut self.repairer {
-            repairer.on_acked(now, sequence, repeated, stats);
+            repairer.on_acked(now, sequence, copy, stats);
         }
     }
 
@@ -132,24 +132,25 @@ impl DatagramSender {
         &mut self,
         now: Instant,
         sequence: u64,
-        repeated: bool,
+        copy: Sending,
         stats: &mut MuxStats,
     ) {
         if let Some(repairer) = &mut self.repairer {
-            repairer.on_lost(now, sequence, repeated, stats);
+            repairer.on_lost(now, sequence, copy, stats);
         }
     }
 
-    /// A parity of the group that begins with `first` arrived, or was lost.
-    pub(crate) fn on_parity(
-        &mut self,
-        now: Instant,
-        first: u64,
-        arrived: bool,
-        stats: &mut MuxStats,
-    ) {
+    /// A parity of the group that begins with `first` arrived.
+    pub(crate) fn on_parity_acked(&mut self, now: Instant, first: u64, stats: &mut MuxStats) {
         if let Some(repairer) = &mut self.repairer {
-            repairer.on_parity(now, first, arrived, stats);
+            repairer.on_parity_acked(now, first, stats);
+        }
+    }
+
+    /// A parity of the group that begins with `first` was lost.
+    pub(crate) fn on_parity_lost(&mut self, now: Instant, first: u64, stats: &mut MuxStats) {
+        if let Some(repairer) = &mut self.repairer {
+            repairer.on_parity_lost(now, first, stats);
         }
     }
 
@@ -180,7 +181,7 @@ impl DatagramSender {
             (Some(_), None) => Some(0),
             (Some(_), Some(repairer)) => repairer.next_sequence(),
         };
-        let bytes = put(place, sequence.map(|sequence| (sequence, false)), &next.payload)?;
+        let bytes = put(place, sequence.map(|sequence| (sequence, Sending::First)), &next.payload)?;
         let Waiting { payload, expires } = self.pop(stats)?;
         stats.datagrams_sent += 1;
         let (Some(expires), Some(_)) = (expires, sequence) else {
@@ -190,7 +191,7 @@ impl DatagramSender {
         let new = || Box::new(Repairer::new(carrier, percent));
         let repairer = self.repairer.get_or_insert_with(new);
         let sequence = repairer.on_first_sent(place, (payload, expires), bytes);
-        Some(SentFrame::RepairableDatagram { sequence, repeated: false })
+        Some(SentFrame::RepairableDatagram { sequence, copy: Sending::First })
     }
 
     fn drop_oldest(&mut self, stats: &mut MuxStats) -> bool {
@@ -213,11 +214,13 @@ impl DatagramSender {
 /// Appends a frame if it fits; answers its bytes.
 pub(super) fn put(
     place: &mut Place<'_>,
-    copy: Option<(u64, bool)>,
+    copy: Option<(u64, Sending)>,
     payload: &Bytes,
 ) -> Option<usize> {
-    let copy = copy
-        .map(|(sequence, repeated)| DatagramCopy { sequence: sequence % SEQUENCE_SPACE, repeated });
+    let copy = copy.map(|(sequence, sending)| DatagramCopy {
+        sequence: sequence % SEQUENCE_SPACE,
+        repeated: sending == Sending::Repeated,
+    });
     let bytes = datagram_overhead(copy.map(|copy| copy.sequence), payload.len()) + payload.len();
     if bytes > place.room {
         return None;

@@ -77,11 +77,11 @@ impl Mux {
         match *frame {
             SentFrame::Stream { id, start, len, fin } => self.on_chunk_acked(id, start, len, fin),
             SentFrame::Reset { id } => self.on_reset_acked(id),
-            SentFrame::RepairableDatagram { sequence, repeated } => {
-                self.datagrams_out.on_acked(now, sequence, repeated, &mut self.stats);
+            SentFrame::RepairableDatagram { sequence, copy } => {
+                self.datagrams_out.on_acked(now, sequence, copy, &mut self.stats);
             }
             SentFrame::Repair { first } => {
-                self.datagrams_out.on_parity(now, first, true, &mut self.stats);
+                self.datagrams_out.on_parity_acked(now, first, &mut self.stats);
             }
             SentFrame::Stop { .. }
             | SentFrame::MaxStreamData { .. }
@@ -100,11 +100,11 @@ impl Mux {
             SentFrame::MaxStreamData { id, max } => self.on_max_stream_data_lost(id, max),
             SentFrame::MaxData { max } => self.recv_credit.to_tell |= max == self.recv_credit.told,
             SentFrame::MaxStreams { max } => self.accepting.to_tell |= max == self.accepting.told,
-            SentFrame::RepairableDatagram { sequence, repeated } => {
-                self.datagrams_out.on_lost(now, sequence, repeated, &mut self.stats);
+            SentFrame::RepairableDatagram { sequence, copy } => {
+                self.datagrams_out.on_lost(now, sequence, copy, &mut self.stats);
             }
             SentFrame::Repair { first } => {
-                self.datagrams_out.on_parity(now, first, false, &mut self.stats);
+                self.datagrams_out.on_parity_lost(now, first, &mut self.stats);
             }
             SentFrame::Datagram => {}
         }

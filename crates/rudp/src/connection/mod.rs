@@ -1,10 +1,13 @@
 //! One connection: the machine, put together.
 
 mod closing;
+mod following;
 mod handshake;
 mod memory;
 mod migration;
 mod naming;
+mod path_letter;
+mod path_proof;
 mod receive;
 mod recovery;
 mod timers;
