@@ -27,6 +27,8 @@ pub struct Config {
     pub password_cost: PasswordCost,
     /// Where to log who did what and when; nothing is logged without.
     pub event_log: Option<EventLog>,
+    /// Where metrics and health are told over HTTP; nothing is counted without.
+    pub metrics: Option<SocketAddr>,
     /// How long things may take.
     pub timing: Timing,
     /// Upper bounds on what clients can make the server hold and do.
@@ -52,6 +54,7 @@ impl Config {
             reserved: Vec::new(),
             password_cost: PasswordCost::default(),
             event_log: None,
+            metrics: None,
             timing: Timing::default(),
             limits: Limits::default(),
         }
@@ -96,7 +99,7 @@ pub enum Storage {
 pub enum EventLog {
     /// To standard error.
     Stderr,
-    /// To this file; the older part is kept beside it as `FILE.1`.
+    /// To this file; older ones are kept beside it, `FILE.1` the newest of them.
     File(PathBuf),
 }
 
@@ -188,8 +191,10 @@ pub struct Limits {
     pub store_queue_bytes: usize,
     /// Frames of one client that were not even a request; with more it is sent away.
     pub garbage: u32,
-    /// Bytes of the event log before it is rotated.
+    /// Bytes of the event log before it is rotated; 0: never.
     pub event_log: u64,
+    /// Older files of the event log that are kept.
+    pub event_log_files: usize,
     /// Keys whose rates are remembered.
     pub keys: usize,
     /// Requests of one session, and four times as many of one key.
@@ -261,6 +266,7 @@ impl Default for Limits {
             store_queue_bytes: 16 << 20,
             garbage: 16,
             event_log: 64 << 20,
+            event_log_files: 4,
             keys: 100_000,
             commands: Rate { per_second: 1_000.0, burst: 2_000.0 },
             broadcasts: Rate { per_second: 2.0, burst: 20.0 },

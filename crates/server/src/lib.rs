@@ -41,6 +41,7 @@ pub mod close_code;
 mod config;
 pub mod core;
 mod event_log;
+mod metrics;
 mod shell;
 pub mod store;
 

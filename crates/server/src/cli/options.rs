@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -115,6 +119,10 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "SECS", env = "PORTOLAN_HEARTBEAT",
           value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub(super) heartbeat: Option<u32>,
+    /// Tell metrics (/metrics) and health (/healthz) over HTTP at this address; a port alone: on
+    /// this machine only
+    #[arg(long, value_name = "ADDR", env = "PORTOLAN_METRICS", value_parser = parse_metrics)]
+    pub(super) metrics: Option<SocketAddr>,
     /// Write what connections do into this directory, a qlog file each (docs/observing.md)
     #[arg(long, value_name = "DIR", env = "QLOGDIR")]
     pub(super) qlog: Option<PathBuf>,
@@ -258,6 +266,13 @@ fn parse_span(text: &str) -> Result<Duration, String> {
         (number > 0).then(|| Duration::from_secs(u64::from(number) * seconds))
     });
     parsed.ok_or_else(|| "expected minutes, hours or days, like 90m, 12h or 7d".to_owned())
+}
+
+/// `ADDR:PORT`, or a port of this machine.
+pub(super) fn parse_metrics(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+        .map_err(|_| "expected an address with a port, like 127.0.0.1:9275, or a port".to_owned())
 }
 
 /// `ADDR:PORT`, or an address alone.

@@ -89,6 +89,7 @@ fn has_no_ipv6(error: &StartError) -> bool {
         StartError::Bind(BindAllError::NoTransport)
         | StartError::Store(_)
         | StartError::EventLog { .. }
+        | StartError::Metrics { .. }
         | StartError::Thread(_) => false,
     }
 }
@@ -112,6 +113,8 @@ fn config(
     config.admins.clone_from(&settings.admins);
     config.reserved.clone_from(&settings.reserved);
     config.password_cost = settings.password_cost;
+    config.metrics = settings.metrics;
+    warn_of_open_metrics(settings.metrics);
     config.event_log = settings.event_log.clone().or_else(|| in_data(EVENT_LOG)).map(event_log);
     if let Some(seconds) = settings.heartbeat {
         let idle = Duration::from_secs(seconds.into());
@@ -123,6 +126,16 @@ fn config(
 
 pub(super) fn load_key(path: &Path) -> Result<Identity, Failure> {
     Identity::load_or_create(path).map_err(|error| Failure::error(&error))
+}
+
+/// Whoever can reach the address can read it: that should be what the admin wants.
+fn warn_of_open_metrics(address: Option<SocketAddr>) {
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        note(&format!(
+            "server: metrics at {address} can be read by everyone who can reach that address; \
+             127.0.0.1 keeps them on this machine"
+        ));
+    }
 }
 
 fn event_log(path: PathBuf) -> EventLog {
@@ -139,6 +152,7 @@ fn announce(server: &Server, settings: &Settings, format: Format) -> Option<Runt
             .into_iter()
             .map(|(transport, address)| Address { transport: transport.to_owned(), address })
             .collect(),
+        metrics: server.metrics(),
     };
     print(format, "ready", &runtime, &ready_text(&runtime, settings));
     let data = settings.data.as_ref()?;
@@ -155,6 +169,9 @@ fn ready_text(runtime: &Runtime, settings: &Settings) -> String {
     let mut text = format!("key   {}\n", runtime.id);
     for address in &runtime.addresses {
         let _fits = writeln!(text, "{:<5} {}", address.transport, address.address);
+    }
+    if let Some(address) = runtime.metrics {
+        let _fits = writeln!(text, "metrics http://{address}/metrics");
     }
     let _fits = match &settings.data {
         Some(data) => writeln!(text, "data  {}", data.display()),

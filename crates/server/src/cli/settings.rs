@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     exit::Failure,
-    options::{DEFAULT_PORT, RunOptions, parse_listen},
+    options::{DEFAULT_PORT, RunOptions, parse_listen, parse_metrics},
 };
 use crate::config::PasswordCost;
 
@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pub(super) admins: Vec<PeerId>,
     pub(super) event_log: Option<PathBuf>,
     pub(super) heartbeat: Option<u32>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) qlog: Option<PathBuf>,
     pub(super) reserved: Vec<Name>,
     pub(super) password_cost: PasswordCost,
@@ -50,6 +51,7 @@ struct File {
     admin: Vec<PeerId>,
     event_log: Option<PathBuf>,
     heartbeat: Option<u32>,
+    metrics: Option<String>,
     qlog: Option<PathBuf>,
     #[serde(default)]
     reserved: Vec<String>,
@@ -106,6 +108,8 @@ impl Settings {
             true => None,
             false => Some(data_directory(options.data.or(file.data))?),
         };
+        let metrics = file.metrics.as_deref().map(parse_metrics).transpose();
+        let metrics = metrics.map_err(|why| Failure::usage(format!("metrics: {why}")))?;
         let heartbeat = options.heartbeat.or(file.heartbeat);
         if heartbeat.is_some_and(|seconds| !(2..=3600).contains(&seconds)) {
             return Err(Failure::usage("heartbeat: expected 2 to 3600 seconds"));
@@ -119,6 +123,7 @@ impl Settings {
             admins: if options.admin.is_empty() { file.admin } else { options.admin },
             event_log: options.event_log.or(file.event_log),
             heartbeat,
+            metrics: options.metrics.or(metrics),
             qlog: options.qlog.or(file.qlog),
             reserved: names(&file.reserved)?,
             password_cost: file.passwords.cost()?,

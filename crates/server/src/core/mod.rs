@@ -5,6 +5,7 @@
 
 mod admin;
 mod bans;
+mod census;
 mod commands;
 mod conversations;
 mod converse;
@@ -47,6 +48,7 @@ use self::{
     timers::Timers,
 };
 pub use self::{
+    census::Census,
     message::{Effect, Frame, Input, Now, Remote, SessionId, Token},
     password::{HashTask, Hashed},
     registry::{HeartbeatPolicy, Registry},

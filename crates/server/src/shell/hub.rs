@@ -23,7 +23,8 @@ use super::{
 use crate::{
     core::{Core, Deadline, Effect, Input, Now, RelayGrant, RelayId, Remote, SessionId},
     event_log::{EventSink, LogEntry},
-    store::{Completed, StoreWriter},
+    metrics::{Gauges, Meter, is_message},
+    store::{Completed, StoreHealth, StoreWriter},
 };
 
 /// The core and everything that its effects touch.
@@ -32,6 +33,7 @@ pub(super) struct Hub {
     store: OnceLock<StoreWriter>,
     hasher: OnceLock<Hasher>,
     events: EventSink,
+    pub(super) meter: Meter,
     last_session: AtomicU64,
     deadline_changed: Notify,
     shutdown: watch::Sender<Option<String>>,
@@ -45,6 +47,7 @@ struct State {
 /// The shell's side of a session.
 #[derive(Clone)]
 pub(super) struct Client {
+    pub(super) registry: usize,
     pub(super) outbox: Arc<Outbox>,
     pub(super) connection: Arc<dyn Connection>,
 }
@@ -56,12 +59,13 @@ pub(super) struct Callee {
 }
 
 impl Hub {
-    pub(super) fn new(core: Core, events: EventSink) -> Self {
+    pub(super) fn new(core: Core, events: EventSink, meter: Meter) -> Self {
         Self {
             state: Mutex::new(State { core, clients: HashMap::new() }),
             store: OnceLock::new(),
             hasher: OnceLock::new(),
             events,
+            meter,
             last_session: AtomicU64::new(0),
             deadline_changed: Notify::new(),
             shutdown: watch::Sender::new(None),
@@ -79,7 +83,9 @@ impl Hub {
     }
 
     /// Begins a session over a new connection.
-    pub(super) fn connect(&self, registry: usize, client: Client) -> SessionId {
+    pub(super) fn connect(&self, client: Client) -> SessionId {
+        let registry = client.registry;
+        self.meter.connected(registry);
         let session = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
         let id: PeerId = client.connection.remote_id();
         let remote = Remote { registry, id, address: client.connection.remote_addr() };
@@ -93,7 +99,9 @@ impl Hub {
     pub(super) fn disconnect(&self, session: SessionId, reason: String) {
         let mut state = self.lock();
         self.handle_locked(&mut state, Input::Gone { session, reason });
-        state.clients.remove(&session);
+        if let Some(client) = state.clients.remove(&session) {
+            self.meter.disconnected(client.registry);
+        }
     }
 
     pub(super) fn handle(&self, input: Input) {
@@ -174,6 +182,31 @@ impl Hub {
         self.events.log(clock::now().wall, entry);
     }
 
+    /// What is looked up for those who watch.
+    pub(super) fn gauges(&self) -> Gauges {
+        Gauges {
+            census: self.lock().core.census(),
+            queue: self.store.get().map(StoreWriter::length).unwrap_or_default(),
+            events: self.events.health(),
+        }
+    }
+
+    /// Why the server cannot serve, in a few words each; nothing: it can.
+    pub(super) fn ailments(&self) -> Vec<&'static str> {
+        let store = match self.store.get().map(StoreWriter::health) {
+            Some(StoreHealth::Working) => None,
+            Some(StoreHealth::Failing) => Some("the store fails"),
+            Some(StoreHealth::Dead) | None => Some("the store is gone"),
+        };
+        let stopping = self.lock().core.is_stopping().then_some("shutting down");
+        [store, stopping].into_iter().flatten().collect()
+    }
+
+    /// Opens the event log's file anew.
+    pub(super) fn reopen_log(&self) {
+        self.events.reopen();
+    }
+
     /// Commits and writes what waits. Blocks for as long as the disk takes.
     pub(super) fn close(&self, reason: String) {
         if let Some(store) = self.store.get() {
@@ -206,6 +239,7 @@ impl Hub {
     }
 
     fn carry_out_one(&self, state: &State, now: Now, effect: Effect, slow: &mut Vec<SessionId>) {
+        self.meter.effect(&effect);
         match effect {
             Effect::Answer { session, id, reply } => {
                 state.answer(session, id, &Message::Answer(id, reply));
@@ -213,7 +247,7 @@ impl Hub {
             Effect::Refuse { session, id, error } => {
                 state.answer(session, id, &Message::Error(id, error));
             }
-            Effect::Tell { to, event } => state.tell(&to, event, slow),
+            Effect::Tell { to, event } => state.tell(&to, event, &self.meter, slow),
             Effect::Close { session, code, reason } => {
                 if let Some(client) = state.clients.get(&session) {
                     client.outbox.close(code, reason);
@@ -250,11 +284,12 @@ impl State {
         }
     }
 
-    fn tell(&self, to: &[SessionId], event: Event, slow: &mut Vec<SessionId>) {
-        let weight = weight(&event);
+    fn tell(&self, to: &[SessionId], event: Event, meter: &Meter, slow: &mut Vec<SessionId>) {
+        let (weight, is_message) = (weight(&event), is_message(&event));
         let Some(bytes) = encode_event(event) else { return };
         for session in to {
             let Some(client) = self.clients.get(session) else { continue };
+            meter.told(client.registry, is_message);
             if client.outbox.push_event(bytes.clone(), weight) == Err(Overflow) {
                 slow.push(*session);
             }

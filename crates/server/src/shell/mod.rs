@@ -4,6 +4,7 @@ mod bind;
 pub(crate) mod clock;
 mod hasher;
 mod hub;
+mod monitor;
 mod outbox;
 mod relay;
 mod server;

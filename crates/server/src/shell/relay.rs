@@ -134,8 +134,13 @@ async fn splice(
 ) -> &'static str {
     let size = context.limits.relay_buffer;
     let is_idle = {
-        let up = carry(&mut caller.recv, &mut callee.send, size, bytes);
-        let down = carry(&mut callee.recv, &mut caller.send, size, bytes);
+        let meter = &context.hub.meter;
+        let count = |count| {
+            bytes.fetch_add(count, Ordering::Relaxed);
+            meter.relayed(count);
+        };
+        let up = carry(&mut caller.recv, &mut callee.send, size, &count);
+        let down = carry(&mut callee.recv, &mut caller.send, size, &count);
         tokio::select! {
             ((), ()) = async { tokio::join!(up, down) } => false,
             () = idle(bytes, context.timing.relay_idle) => true,
@@ -169,7 +174,7 @@ async fn carry(
     from: &mut RawReader<RecvStream>,
     to: &mut SendStream,
     size: usize,
-    bytes: &AtomicU64,
+    carried: &impl Fn(u64),
 ) {
     let mut buffer = vec![0; size];
     loop {
@@ -181,7 +186,7 @@ async fn carry(
         if let Err(error) = write(to, buffer.get(..count).unwrap_or_default()).await {
             return from.get_mut().stop(stop_code(&error));
         }
-        bytes.fetch_add(count as u64, Ordering::Relaxed);
+        carried(count as u64);
     }
 }
 

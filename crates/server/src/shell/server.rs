@@ -5,14 +5,17 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use portolan_identity::PeerId;
 use portolan_transport::Endpoint;
 use thiserror::Error;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,13 +23,15 @@ use super::{
     clock,
     hasher::Hasher,
     hub::Hub,
+    monitor::Monitor,
     session::{self, Context},
 };
 use crate::{
     close_code,
     config::{Config, EventLog, Storage},
     core::{Core, CoreConfig, HeartbeatPolicy, Input, Registry},
-    event_log::{EventSink, LogEntry},
+    event_log::{EventSink, LogEntry, Rotation},
+    metrics::Meter,
     store::{MemoryStore, QueueBounds, SqliteStore, Store, StoreError, StoreWriter},
 };
 
@@ -53,6 +58,14 @@ pub enum StartError {
         /// The system's word.
         source: io::Error,
     },
+    /// The address for metrics cannot be had.
+    #[error("cannot tell metrics at {address}; choose another address, or none")]
+    Metrics {
+        /// Which.
+        address: SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -66,6 +79,11 @@ pub struct Server {
     bound: Vec<Bound>,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
+    /// Those that watch and end last.
+    watchers: JoinSet<()>,
+    metrics: Option<SocketAddr>,
+    /// Transports that accept.
+    listening: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -80,6 +98,7 @@ impl Server {
         let mut store = open_store(&config)?;
         let snapshot = store.snapshot()?;
         let events = open_event_log(&config)?;
+        let monitor = bind_monitor(&config).await?;
         let bound = bind_all(&config).await?;
         let core_config = CoreConfig {
             id: config.identity.id(),
@@ -89,14 +108,19 @@ impl Server {
             limits: config.limits,
             timing: config.timing,
         };
-        let core = Core::new(clock::now(), core_config, &snapshot);
-        let hub = Arc::new(Hub::new(core, events));
+        let now = clock::now();
+        let meter = match &monitor {
+            Some(_) => Meter::on(bound.iter().map(|bound| bound.scheme), now.wall),
+            None => Meter::default(),
+        };
+        let core = Core::new(now, core_config, &snapshot);
+        let hub = Arc::new(Hub::new(core, events, meter.clone()));
         let outcomes: Weak<Hub> = Arc::downgrade(&hub);
         let bounds = QueueBounds {
             operations: config.limits.store_queue,
             bytes: config.limits.store_queue_bytes,
         };
-        let writer = StoreWriter::start(store, bounds, move |completed| {
+        let writer = StoreWriter::start(store, bounds, meter, move |completed| {
             if let Some(hub) = outcomes.upgrade() {
                 hub.complete(completed);
             }
@@ -111,10 +135,15 @@ impl Server {
                 }
             });
         hub.set_hasher(hasher.map_err(StartError::Thread)?);
-        Ok(Self::run(&config, hub, bound))
+        let mut server = Self::run(&config, hub, bound);
+        if let Some(listener) = monitor {
+            server.watch(listener);
+        }
+        Ok(server)
     }
 
     fn run(config: &Config, hub: Arc<Hub>, bound: Vec<Bound>) -> Self {
+        let listening = Arc::new(AtomicUsize::new(bound.len()));
         let stopping = CancellationToken::new();
         let context = Arc::new(Context {
             hub: Arc::clone(&hub),
@@ -128,6 +157,7 @@ impl Server {
                 registry,
                 endpoint: Arc::clone(&bound.endpoint),
                 stopping: stopping.clone(),
+                listening: Arc::clone(&listening),
             };
             tasks.spawn(accepting.run());
         }
@@ -138,7 +168,16 @@ impl Server {
                 () = ended.cancelled() => {}
             }
         });
-        let server = Self { id: config.identity.id(), hub, bound, stopping, tasks };
+        let server = Self {
+            id: config.identity.id(),
+            hub,
+            bound,
+            stopping,
+            tasks,
+            watchers: JoinSet::new(),
+            metrics: None,
+            listening,
+        };
         server.hub.log(LogEntry::Started {
             id: server.id,
             addresses: server
@@ -148,6 +187,26 @@ impl Server {
                 .collect(),
         });
         server
+    }
+
+    /// Answers those who ask for metrics and health, to the very end.
+    fn watch(&mut self, listener: TcpListener) {
+        self.metrics = listener.local_addr().ok();
+        let (hub, listening) = (Arc::clone(&self.hub), Arc::clone(&self.listening));
+        let monitor = Monitor::new(Arc::clone(&hub), listening, self.bound.len());
+        self.watchers.spawn(monitor.run(listener));
+        self.watchers.spawn(Monitor::measure_lag(hub));
+    }
+
+    /// Where metrics and health are told.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Opens the event log's file anew, after somebody has renamed it.
+    pub fn reopen_event_log(&self) {
+        self.hub.reopen_log();
     }
 
     /// The server's key.
@@ -203,6 +262,7 @@ struct Accepting {
     registry: usize,
     endpoint: Arc<dyn Endpoint>,
     stopping: CancellationToken,
+    listening: Arc<AtomicUsize>,
 }
 
 impl Accepting {
@@ -222,8 +282,15 @@ impl Accepting {
                 () = self.stopping.cancelled() => break,
             }
         }
+        self.listening.fetch_sub(1, Ordering::Relaxed);
         while sessions.join_next().await.is_some() {}
     }
+}
+
+async fn bind_monitor(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|source| StartError::Metrics { address, source })
 }
 
 fn registry(bound: &Bound, config: &Config) -> Registry {
@@ -254,7 +321,9 @@ pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
 
 fn open_event_log(config: &Config) -> Result<EventSink, StartError> {
     let Some(target) = &config.event_log else { return Ok(EventSink::default()) };
-    EventSink::open(target, config.limits.event_log).map_err(|source| StartError::EventLog {
+    let rotation =
+        Rotation { size_max: config.limits.event_log, kept: config.limits.event_log_files };
+    EventSink::open(target, rotation).map_err(|source| StartError::EventLog {
         path: match target {
             EventLog::Stderr => PathBuf::from("stderr"),
             EventLog::File(path) => path.clone(),

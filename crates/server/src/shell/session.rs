@@ -32,10 +32,12 @@ pub(super) struct Context {
 /// Serves a connection to its end.
 pub(super) async fn serve(context: Arc<Context>, registry: usize, connection: Arc<dyn Connection>) {
     let outbox = Arc::new(Outbox::new(&context.limits));
-    let client = Client { outbox: Arc::clone(&outbox), connection: Arc::clone(&connection) };
-    let session = context.hub.connect(registry, client);
+    let client =
+        Client { registry, outbox: Arc::clone(&outbox), connection: Arc::clone(&connection) };
+    let session = context.hub.connect(client);
     let mut ending = Ending { hub: &context.hub, session, reason: None };
-    let serving = Serving { context: &context, session, outbox: &outbox, connection: &connection };
+    let serving =
+        Serving { context: &context, registry, session, outbox: &outbox, connection: &connection };
     let reason = serving.run().await;
     ending.reason = Some(reason);
 }
@@ -56,6 +58,7 @@ impl Drop for Ending<'_> {
 
 struct Serving<'a> {
     context: &'a Arc<Context>,
+    registry: usize,
     session: SessionId,
     outbox: &'a Arc<Outbox>,
     connection: &'a Arc<dyn Connection>,
@@ -95,6 +98,7 @@ impl Serving<'_> {
     fn stream(&self) -> StreamTask {
         StreamTask {
             context: Arc::clone(self.context),
+            registry: self.registry,
             session: self.session,
             outbox: Arc::clone(self.outbox),
         }
@@ -104,6 +108,7 @@ impl Serving<'_> {
 /// Serves one stream that the client opened.
 struct StreamTask {
     context: Arc<Context>,
+    registry: usize,
     session: SessionId,
     outbox: Arc<Outbox>,
 }
@@ -143,7 +148,7 @@ impl StreamTask {
         }
         let ready: OpeningMessage = Message::Answer(id, Opened::Ready(Ready::default()));
         if writer.send(&ready).await.is_ok() {
-            let writing = write_frames(&self.outbox, writer.into_inner());
+            let writing = self.write_frames(writer.into_inner());
             tokio::pin!(writing);
             tokio::select! {
                 () = self.read_commands(reader) => writing.await,
@@ -158,7 +163,9 @@ impl StreamTask {
         loop {
             self.outbox.wait_for_request().await;
             self.context.hub.wait_for_store().await;
-            match reader.next_message().await {
+            let message = reader.next_message().await;
+            self.context.hub.meter.bytes_in(self.registry, reader.take_count());
+            match message {
                 Ok(message) => self.on_message(message),
                 Err(ReadMessageError::Decode(error)) => {
                     if let DecodeError::FrameTooLarge { .. } = error {
@@ -179,6 +186,7 @@ impl StreamTask {
     fn on_message(&self, message: ControlMessage) {
         match message {
             Message::Request(id, command) => {
+                self.context.hub.meter.request(self.registry, &command);
                 self.context.hub.handle(Input::Command { session: self.session, id, command });
             }
             // A client has nothing to answer and nothing to tell.
@@ -203,7 +211,21 @@ impl StreamTask {
 
     fn on_frame_without_answer(&self, frame: Frame) {
         self.outbox.forgive_request();
+        self.context.hub.meter.skipped(self.registry);
         self.context.hub.handle(Input::NoRequest { session: self.session, frame });
+    }
+
+    /// Writes what is queued until the end has come or the stream fails.
+    async fn write_frames(&self, mut stream: SendStream) {
+        while let Some(frames) = self.outbox.next_batch().await {
+            let bytes: usize = frames.iter().map(Bytes::len).sum();
+            if let Err(error) = write_batch(&mut stream, frames).await {
+                // The connection is gone, or the client has stopped reading.
+                return self.outbox.close(close_code::PROTOCOL, error.to_string());
+            }
+            self.context.hub.meter.bytes_out(self.registry, bytes as u64);
+        }
+        let _ended = stream.finish();
     }
 
     fn end(&self, code: CloseCode, reason: String) {
@@ -235,17 +257,6 @@ pub(super) async fn refuse(writer: &mut FrameWriter<SendStream>, id: RequestId, 
         // An error means that the client does not listen any more.
         let _ended = writer.get_mut().finish();
     }
-}
-
-/// Writes what is queued until the end has come or the stream fails.
-async fn write_frames(outbox: &Outbox, mut stream: SendStream) {
-    while let Some(frames) = outbox.next_batch().await {
-        if let Err(error) = write_batch(&mut stream, frames).await {
-            // The connection is gone, or the client has stopped reading.
-            return outbox.close(close_code::PROTOCOL, error.to_string());
-        }
-    }
-    let _ended = stream.finish();
 }
 
 async fn write_batch(stream: &mut SendStream, frames: Vec<Bytes>) -> std::io::Result<()> {

@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use groups::{GroupId, GroupWrite, StoredGroup, StoredMember};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
-pub(crate) use writer::{Completed, QueueBounds, StoreWriter};
+pub(crate) use writer::{Completed, QueueBounds, QueueLength, StoreHealth, StoreWriter};
 
 /// A user's number: given once, never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

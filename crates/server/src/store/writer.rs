@@ -2,16 +2,19 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
 };
 
 use tokio::sync::Notify;
 
 use super::{Operation, Outcome, Store};
-use crate::core::Token;
+use crate::{core::Token, metrics::Meter, shell::clock};
 
-/// Operations in one commit.
+/// Operations in one commit at most.
 const BATCH: usize = 256;
 
 /// Outcomes of one commit, in the order of their operations.
@@ -22,6 +25,23 @@ pub(crate) struct StoreWriter {
     shared: Arc<Shared>,
     bounds: QueueBounds,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct QueueLength {
+    pub(crate) operations: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What came of the last commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreHealth {
+    Working,
+    /// The disk or the database said no.
+    Failing,
+    /// The thread is gone.
+    Dead,
 }
 
 /// How much may wait before requests are not read any more.
@@ -35,6 +55,7 @@ struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
     drained: Notify,
+    is_failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -50,17 +71,19 @@ impl StoreWriter {
     pub(crate) fn start(
         store: Box<dyn Store>,
         bounds: QueueBounds,
+        meter: Meter,
         done: impl Fn(Completed) + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
             drained: Notify::new(),
+            is_failing: AtomicBool::new(false),
         });
         let queue = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_batches(&queue, store, &done))?;
+            .spawn(move || write_batches(&queue, store, &meter, &done))?;
         Ok(Self { shared, bounds, thread: Mutex::new(Some(thread)) })
     }
 
@@ -84,6 +107,22 @@ impl StoreWriter {
                 return;
             }
             drained.await;
+        }
+    }
+
+    pub(crate) fn length(&self) -> QueueLength {
+        let queue = self.shared.lock();
+        QueueLength { operations: queue.operations.len(), bytes: queue.bytes }
+    }
+
+    pub(crate) fn health(&self) -> StoreHealth {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return StoreHealth::Dead;
+        }
+        match self.shared.is_failing.load(Ordering::Relaxed) {
+            true => StoreHealth::Failing,
+            false => StoreHealth::Working,
         }
     }
 
@@ -153,10 +192,20 @@ fn size(operation: &Operation) -> usize {
     }
 }
 
-fn write_batches(queue: &Shared, mut store: Box<dyn Store>, done: &dyn Fn(Completed)) {
+fn write_batches(
+    queue: &Shared,
+    mut store: Box<dyn Store>,
+    meter: &Meter,
+    done: &dyn Fn(Completed),
+) {
     while let Some(batch) = queue.next_batch() {
         let (tokens, operations): (Vec<Token>, Vec<Operation>) = batch.into_iter().unzip();
-        let outcomes = store.apply(&operations).unwrap_or_else(|error| {
+        let begun = clock::now().instant;
+        let result = store.apply(&operations);
+        let took = clock::now().instant.saturating_duration_since(begun);
+        meter.commit(took, operations.len(), result.is_ok());
+        queue.is_failing.store(result.is_err(), Ordering::Relaxed);
+        let outcomes = result.unwrap_or_else(|error| {
             let detail: Arc<str> = describe(&error).into();
             tracing::error!(error = %detail, "the store failed");
             vec![Outcome::Failed(detail); operations.len()]
@@ -188,6 +237,7 @@ mod tests {
     use super::{Completed, QueueBounds, StoreWriter};
     use crate::{
         core::Token,
+        metrics::Meter,
         store::{MemoryStore, Operation, Outcome, Snapshot, Store, StoreError},
     };
 
@@ -221,13 +271,13 @@ mod tests {
         let go = Arc::new(Mutex::new(()));
         let (told, batches) = sync_channel(1);
         let store = Slow { go: Arc::clone(&go), batches: Vec::new(), told };
-        let done = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&done);
+        let all = Arc::new(Mutex::new(Vec::new()));
+        let all_done = Arc::clone(&all);
         let bounds = QueueBounds { operations: 10, bytes: 1 };
-        let writer = StoreWriter::start(Box::new(store), bounds, move |completed: Completed| {
+        let done = move |completed: Completed| {
             all.lock().unwrap().extend(completed.into_iter().map(|(token, _)| token.0));
-        })
-        .unwrap();
+        };
+        let writer = StoreWriter::start(Box::new(store), bounds, Meter::default(), done).unwrap();
 
         let held = go.lock().unwrap();
         for token in 0..300 {
@@ -237,7 +287,7 @@ mod tests {
         drop(held);
         writer.wait_for_room().await;
         thread::scope(|scope| scope.spawn(|| writer.close()).join().unwrap());
-        assert_eq!(*done.lock().unwrap(), (0..300).collect::<Vec<u64>>());
+        assert_eq!(*all_done.lock().unwrap(), (0..300).collect::<Vec<u64>>());
         let batches = batches.recv().unwrap();
         assert!(batches.len() <= 3, "{batches:?}");
     }

@@ -8,5 +8,6 @@ mod conversations;
 mod hostile;
 mod login;
 mod messages;
+mod metrics;
 mod relay;
 mod stored;
