@@ -10,8 +10,8 @@ use portolan_identity::PeerId;
 use portolan_protocol::{
     Accept, AskServerInfo, ClearMailbox, Command, Converse, Deny, Echo, End, FileInfo, FileList,
     Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId, Messages, Name, Password,
-    ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, SetPassword,
-    Table, UserInfo, Users, Welcome,
+    ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, SetAway,
+    SetPassword, Table, UserInfo, Users, Welcome, Whom,
 };
 use portolan_transport::{CloseCode, ConnectionStats};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
@@ -227,16 +227,25 @@ impl Peer {
     /// # Errors
     /// [`RequestError`].
     pub async fn list(&self, transport: Option<&str>) -> Result<Vec<UserInfo>, RequestError> {
+        self.users(List { transport: transport.map(str::to_owned), ..List::default() }).await
+    }
+
+    /// All users that `list` asks for, page after page: with [`Whom::All`] also those who are not
+    /// there and whom we know.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn users(&self, list: List) -> Result<Vec<UserInfo>, RequestError> {
         let mut users: Vec<UserInfo> = Vec::new();
+        let mut after = list.after.clone();
         loop {
-            let after = users.last().map(|user| user.name.clone());
-            let list = List { transport: transport.map(str::to_owned), after, limit: None };
-            let page = self.users_page(list).await?;
+            let page = self.users_page(List { after, ..list.clone() }).await?;
             let empty = page.users.is_empty();
             users.extend(page.users);
             if !page.more || empty {
                 return Ok(users);
             }
+            after = users.last().map(|user| user.name.clone());
         }
     }
 
@@ -245,7 +254,23 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] when nobody has the name or the user is not there.
     pub async fn lookup(&self, who: &Name) -> Result<UserInfo, RequestError> {
-        ask!(self, Lookup { name: who.clone() }, User)
+        ask!(self, Lookup::online(who.clone()), User)
+    }
+
+    /// One user by name, there or not.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when nobody has the name.
+    pub async fn whois(&self, who: &Name) -> Result<UserInfo, RequestError> {
+        ask!(self, Lookup { name: who.clone(), whom: Whom::All }, User)
+    }
+
+    /// Tells others that we are away, in these words, or that we are back.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when the words are too long or it changes too often.
+    pub async fn set_away(&self, words: Option<String>) -> Result<(), RequestError> {
+        self.done(SetAway { text: words }.into()).await
     }
 
     /// Asks `who` for a conversation; what becomes of it is an event.

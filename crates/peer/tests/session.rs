@@ -65,7 +65,15 @@ impl Puppet {
         let (id, _) = puppet.request().await;
         let limits = portolan_protocol::Limits::V1;
         let (features, software, seen_as) = (vec![], String::new(), String::new());
-        let welcome = Welcome { version: 1, features, software, limits, heartbeat_ms, seen_as };
+        let welcome = Welcome {
+            version: 1,
+            features,
+            software,
+            limits,
+            heartbeat_ms,
+            keep_alive_ms: 0,
+            seen_as,
+        };
         puppet.answer(id, welcome.into()).await;
         let (id, _) = puppet.request().await;
         let transport = "mem".to_owned();

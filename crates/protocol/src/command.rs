@@ -43,6 +43,8 @@ table! {
         ClearMailbox(ClearMailbox) = "clear_mailbox",
         /// Gives our name a password, or none. Answered by `done`.
         SetPassword(SetPassword) = "set_password",
+        /// Says that we are not at the keyboard, or are again. Answered by `done`.
+        SetAway(SetAway) = "set_away",
         /// What was said with a user or in a group. Answered by `messages`.
         History(History) = "history",
         /// Makes a group and owns it. Answered by `done`.
@@ -145,6 +147,28 @@ pub struct List {
     /// At most so many; the server's page size otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u16>,
+    /// Also those who are not there, as far as we share a group with them or have written to each
+    /// other; admins: everyone.
+    #[serde(default, skip_serializing_if = "Whom::is_online")]
+    pub whom: Whom,
+}
+
+/// Whom a question about users means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whom {
+    /// Those who are there.
+    #[default]
+    Online,
+    /// Also those who are not.
+    All,
+}
+
+impl Whom {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_online(&self) -> bool {
+        *self == Self::Online
+    }
 }
 
 /// Asks for one user.
@@ -152,6 +176,17 @@ pub struct List {
 pub struct Lookup {
     /// Whom.
     pub name: Name,
+    /// Whether one who is not there is an answer too, and not the error `offline`.
+    #[serde(default, skip_serializing_if = "Whom::is_online")]
+    pub whom: Whom,
+}
+
+impl Lookup {
+    /// Asks for one who is there.
+    #[must_use]
+    pub fn online(name: Name) -> Self {
+        Self { name, whom: Whom::Online }
+    }
 }
 
 /// Asks a user for a conversation.
@@ -246,6 +281,14 @@ pub struct SetPassword {
     /// The password, 8 to 1,024 bytes; none: the name belongs to the key alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
+}
+
+/// Says whether we are at the keyboard. Others see it; what they may do does not change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAway {
+    /// Away, with words for the others, perhaps none; nothing: back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Asks for a page of what was said, the newest first asked for and in order of id.

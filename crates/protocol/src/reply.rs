@@ -61,6 +61,9 @@ pub struct Welcome {
     /// Silence after which the server gives a client up, in milliseconds.
     #[serde(default)]
     pub heartbeat_ms: u32,
+    /// A quiet connection says something at least this often, in milliseconds; 0: not told.
+    #[serde(default)]
+    pub keep_alive_ms: u32,
     /// The client's address as the server sees it.
     #[serde(default)]
     pub seen_as: String,
@@ -231,7 +234,7 @@ pub struct ServerInfo {
 }
 
 /// The clients of one transport.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryInfo {
     /// `tcp`, `udp`, `quic`, …
     pub transport: String,
@@ -247,4 +250,39 @@ pub struct RegistryInfo {
     pub vanished: u64,
     /// Connections that never logged in or were refused.
     pub refused: u64,
+    /// How many may be logged in at once; 0: not told.
+    #[serde(default)]
+    pub clients: u64,
+    /// Silence after which a client has vanished, in milliseconds.
+    #[serde(default)]
+    pub heartbeat_ms: u32,
+    /// The rest of its counters.
+    #[serde(default)]
+    pub counters: RegistryCounters,
+}
+
+/// What a registry counts from the start of the server on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegistryCounters {
+    /// The most users that were logged in at once.
+    pub peak: u64,
+    /// Logins refused because the registry was full.
+    pub full: u64,
+    /// Sessions ended by a logout.
+    pub logged_out: u64,
+    /// Sessions that a newer one of the same user took the place of.
+    pub replaced: u64,
+    /// Sessions that an admin ended, or that broke the rules too often.
+    pub kicked: u64,
+    /// Sessions of clients that did not read what was sent to them.
+    pub too_slow: u64,
+    /// Frames that came from clients, on their control streams.
+    pub frames_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Frames that went to clients, on their control streams.
+    pub frames_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
 }

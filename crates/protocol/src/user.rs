@@ -12,17 +12,21 @@ pub struct UserInfo {
     pub name: Name,
     /// The key that owns the name.
     pub id: PeerId,
-    /// The transport of the session (`tcp`, `udp`, `quic`, …), and so the registry it is kept in.
+    /// The transport of the session (`tcp`, `udp`, `quic`, …), and so the registry it is kept in;
+    /// empty for those who are not there.
     pub transport: String,
-    /// In a conversation or free.
+    /// In a conversation or free, or not there.
     pub state: Availability,
-    /// In this state since.
+    /// In this state since; 0 where that is not known, or not to be known.
     pub since: Timestamp,
-    /// Logged in since.
+    /// Logged in since; 0 for those who are not there.
     pub online_since: Timestamp,
     /// With whom, when busy and both agree that it may be known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<Name>,
+    /// Not at the keyboard, in the user's words, perhaps none; untrusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
 }
 
 /// Whether a user can be asked for a conversation.
@@ -33,6 +37,8 @@ pub enum Availability {
     Free,
     /// In a conversation.
     Busy,
+    /// Not there: only those who ask for the absent see it.
+    Offline,
 }
 
 /// To whom a message goes.

@@ -1,10 +1,17 @@
 //! What a server is started with: address, identity, storage, bounds and times.
 
+mod registries;
+mod rights;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_identity::{Identity, PeerId};
 use portolan_protocol::Name;
 use portolan_transport::{Shared, Transport};
+
+pub(crate) use registries::with_heartbeat;
+pub use registries::{RegistryConfig, RegistryConfigs};
+pub use rights::{Right, Rights};
 
 /// Everything that [`Server::start`](crate::Server::start) needs.
 #[derive(Debug, Clone)]
@@ -21,6 +28,10 @@ pub struct Config {
     pub storage: Storage,
     /// Keys that have the admin right.
     pub admins: Vec<PeerId>,
+    /// Who may do what only some may.
+    pub rights: Rights,
+    /// What registries differ in.
+    pub registries: RegistryConfigs,
     /// Names that nobody may take.
     pub reserved: Vec<Name>,
     /// What it costs to try a password.
@@ -51,6 +62,8 @@ impl Config {
             shared: Shared::default(),
             storage: Storage::Ephemeral,
             admins: Vec::new(),
+            rights: Rights::default(),
+            registries: RegistryConfigs::new(),
             reserved: Vec::new(),
             password_cost: PasswordCost::default(),
             event_log: None,
@@ -144,8 +157,11 @@ pub struct Limits {
     pub users: usize,
     /// Names that one key may take.
     pub names_per_key: usize,
-    /// Users logged in at once over one transport.
+    /// Users logged in at once over one transport, where nothing else is said about it.
     pub users_per_registry: usize,
+    /// Users to whom one user has written and of whom that is remembered: those who have written
+    /// back may know when the user was last seen.
+    pub acquaintances: usize,
     /// Open requests for a conversation, made or received by one user.
     pub requests_per_user: usize,
     /// Messages that wait for one user.
@@ -201,8 +217,10 @@ pub struct Limits {
     pub commands: Rate,
     /// Messages to everyone by one key.
     pub broadcasts: Rate,
-    /// Requests for a conversation by one key.
+    /// Requests for a conversation by one key; as often it may say that it is away or back.
     pub requests: Rate,
+    /// Questions about those who are not there by one key.
+    pub absent: Rate,
     /// Logins of one key.
     pub logins: Rate,
     /// Passwords of one key, set or tried.
@@ -243,6 +261,7 @@ impl Default for Limits {
             users: 1_000_000,
             names_per_key: 16,
             users_per_registry: 20_000,
+            acquaintances: 1_024,
             requests_per_user: 16,
             mailbox_messages: 1_000,
             mailbox_bytes: 4 << 20,
@@ -271,6 +290,7 @@ impl Default for Limits {
             commands: Rate { per_second: 1_000.0, burst: 2_000.0 },
             broadcasts: Rate { per_second: 2.0, burst: 20.0 },
             requests: Rate { per_second: 2.0, burst: 20.0 },
+            absent: Rate { per_second: 5.0, burst: 50.0 },
             logins: Rate { per_second: 2.0, burst: 40.0 },
             passwords: Rate { per_second: 0.1, burst: 5.0 },
             guesses: Rate { per_second: 1.0 / 60.0, burst: 5.0 },

@@ -42,9 +42,13 @@ mod config;
 pub mod core;
 mod event_log;
 mod metrics;
+pub mod presence;
 mod shell;
 pub mod store;
 
-pub use config::{Config, EventLog, Limits, PasswordCost, Rate, Storage, Timing};
+pub use config::{
+    Config, EventLog, Limits, PasswordCost, Rate, RegistryConfig, RegistryConfigs, Right, Rights,
+    Storage, Timing,
+};
 pub use event_log::LogEntry;
 pub use shell::{BindAllError, Server, StartError};

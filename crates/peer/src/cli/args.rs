@@ -10,6 +10,8 @@ Examples:
   peer alice --server chat.example.org       talk; /help shows the commands
   peer alice --server udp://127.0.0.1:7275 --accept-files ask --share ~/Public
   peer list --as alice --server 127.0.0.1
+  peer list --registry udp --as alice --server 127.0.0.1
+  peer whois bob --as alice --server 127.0.0.1
   peer say bob 'see you at eight' --as alice --server 127.0.0.1
   peer send bob photo.jpg song.flac --as alice --server 127.0.0.1
   peer get bob music/song.flac --to ~/Music --as alice --server 127.0.0.1
@@ -101,7 +103,29 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum OneShot {
     /// Show who is there
-    List,
+    List {
+        /// Also those who are not there and whom you know: you share a group, or have written to
+        /// each other
+        #[arg(long, conflicts_with = "registry")]
+        all: bool,
+        /// Only those of one transport
+        #[arg(long, value_name = "TRANSPORT")]
+        registry: Option<String>,
+    },
+    /// Show one user, there or not: key, transport, since when or when last
+    Whois {
+        /// Who
+        who: String,
+    },
+    /// Tell everyone who is there, if the server gives you the right
+    Broadcast {
+        /// Everyone but yourself
+        #[arg(long)]
+        others: bool,
+        /// What
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
     /// Send a message; it waits for those who are not there
     Say {
         /// To whom: a user, `all` or `others`

@@ -28,6 +28,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
             message(format!("* you are {name}, connected to {server} over {transport}"))
         }
         Line::Users { users } => result(user_table(users)),
+        Line::Whois(user) => result(whois(user)),
         Line::Message(delivery) => result(message_text(delivery)),
         Line::Receipt { id, state, by } => message(format!("* message {id}: {state} by {by}")),
         Line::Conversation(news) => message(conversation(news)),
@@ -74,20 +75,57 @@ fn user_table(users: &[User]) -> String {
     if users.is_empty() {
         return "nobody is there".to_owned();
     }
-    let rows = users.iter().map(|user| {
-        let state = match &user.with {
-            Some(with) => format!("{} with {with}", user.state),
-            None => user.state.to_owned(),
-        };
+    table(users.iter().map(|user| {
         [
             user.name.clone(),
             plain(&user.transport),
-            state,
-            format!("since {}", time(Timestamp(user.since))),
+            state(user),
+            since(user),
             user.id.clone(),
+            away(user),
         ]
-    });
-    table(rows)
+    }))
+}
+
+fn state(user: &User) -> String {
+    match &user.with {
+        Some(with) => format!("{} with {with}", user.state),
+        None => user.state.to_owned(),
+    }
+}
+
+/// Since when, or when last, as far as that may be known.
+fn since(user: &User) -> String {
+    match (user.state, user.since) {
+        (_, 0) => String::new(),
+        ("offline", at) => format!("last seen {}", time(Timestamp(at))),
+        (_, at) => format!("since {}", time(Timestamp(at))),
+    }
+}
+
+fn away(user: &User) -> String {
+    match user.away.as_deref() {
+        None => String::new(),
+        Some("") => "away".to_owned(),
+        Some(words) => format!("away: {}", plain(words)),
+    }
+}
+
+fn whois(user: &User) -> String {
+    let mut lines = vec![format!("name   {}", user.name), format!("key    {}", user.id)];
+    if user.state == "offline" {
+        let last = Some(since(user)).filter(|since| !since.is_empty());
+        let last = last.unwrap_or_else(|| "last seen: not known to you".to_owned());
+        lines.push(format!("there  no; {last}"));
+    } else {
+        let online = time(Timestamp(user.online_since));
+        lines.push(format!("there  since {online} over {}", plain(&user.transport)));
+        lines.push(format!("state  {} {}", state(user), since(user)));
+    }
+    if user.away.is_some() {
+        lines.push(format!("       {}", away(user)));
+    }
+    lines.join("\n")
 }
 
 /// Columns as wide as their widest entry, by characters.

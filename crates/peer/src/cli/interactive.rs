@@ -20,7 +20,7 @@ use super::{
     one_shot::{at_most, echo, show_sent},
     output::Output,
     settings::Settings,
-    slash::{Slash, parse},
+    slash::{ListOrder, Slash, parse},
 };
 use crate::{
     Event, Events, Existing, FileRule, Peer, ReceiptRule, RequestError, SessionEnd, Stack,
@@ -291,7 +291,9 @@ impl App {
     async fn execute(&self, slash: Slash) -> Result<(), Failure> {
         match slash {
             Slash::Help => self.output.show(&Line::help()),
-            Slash::List => self.list().await?,
+            Slash::List(order) => self.list(&order).await?,
+            Slash::Whois(who) => self.output.show(&Line::whois(&self.peer.whois(&who).await?)),
+            Slash::Away(words) => self.peer.set_away(words).await?,
             Slash::Chat(who) => self.chat(who).await?,
             Slash::Accept(who) => self.accept(who).await?,
             Slash::Deny(who, words) => self.deny(who, words).await?,
@@ -316,8 +318,8 @@ impl App {
         Ok(())
     }
 
-    async fn list(&self) -> Result<(), Failure> {
-        let users = self.peer.list(None).await?;
+    async fn list(&self, order: &ListOrder) -> Result<(), Failure> {
+        let users = self.peer.users(order.question()).await?;
         users.iter().for_each(|user| learn(&self.names, user.name.as_str()));
         self.output.show(&Line::users(&users));
         Ok(())

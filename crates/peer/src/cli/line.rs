@@ -25,6 +25,7 @@ pub(crate) enum Line {
     Users {
         users: Vec<User>,
     },
+    Whois(User),
     Message(Message),
     Receipt {
         id: u64,
@@ -113,6 +114,8 @@ pub(crate) struct User {
     pub(crate) online_since: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) with: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) away: Option<String>,
 }
 
 /// A message.
@@ -266,6 +269,10 @@ impl Line {
         Self::Users { users: users.iter().map(User::from).collect() }
     }
 
+    pub(crate) fn whois(user: &UserInfo) -> Self {
+        Self::Whois(user.into())
+    }
+
     pub(crate) fn groups(groups: &[GroupInfo]) -> Self {
         let groups = groups.iter().map(|group| Group {
             group: group.group.clone(),
@@ -384,10 +391,12 @@ impl From<&UserInfo> for User {
             state: match user.state {
                 Availability::Free => "free",
                 Availability::Busy => "busy",
+                Availability::Offline => "offline",
             },
             since: user.since.0,
             online_since: user.online_since.0,
             with: user.with.as_ref().map(ToString::to_string),
+            away: user.away.clone(),
         }
     }
 }

@@ -29,6 +29,7 @@ fn user() -> UserInfo {
         since: Timestamp(7),
         online_since: Timestamp(5),
         with: Some(name("alice")),
+        away: Some("tea".into()),
     }
 }
 
@@ -54,7 +55,7 @@ fn file(phase: FilePhase) -> Event {
 #[test]
 fn every_event_has_the_documented_shape() {
     let user_json = format!(
-        r#"{{"name":"bob","id":"{}","transport":"udp","state":"busy","since":7,"online_since":5,"with":"alice"}}"#,
+        r#"{{"name":"bob","id":"{}","transport":"udp","state":"busy","since":7,"online_since":5,"with":"alice","away":"tea"}}"#,
         user().id
     );
     let hash = "00".repeat(32);

@@ -19,7 +19,7 @@ use super::{
     output::Output,
     password::Source,
     settings::Settings,
-    slash::recipient,
+    slash::{ListOrder, recipient},
 };
 use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Reconnect, Stack};
 
@@ -92,7 +92,8 @@ fn is_failure(phase: &FilePhase) -> bool {
 
 /// A command whose names are names.
 enum Checked {
-    List,
+    List(ListOrder),
+    Whois { who: Name },
     Say { to: Recipient, text: String },
     Send { who: Name, files: Vec<PathBuf> },
     Get { who: Name, file: String, to: PathBuf },
@@ -112,7 +113,14 @@ impl Checked {
 
     fn new(command: OneShot) -> Result<Self, Failure> {
         Ok(match command {
-            OneShot::List => Self::List,
+            OneShot::List { all: true, .. } => Self::List(ListOrder::All),
+            OneShot::List { registry: None, .. } => Self::List(ListOrder::Online),
+            OneShot::List { registry: Some(transport), .. } => Self::List(ListOrder::By(transport)),
+            OneShot::Whois { who } => Self::Whois { who: name(&who)? },
+            OneShot::Broadcast { others, text } => {
+                let to = if others { Recipient::Others } else { Recipient::All };
+                Self::Say { to, text: text.join(" ") }
+            }
             OneShot::Say { who, text } => {
                 let to = match who.as_str() {
                     "all" => Recipient::All,
@@ -150,7 +158,8 @@ async fn execute(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        Checked::List => output.show(&Line::users(&peer.list(None).await?)),
+        Checked::List(order) => output.show(&Line::users(&peer.users(order.question()).await?)),
+        Checked::Whois { who } => output.show(&Line::whois(&peer.whois(&who).await?)),
         Checked::Say { to, text } => {
             let sent = peer.send(to.clone(), text).await?;
             show_sent(&sent, &to, output);

@@ -1,6 +1,6 @@
 //! Slash commands: one table, and the parser that help, completion and advice share with it.
 
-use portolan_protocol::{Name, Recipient};
+use portolan_protocol::{List, Name, Recipient, Whom};
 
 use super::group::{self, GroupOrder};
 
@@ -8,7 +8,10 @@ use super::group::{self, GroupOrder};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Slash {
     Help,
-    List,
+    List(ListOrder),
+    Whois(Name),
+    /// With words for others, or back.
+    Away(Option<String>),
     Chat(Name),
     Accept(Option<Name>),
     Deny(Option<Name>, Option<String>),
@@ -32,6 +35,29 @@ pub(crate) enum Slash {
     Nothing,
 }
 
+/// Whom a list is to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum ListOrder {
+    /// Those who are there.
+    #[default]
+    Online,
+    /// Also those who are not, as far as we know them.
+    All,
+    /// Those who are there by this transport.
+    By(String),
+}
+
+impl ListOrder {
+    /// In the words of the protocol.
+    pub(crate) fn question(&self) -> List {
+        match self {
+            Self::Online => List::default(),
+            Self::All => List { whom: Whom::All, ..List::default() },
+            Self::By(transport) => List { transport: Some(transport.clone()), ..List::default() },
+        }
+    }
+}
+
 /// A command as help shows it.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -44,7 +70,19 @@ pub(crate) struct Row {
 /// Every command, in the order of `/help`.
 pub(crate) const TABLE: &[Row] = &[
     row("help", "", "shows this list", |row, rest| none(row, rest, Slash::Help)),
-    row("list", "", "shows who is there", |row, rest| none(row, rest, Slash::List)),
+    row(
+        "list",
+        "[all|TRANSPORT]",
+        "shows who is there, all whom you know, or who came by TRANSPORT",
+        |row, rest| list(row, rest).map(Slash::List),
+    ),
+    row("whois", "WHO", "shows WHO, there or not", |row, rest| name(row, rest, Slash::Whois)),
+    row("away", "[WORDS]", "tells others that you are not at the keyboard", |_, rest| {
+        Ok(Slash::Away(Some(rest.to_owned())))
+    }),
+    row("back", "", "tells others that you are here again", |row, rest| {
+        none(row, rest, Slash::Away(None))
+    }),
     row("chat", "WHO", "asks WHO for a conversation", |row, rest| name(row, rest, Slash::Chat)),
     row("accept", "[WHO]", "accepts a request, the latest by default", |row, rest| {
         optional_name(row, rest).map(Slash::Accept)
@@ -201,6 +239,15 @@ fn none(row: &Row, rest: &str, slash: Slash) -> Result<Slash, String> {
     if rest.is_empty() { Ok(slash) } else { Err(row.usage()) }
 }
 
+fn list(row: &Row, rest: &str) -> Result<ListOrder, String> {
+    match rest {
+        "" => Ok(ListOrder::Online),
+        "all" => Ok(ListOrder::All),
+        rest if rest.contains(char::is_whitespace) => Err(row.usage()),
+        transport => Ok(ListOrder::By(transport.to_owned())),
+    }
+}
+
 fn text(row: &Row, rest: &str, slash: fn(String) -> Slash) -> Result<Slash, String> {
     if rest.is_empty() { Err(row.usage()) } else { Ok(slash(rest.to_owned())) }
 }
@@ -253,15 +300,21 @@ fn unquoted(text: &str) -> String {
 mod tests {
     use portolan_protocol::{Name, Recipient};
 
-    use super::{GroupOrder, Slash, TABLE, parse};
+    use super::{GroupOrder, ListOrder, Slash, TABLE, parse};
 
     #[test]
     fn every_command_is_understood_with_slash_and_with_colons() {
         let bob = || Name::new("bob").unwrap();
         let rows = [
             ("help", Slash::Help),
-            ("list", Slash::List),
-            ("LIST ", Slash::List),
+            ("list", Slash::List(ListOrder::Online)),
+            ("LIST ", Slash::List(ListOrder::Online)),
+            ("list all", Slash::List(ListOrder::All)),
+            ("list udp", Slash::List(ListOrder::By("udp".into()))),
+            ("whois bob", Slash::Whois(bob())),
+            ("away", Slash::Away(Some(String::new()))),
+            ("away tea, until four", Slash::Away(Some("tea, until four".into()))),
+            ("back", Slash::Away(None)),
             ("chat bob", Slash::Chat(bob())),
             ("accept", Slash::Accept(None)),
             ("accept bob", Slash::Accept(Some(bob()))),
@@ -301,7 +354,7 @@ mod tests {
     }
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
-        "help list chat accept deny end msg all others echo share files send get accept-file \
+        "help list whois away back chat accept deny end msg all others echo share files send get accept-file \
          deny-file group history status path quit"
             .split_whitespace()
     }
@@ -324,7 +377,8 @@ mod tests {
             ("/", "/help"),
             ("/msg", "usage: /msg WHO TEXT"),
             ("/msg bob", "usage: /msg WHO TEXT"),
-            ("/list everything", "usage: /list"),
+            ("/list every thing", "usage: /list [all|TRANSPORT]"),
+            ("/back soon", "usage: /back"),
             ("/group hlep", "usage:\n/group list"),
             ("/history bob many", "usage: /history WHO [COUNT]"),
             ("/chat", "usage: /chat WHO"),

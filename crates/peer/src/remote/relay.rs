@@ -103,7 +103,7 @@ impl Introducer {
     }
 
     async fn lookup(&self, who: &Name) -> Result<UserInfo, ReachError> {
-        match self.requests.ask(Lookup { name: who.clone() }.into()).await? {
+        match self.requests.ask(Lookup::online(who.clone()).into()).await? {
             Reply::User(user) => Ok(user),
             other => {
                 use portolan_protocol::Table;

@@ -44,6 +44,7 @@ pub(crate) fn repetition(command: &Command) -> Repetition {
         Command::ListGroups(_) | Command::ListMembers(_) | Command::ListBans(_) => SAME,
         // What holds after the second as after the first.
         Command::Receipts(_) | Command::SetPassword(_) | Command::Candidates(_) => SAME,
+        Command::SetAway(_) => change(&[], &[RateLimited]),
         // The reference makes it one message; its rate and its room may be used up by the first.
         Command::Send(_) => change(&[], &[RateLimited, Quota]),
         // See also `settle`: what the first one did may be going on.

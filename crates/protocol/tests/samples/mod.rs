@@ -20,6 +20,7 @@ fn user() -> UserInfo {
         since: Timestamp(1_700_000_000_123),
         online_since: Timestamp(1_700_000_000_000),
         with: Some(name("bob")),
+        away: Some("tea".into()),
     }
 }
 
@@ -44,6 +45,7 @@ fn welcome() -> Welcome {
         software: "portolan 0.1.0".into(),
         limits: Limits::V1,
         heartbeat_ms: 20_000,
+        keep_alive_ms: 5_000,
         seen_as: "127.0.0.1:4000".into(),
     }
 }
@@ -65,8 +67,14 @@ pub(crate) fn commands() -> Vec<Command> {
         Login { name: "Alice".into(), password: Some(Password("secret".into())) }.into(),
         Logout {}.into(),
         Heartbeat { nonce: 7 }.into(),
-        List { transport: Some("udp".into()), after: Some(bob()), limit: Some(10) }.into(),
-        Lookup { name: bob() }.into(),
+        List {
+            transport: Some("udp".into()),
+            after: Some(bob()),
+            limit: Some(10),
+            whom: Whom::All,
+        }
+        .into(),
+        Lookup { name: bob(), whom: Whom::All }.into(),
         Converse { with: bob() }.into(),
         Accept { with: bob() }.into(),
         Deny { with: bob(), reason: Some("later".into()) }.into(),
@@ -78,6 +86,7 @@ pub(crate) fn commands() -> Vec<Command> {
         Mailbox { after: Some(MessageId(9)), limit: None }.into(),
         ClearMailbox {}.into(),
         SetPassword { password: Some(Password("secret".into())) }.into(),
+        SetAway { text: Some("tea".into()) }.into(),
         History { with: Recipient::User(bob()), before: Some(MessageId(9)), limit: Some(5) }.into(),
         CreateGroup { group: "crew".into(), history: true }.into(),
         InviteToGroup { group: "crew".into(), user: bob() }.into(),
@@ -164,6 +173,20 @@ fn server_info() -> ServerInfo {
             logins: 3,
             vanished: 1,
             refused: 2,
+            clients: 20_000,
+            heartbeat_ms: 20_000,
+            counters: RegistryCounters {
+                peak: 2,
+                full: 1,
+                logged_out: 1,
+                replaced: 1,
+                kicked: 1,
+                too_slow: 1,
+                frames_in: 30,
+                bytes_in: 900,
+                frames_out: 40,
+                bytes_out: 1_200,
+            },
         }],
         conversations: 1,
         waiting: 4,

@@ -155,26 +155,57 @@ fn status_text(info: &ServerInfo) -> String {
         "{} conversations, {} messages waiting, {} relays\n",
         info.conversations, info.waiting, info.relays
     );
-    let _fits = writeln!(
-        text,
-        "{:<9} {:<24} {:>6} {:>6} {:>8} {:>7}  users",
-        "transport", "address", "online", "logins", "vanished", "refused"
-    );
-    for registry in &info.registries {
-        let _fits = writeln!(
-            text,
-            "{:<9} {:<24} {:>6} {:>6} {:>8} {:>7}  {}",
-            registry.transport,
-            registry.address,
-            registry.online,
-            registry.logins,
-            registry.vanished,
-            registry.refused,
-            names(registry)
-        );
+    text.push_str(&registries_text(&info.registries));
+    text
+}
+
+/// A table of what the registries count, and who is in them.
+fn registries_text(registries: &[RegistryInfo]) -> String {
+    let mut rows: Vec<Vec<String>> =
+        ROWS.iter().map(|(head, _)| vec![(*head).to_owned()]).collect();
+    for registry in registries {
+        for (cells, (_, cell)) in rows.iter_mut().zip(ROWS) {
+            cells.push(cell(registry));
+        }
+    }
+    let mut text = String::new();
+    for cells in &rows {
+        for (column, cell) in cells.iter().enumerate() {
+            let _fits = match column {
+                0 => write!(text, "{cell:<14}"),
+                _ => write!(text, " {cell:>22}"),
+            };
+        }
+        text.push('\n');
+    }
+    for registry in registries.iter().filter(|registry| !registry.users.is_empty()) {
+        let _fits = writeln!(text, "{:<14} {}", registry.transport, names(registry));
     }
     text
 }
+
+type Cell = fn(&RegistryInfo) -> String;
+
+/// What is shown of a registry.
+const ROWS: &[(&str, Cell)] = &[
+    ("transport", |registry| registry.transport.clone()),
+    ("address", |registry| registry.address.clone()),
+    ("online", |registry| format!("{} of {}", registry.online, registry.clients)),
+    ("peak", |registry| registry.counters.peak.to_string()),
+    ("heartbeat", |registry| format!("{} s", registry.heartbeat_ms / 1000)),
+    ("logins", |registry| registry.logins.to_string()),
+    ("logged out", |registry| registry.counters.logged_out.to_string()),
+    ("vanished", |registry| registry.vanished.to_string()),
+    ("replaced", |registry| registry.counters.replaced.to_string()),
+    ("kicked", |registry| registry.counters.kicked.to_string()),
+    ("too slow", |registry| registry.counters.too_slow.to_string()),
+    ("full", |registry| registry.counters.full.to_string()),
+    ("refused", |registry| registry.refused.to_string()),
+    ("frames in", |registry| registry.counters.frames_in.to_string()),
+    ("bytes in", |registry| registry.counters.bytes_in.to_string()),
+    ("frames out", |registry| registry.counters.frames_out.to_string()),
+    ("bytes out", |registry| registry.counters.bytes_out.to_string()),
+];
 
 fn names(registry: &RegistryInfo) -> String {
     let mut names: Vec<&str> = registry.users.iter().map(|name| name.as_str()).collect();
@@ -193,7 +224,7 @@ async fn users(asker: &mut Asker, registry: Option<String>, format: Format) -> R
     let mut users: Vec<UserInfo> = Vec::new();
     loop {
         let after = users.last().map(|user| user.name.clone());
-        let list = List { transport: registry.clone(), after, limit: None };
+        let list = List { transport: registry.clone(), after, ..List::default() };
         match asker.ask(list).await? {
             Reply::Users(page) => {
                 let is_last = !page.more || page.users.is_empty();
@@ -218,6 +249,7 @@ fn users_text(users: &[UserInfo]) -> String {
         let state = match user.state {
             portolan_protocol::Availability::Free => "free",
             portolan_protocol::Availability::Busy => "busy",
+            portolan_protocol::Availability::Offline => "gone",
         };
         let since = Rfc3339(user.since);
         let _fits = writeln!(

@@ -5,6 +5,7 @@ mod ask;
 mod exit;
 mod options;
 mod output;
+mod registries;
 mod run;
 mod runtime_file;
 mod settings;

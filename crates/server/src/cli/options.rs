@@ -13,6 +13,9 @@ use clap::{
 use portolan_identity::PeerId;
 use portolan_protocol::Name;
 
+use super::registries::{RegistryFlag, parse_registry, parse_right};
+use crate::config::Right;
+
 const EXAMPLES: &str = "\
 Examples:
   server                                  listen on port 7275, keep data for this user
@@ -123,6 +126,14 @@ pub(super) struct RunOptions {
     /// this machine only
     #[arg(long, value_name = "ADDR", env = "PORTOLAN_METRICS", value_parser = parse_metrics)]
     pub(super) metrics: Option<SocketAddr>,
+    /// What one transport's registry may differ in, like udp:clients=5000,heartbeat=60; may be
+    /// given several times
+    #[arg(long, value_name = "TRANSPORT:…", env = "PORTOLAN_REGISTRY", value_delimiter = ';',
+          value_parser = parse_registry)]
+    pub(super) registry: Vec<RegistryFlag>,
+    /// Who may write to everyone: everyone, admins, or keys with commas between [default: everyone]
+    #[arg(long, value_name = "WHO", env = "PORTOLAN_BROADCAST", value_parser = parse_right)]
+    pub(super) broadcast: Option<Right>,
     /// Write what connections do into this directory, a qlog file each (docs/observing.md)
     #[arg(long, value_name = "DIR", env = "QLOGDIR")]
     pub(super) qlog: Option<PathBuf>,

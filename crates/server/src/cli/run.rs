@@ -15,11 +15,12 @@ use super::{
     exit::{Failure, INTERRUPTED},
     options::RunOptions,
     output::{Format, complain, note, print},
+    registries::check_transports,
     runtime_file::{Address, Runtime, RuntimeFile},
     settings::Settings,
     watch,
 };
-use crate::{BindAllError, Config, EventLog, Server, StartError, Storage};
+use crate::{BindAllError, Config, EventLog, Server, StartError, Storage, config::with_heartbeat};
 
 /// The key in the data directory.
 pub(super) const KEY_FILE: &str = "server.key";
@@ -88,6 +89,7 @@ fn has_no_ipv6(error: &StartError) -> bool {
         },
         StartError::Bind(BindAllError::NoTransport)
         | StartError::Store(_)
+        | StartError::Presence(_)
         | StartError::EventLog { .. }
         | StartError::Metrics { .. }
         | StartError::Thread(_) => false,
@@ -111,6 +113,10 @@ fn config(
     let mut config = Config::new(settings.listen, transports, identity);
     config.storage = settings.data.clone().map_or(Storage::Ephemeral, Storage::Directory);
     config.admins.clone_from(&settings.admins);
+    let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
+    check_transports(&settings.registries, &known)?;
+    config.registries.clone_from(&settings.registries);
+    config.rights.clone_from(&settings.rights);
     config.reserved.clone_from(&settings.reserved);
     config.password_cost = settings.password_cost;
     config.metrics = settings.metrics;
@@ -118,8 +124,7 @@ fn config(
     config.event_log = settings.event_log.clone().or_else(|| in_data(EVENT_LOG)).map(event_log);
     if let Some(seconds) = settings.heartbeat {
         let idle = Duration::from_secs(seconds.into());
-        config.timing.transport.idle = idle;
-        config.timing.transport.keep_alive = idle / 4;
+        config.timing.transport = with_heartbeat(config.timing.transport, idle);
     }
     Ok(config)
 }

@@ -1,6 +1,7 @@
 //! Flags, environment and configuration file, made one.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -13,8 +14,9 @@ use serde::Deserialize;
 use super::{
     exit::Failure,
     options::{DEFAULT_PORT, RunOptions, parse_listen, parse_metrics},
+    registries::{HEARTBEAT, RegistryFile, RightsFile, registries},
 };
-use crate::config::PasswordCost;
+use crate::config::{PasswordCost, RegistryConfigs, Rights};
 
 /// Larger files are no configuration.
 const FILE_MAX: u64 = 1 << 20;
@@ -33,6 +35,8 @@ pub(super) struct Settings {
     pub(super) heartbeat: Option<u32>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) qlog: Option<PathBuf>,
+    pub(super) registries: RegistryConfigs,
+    pub(super) rights: Rights,
     pub(super) reserved: Vec<Name>,
     pub(super) password_cost: PasswordCost,
     pub(super) json: bool,
@@ -53,6 +57,10 @@ struct File {
     heartbeat: Option<u32>,
     metrics: Option<String>,
     qlog: Option<PathBuf>,
+    #[serde(default)]
+    registry: BTreeMap<String, RegistryFile>,
+    #[serde(default)]
+    rights: RightsFile,
     #[serde(default)]
     reserved: Vec<String>,
     #[serde(default)]
@@ -111,7 +119,7 @@ impl Settings {
         let metrics = file.metrics.as_deref().map(parse_metrics).transpose();
         let metrics = metrics.map_err(|why| Failure::usage(format!("metrics: {why}")))?;
         let heartbeat = options.heartbeat.or(file.heartbeat);
-        if heartbeat.is_some_and(|seconds| !(2..=3600).contains(&seconds)) {
+        if heartbeat.is_some_and(|seconds| !HEARTBEAT.contains(&seconds)) {
             return Err(Failure::usage("heartbeat: expected 2 to 3600 seconds"));
         }
         Ok(Self {
@@ -125,6 +133,8 @@ impl Settings {
             heartbeat,
             metrics: options.metrics.or(metrics),
             qlog: options.qlog.or(file.qlog),
+            registries: registries(&file.registry, options.registry)?,
+            rights: file.rights.rights(options.broadcast)?,
             reserved: names(&file.reserved)?,
             password_cost: file.passwords.cost()?,
             json: options.json,
@@ -199,6 +209,9 @@ mod tests {
             ("heartbeat = 1", "2 to 3600"),
             ("admin = ['abc']", "admin"),
             ("reserved = ['no name']", "reserved: a name cannot have"),
+            ("[registry.udp]\nclients = 0", "registry.udp: clients: expected 1 to"),
+            ("[registry.udp]\ncleints = 1", "unknown field"),
+            ("[rights]\nbroadcast = 'nobody'", "rights.broadcast: expected everyone, admins"),
             ("[passwords]\nmemory_kib = 1", "passwords.memory_kib: expected 8192"),
             ("[passwords]\npasses = 99", "passwords.passes: expected 1 to 16"),
         ];

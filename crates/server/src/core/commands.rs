@@ -31,8 +31,8 @@ impl Core {
             Command::Login(login) => self.login(now, session, id, &login),
             Command::Logout(_) => self.logout(now, session, id),
             Command::Heartbeat(heartbeat) => self.heartbeat(now, session, id, heartbeat),
-            Command::List(list) => self.list(session, id, &list),
-            Command::Lookup(lookup) => self.lookup(session, id, &lookup.name),
+            Command::List(list) => self.list(now, session, id, &list),
+            Command::Lookup(lookup) => self.lookup(now, session, id, &lookup),
             Command::Converse(converse) => self.converse(now, session, id, &converse.with),
             Command::Accept(accept) => self.accept(now, session, id, &accept.with),
             Command::Deny(deny) => self.deny(session, id, deny),
@@ -43,6 +43,7 @@ impl Core {
             Command::Mailbox(mailbox) => self.mailbox(session, id, &mailbox),
             Command::ClearMailbox(_) => self.clear_mailbox(session, id),
             Command::SetPassword(set) => self.set_password(now, session, id, set),
+            Command::SetAway(away) => self.set_away(now, session, id, away),
             Command::History(history) => self.history(session, id, &history),
             Command::CreateGroup(create) => self.create_group(now, session, id, &create),
             Command::InviteToGroup(InviteToGroup { group, user }) => {
@@ -110,13 +111,15 @@ impl Core {
         };
         let Some(state) = self.sessions.get_mut(&session) else { return };
         state.said_hello = true;
-        let idle = self.registries.get(state.remote.registry).map(|registry| registry.policy.idle);
+        let registry = self.registries.get(state.remote.registry);
+        let heartbeat = registry.map(|registry| registry.policy.heartbeat);
         let welcome = Welcome {
             version,
             features: Vec::new(),
             software: SOFTWARE.to_owned(),
             limits: MessageLimits::V1,
-            heartbeat_ms: idle.map_or(0, millis),
+            heartbeat_ms: heartbeat.map_or(0, |policy| millis(policy.idle)),
+            keep_alive_ms: heartbeat.map_or(0, |policy| millis(policy.keep_alive)),
             seen_as: state.remote.address.to_string(),
         };
         self.answer(session, id, welcome);

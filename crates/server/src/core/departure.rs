@@ -148,15 +148,16 @@ impl Core {
     fn go_offline(&mut self, now: Now, user: UserId, remote: Remote, how: Departure, reason: &str) {
         let last_seen = self.user_info(user);
         self.leave_registry(user, remote.registry);
-        if how == Departure::Vanished
-            && let Some(registry) = self.registries.get_mut(remote.registry)
-        {
-            registry.vanished += 1;
-        }
+        self.count_departure(remote.registry, how);
         let Some(known) = self.directory.get_mut(user) else { return };
         known.online = None;
+        known.last_seen = Some(now.wall);
+        if matches!(how, Departure::LoggedOut | Departure::Kicked | Departure::Abuse) {
+            known.away = None;
+        }
         let key = known.name.key();
         self.directory.online.remove(&key);
+        self.sight(user, now.wall);
         self.log_left(user, how.as_str(), if how == Departure::LoggedOut { "" } else { reason });
         if how == Departure::Shutdown {
             return;
@@ -164,6 +165,17 @@ impl Core {
         self.abandon_conversations(now, user, reason);
         if let Some(info) = last_seen {
             self.broadcast_presence(user, info, how.change());
+        }
+    }
+
+    fn count_departure(&mut self, registry: usize, how: Departure) {
+        let Some(registry) = self.registries.get_mut(registry) else { return };
+        match how {
+            Departure::LoggedOut => registry.counters.logged_out += 1,
+            Departure::Vanished => registry.vanished += 1,
+            Departure::Kicked | Departure::Abuse => registry.counters.kicked += 1,
+            Departure::TooSlow => registry.counters.too_slow += 1,
+            Departure::Shutdown => {}
         }
     }
 
@@ -184,6 +196,9 @@ impl Core {
         let Some(state) = self.sessions.remove(&older) else { return };
         if let LoginState::Done(user) = state.login {
             self.leave_registry(user, state.remote.registry);
+            if let Some(registry) = self.registries.get_mut(state.remote.registry) {
+                registry.counters.replaced += 1;
+            }
             self.log_left(user, "replaced", "");
         }
         let text = "you logged in elsewhere with the same key";

@@ -22,6 +22,10 @@ pub(super) struct User {
     /// What waits, messages on their way into the store included.
     pub(super) waiting: Waiting,
     pub(super) online: Option<Online>,
+    /// Not at the keyboard, in the user's words; kept until they are back or have logged out.
+    pub(super) away: Option<String>,
+    /// When the user was last there, if that is known and is over.
+    pub(super) last_seen: Option<Timestamp>,
     pub(super) relays: Relays,
 }
 
@@ -47,6 +51,8 @@ pub(super) struct Relays {
 pub(super) struct Directory {
     users: HashMap<UserId, User>,
     by_name: HashMap<String, UserId>,
+    /// The same in order.
+    pub(super) names: BTreeMap<String, UserId>,
     names_of: HashMap<PeerId, usize>,
     pub(super) online: BTreeMap<String, UserId>,
     /// What waits for all users together.
@@ -107,6 +113,7 @@ impl Directory {
     pub(super) fn forget(&mut self, user: UserId) {
         let Some(gone) = self.users.remove(&user) else { return };
         self.by_name.remove(&gone.name.key());
+        self.names.remove(&gone.name.key());
         if let Some(count) = self.names_of.get_mut(&gone.key) {
             *count -= 1;
         }
@@ -135,6 +142,7 @@ impl Directory {
     fn insert(&mut self, stored: &StoredUser, is_saved: bool) {
         self.last_id = self.last_id.max(stored.id.0);
         self.by_name.insert(stored.name.key(), stored.id);
+        self.names.insert(stored.name.key(), stored.id);
         *self.names_of.entry(stored.key).or_default() += 1;
         let user = User {
             name: stored.name.clone(),
@@ -144,6 +152,8 @@ impl Directory {
             is_saved,
             waiting: Waiting::default(),
             online: None,
+            away: None,
+            last_seen: None,
             relays: Relays::default(),
         };
         self.users.insert(stored.id, user);

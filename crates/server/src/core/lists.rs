@@ -2,34 +2,128 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
+    ops::{
+        Bound::{self, Excluded, Unbounded},
+        RangeBounds,
+    },
 };
 
 use portolan_protocol::{
-    ErrorBody, ErrorCode, Limits as MessageLimits, List, Name, RegistryInfo, RequestId, ServerInfo,
-    Users,
+    ErrorBody, ErrorCode, Limits as MessageLimits, List, Lookup, Name, RegistryInfo, RequestId,
+    ServerInfo, UserInfo, Users, Whom,
 };
 
-use super::{Core, SessionId, commands::SOFTWARE, registry::Registry};
+use super::{
+    Core, Now, SessionId,
+    commands::{SOFTWARE, rate_limited},
+    presence::LastSeen,
+    rates::Action,
+    registry::Registry,
+};
 use crate::store::UserId;
 
+/// By what right somebody asks about others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// Everything may be known.
+    Admin,
+    /// What concerns acquaintances may be.
+    User(UserId),
+}
+
 impl Core {
-    pub(super) fn list(&mut self, session: SessionId, id: RequestId, list: &List) {
-        let result = self.logged_in_or_admin(session).and_then(|()| self.page_of_users(list));
+    pub(super) fn list(&mut self, now: Now, session: SessionId, id: RequestId, list: &List) {
+        let result = self
+            .logged_in_or_admin(session)
+            .and_then(|()| self.check_question(now, session, list.whom))
+            .and_then(|()| self.page_of_users(session, list));
         self.respond(session, id, result);
     }
 
-    fn page_of_users(&self, list: &List) -> Result<Users, ErrorBody> {
-        let names = match &list.transport {
-            None => &self.directory.online,
-            Some(scheme) => &self.registry(scheme)?.users,
-        };
+    fn page_of_users(&self, session: SessionId, list: &List) -> Result<Users, ErrorBody> {
         let limit = page_size(list.limit);
         let from = list.after.as_ref().map_or(Unbounded, |name| Excluded(name.key()));
-        let mut behind = names.range((from, Unbounded));
-        let users = behind.by_ref().take(limit).filter_map(|(_, &user)| self.user_info(user));
-        let users = users.collect();
-        Ok(Users { users, more: behind.next().is_some() })
+        let from = (from, Unbounded);
+        let mut users: Vec<UserId> = match (&list.transport, list.whom) {
+            (Some(scheme), _) => first(&self.registry(scheme)?.users, from, limit),
+            (None, Whom::Online) => first(&self.directory.online, from, limit),
+            (None, Whom::All) => match self.asker(session) {
+                Asker::Admin => first(&self.directory.names, from, limit),
+                Asker::User(user) => self.online_and_acquainted(user, from, limit),
+            },
+        };
+        let more = users.len() > limit;
+        users.truncate(limit);
+        let info = |&user: &UserId| self.user_info(user).or_else(|| self.absent(session, user));
+        Ok(Users { users: users.iter().filter_map(info).collect(), more })
+    }
+
+    /// Those who are there and those whom the user knows, in order of name, one more than a page.
+    fn online_and_acquainted(
+        &self,
+        user: UserId,
+        from: (Bound<String>, Bound<String>),
+        limit: usize,
+    ) -> Vec<UserId> {
+        let online = self.directory.online.range(from.clone()).take(limit + 1);
+        let mut page: BTreeMap<String, UserId> =
+            online.map(|(name, &user)| (name.clone(), user)).collect();
+        for other in self.acquaintances_of(user) {
+            let Some(known) = self.user(other).filter(|known| known.online.is_none()) else {
+                continue;
+            };
+            let name = known.name.key();
+            if from.contains(&name) {
+                page.insert(name, other);
+            }
+            if page.len() > limit + 1 {
+                page.pop_last();
+            }
+        }
+        page.into_values().collect()
+    }
+
+    /// A user who is not there, as the asker may see them.
+    fn absent(&self, session: SessionId, user: UserId) -> Option<UserInfo> {
+        let last_seen = match self.asker(session) {
+            Asker::Admin => LastSeen::Told,
+            Asker::User(asker) if asker == user || self.are_acquainted(asker, user) => {
+                LastSeen::Told
+            }
+            Asker::User(_) => LastSeen::Hidden,
+        };
+        self.absent_user_info(user, last_seen)
+    }
+
+    /// Questions about the absent cost more, and are asked for less often.
+    fn check_question(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        whom: Whom,
+    ) -> Result<(), ErrorBody> {
+        let Some(key) = self.sessions.get(&session).map(|state| state.remote.id) else {
+            return Ok(());
+        };
+        match (whom, self.asker(session)) {
+            (Whom::Online, _) | (Whom::All, Asker::Admin) => Ok(()),
+            (Whom::All, Asker::User(_)) if self.rates.take(now.instant, key, Action::Absent) => {
+                Ok(())
+            }
+            (Whom::All, Asker::User(_)) => {
+                Err(rate_limited("questions about the absent", self.limits.absent.per_second))
+            }
+        }
+    }
+
+    /// By what right the session asks.
+    fn asker(&self, session: SessionId) -> Asker {
+        match (self.sessions.get(&session), self.logged_in(session)) {
+            (Some(state), _) if state.has_admin_right => Asker::Admin,
+            (_, Ok(user)) => Asker::User(user),
+            // Nobody has this number.
+            (_, Err(_)) => Asker::User(UserId(0)),
+        }
     }
 
     fn registry(&self, scheme: &str) -> Result<&Registry, ErrorBody> {
@@ -40,11 +134,19 @@ impl Core {
         })
     }
 
-    pub(super) fn lookup(&mut self, session: SessionId, id: RequestId, name: &Name) {
+    pub(super) fn lookup(&mut self, now: Now, session: SessionId, id: RequestId, lookup: &Lookup) {
+        let name = &lookup.name;
         let result = self
             .logged_in_or_admin(session)
-            .and_then(|()| self.online_user(name))
-            .and_then(|user| self.user_info(user).ok_or_else(|| offline(name)));
+            .and_then(|()| self.check_question(now, session, lookup.whom))
+            .and_then(|()| match lookup.whom {
+                Whom::Online => self.online_user(name),
+                Whom::All => self.known_user(name),
+            })
+            .and_then(|user| {
+                let info = self.user_info(user).or_else(|| self.absent(session, user));
+                info.ok_or_else(|| offline(name))
+            });
         self.respond(session, id, result);
     }
 
@@ -97,6 +199,15 @@ impl Core {
             Some(_) | None => self.logged_in(session).map(drop),
         }
     }
+}
+
+/// A page of users, and one more if there are more.
+fn first(
+    users: &BTreeMap<String, UserId>,
+    from: (Bound<String>, Bound<String>),
+    limit: usize,
+) -> Vec<UserId> {
+    users.range(from).take(limit + 1).map(|(_, &user)| user).collect()
 }
 
 /// The entries of a page: what was asked for, within the bound.

@@ -93,7 +93,7 @@ impl Core {
             ErrorBody::new(ErrorCode::NameInvalid, error.to_string()).with_detail("name")
         })?;
         self.check_ban(now, remote.id)?;
-        self.check_registry(remote)?;
+        self.check_registry(remote, &name)?;
         match self.directory.find(&name) {
             Some(user) if self.is_owner(user, &name, remote)? => {
                 self.enter(now, session, id, user, false);
@@ -105,20 +105,6 @@ impl Core {
             None => self.register(now, session, id, name)?,
         }
         Ok(())
-    }
-
-    fn check_registry(&self, remote: Remote) -> Result<(), ErrorBody> {
-        let limit = self.limits.users_per_registry;
-        match self.registries.get(remote.registry) {
-            Some(registry) if registry.users.len() >= limit => Err(ErrorBody::new(
-                ErrorCode::Quota,
-                format!(
-                    "the server has its {limit} users over {}; try another transport, or later",
-                    registry.transport
-                ),
-            )),
-            Some(_) | None => Ok(()),
-        }
     }
 
     /// Whether the name belongs to this key.
@@ -210,6 +196,7 @@ impl Core {
         logged_in.admin = admin;
         logged_in.moved = moved;
         self.answer(session, id, logged_in);
+        self.sight(user, now.wall);
         let change = before.map_or(PresenceChange::Online, |_| PresenceChange::Changed);
         self.tell_presence(user, change);
         self.resume_conversations(user);
@@ -224,8 +211,7 @@ impl Core {
         let (name, waiting) = (known.name.clone(), known.waiting.messages);
         self.directory.online.insert(name.key(), user);
         let registry = self.registries.get_mut(remote.registry)?;
-        registry.users.insert(name.key(), user);
-        registry.logins += 1;
+        registry.enter(&name, user);
         let transport = registry.transport;
         self.log(LogEntry::Login {
             name: name.clone(),

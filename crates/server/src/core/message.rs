@@ -9,6 +9,7 @@ use portolan_transport::CloseCode;
 use super::{HashTask, Hashed};
 use crate::{
     event_log::LogEntry,
+    presence::Sighting,
     store::{Operation, Outcome},
 };
 
@@ -159,6 +160,8 @@ pub enum Effect {
         /// What.
         task: HashTask,
     },
+    /// Notes where a user is now.
+    Sighted(Sighting),
     /// Writes to the event log.
     Log(LogEntry),
     /// An admin wants the server to end.

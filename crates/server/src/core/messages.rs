@@ -134,8 +134,13 @@ impl Core {
         size: Waiting,
         except: Option<UserId>,
     ) -> Result<Vec<UserId>, ErrorBody> {
-        let key = self.user(from).map(|user| user.key);
-        if key.is_some_and(|key| !self.rates.take(now.instant, key, Action::Broadcast)) {
+        let Some(key) = self.user(from).map(|user| user.key) else { return Ok(Vec::new()) };
+        if !self.admins.contains(&key) && !self.rights.broadcast.is_given_to(key) {
+            let message = "you have no right to write to everyone on this server; write to a user \
+                           or a #group, or ask an admin";
+            return Err(ErrorBody::new(ErrorCode::Forbidden, message));
+        }
+        if !self.rates.take(now.instant, key, Action::Broadcast) {
             return Err(rate_limited("messages to everyone", self.limits.broadcasts.per_second));
         }
         let users = self.sessions_of_all().map(|(user, _)| user);
@@ -194,6 +199,9 @@ impl Core {
             bytes: message.text.len(),
             copies: message.owners.len(),
         });
+        if let Some(Talk::With(other)) = message.talk {
+            self.acquaintances.note(message.from, other);
+        }
         let to = self.admit_to_inboxes(&message);
         if !to.is_empty() {
             let delivery = Delivery {

@@ -3,6 +3,7 @@
 //! One [`Core::handle`] call an input; its [`Effect`]s are carried out in order. Deadlines are
 //! read with [`Core::poll_timeout`] and answered with [`Core::handle_timeout`].
 
+mod acquaintances;
 mod admin;
 mod bans;
 mod census;
@@ -36,6 +37,7 @@ use portolan_protocol::{ErrorBody, Event, Name, Reply, RequestId, Timestamp};
 use portolan_transport::CloseCode;
 
 use self::{
+    acquaintances::Acquaintances,
     bans::Banned,
     conversations::Conversations,
     directory::{Directory, User},
@@ -51,13 +53,13 @@ pub use self::{
     census::Census,
     message::{Effect, Frame, Input, Now, Remote, SessionId, Token},
     password::{HashTask, Hashed},
-    registry::{HeartbeatPolicy, Registry},
+    registry::{HeartbeatPolicy, Registry, RegistryPolicy, Traffic},
     relays::{RelayGrant, RelayId},
     timers::{Deadline, Timer},
 };
 use crate::{
     close_code,
-    config::{Limits, Timing},
+    config::{Limits, Rights, Timing},
     event_log::LogEntry,
     store::{Operation, Outcome, Snapshot, UserId},
 };
@@ -72,6 +74,8 @@ pub struct CoreConfig {
     pub id: PeerId,
     /// Keys with the admin right, besides the server's own.
     pub admins: Vec<PeerId>,
+    /// Who may do what only some may.
+    pub rights: Rights,
     /// Names that nobody may take.
     pub reserved: Vec<Name>,
     /// One a transport, in the order of the table.
@@ -87,6 +91,7 @@ pub struct CoreConfig {
 pub struct Core {
     id: PeerId,
     admins: HashSet<PeerId>,
+    rights: Rights,
     reserved: HashSet<Name>,
     bans: Banned,
     limits: Limits,
@@ -95,6 +100,7 @@ pub struct Core {
     is_stopping: bool,
     registries: Vec<Registry>,
     directory: Directory,
+    acquaintances: Acquaintances,
     sessions: HashMap<SessionId, Session>,
     conversations: Conversations,
     groups: Groups,
@@ -120,7 +126,9 @@ impl Core {
         Self {
             id: config.id,
             admins,
+            rights: config.rights,
             reserved: config.reserved.into_iter().collect(),
+            acquaintances: Acquaintances::load(snapshot, config.limits.acquaintances),
             bans: snapshot.bans.iter().map(|ban| (ban.key, ban.clone())).collect(),
             rates: KeyRates::new(&config.limits),
             limits: config.limits,

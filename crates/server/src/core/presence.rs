@@ -1,9 +1,25 @@
-//! Who is told that a user came, went or changed.
+//! Who is where, and who is told that a user came, went or changed.
 
-use portolan_protocol::{Availability, Presence, PresenceChange, UserInfo};
+use portolan_protocol::{
+    Availability, Presence, PresenceChange, RequestId, SetAway, Timestamp, UserInfo,
+};
 
-use super::{Core, Effect, SessionId};
-use crate::store::UserId;
+use super::{
+    Core, Effect, Now, SessionId,
+    commands::{check_short_text, rate_limited},
+    rates::Action,
+};
+use crate::{
+    presence::{Place, Sighting},
+    store::UserId,
+};
+
+/// Whether somebody may know when a user was last there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastSeen {
+    Told,
+    Hidden,
+}
 
 impl Core {
     /// The user as others may see them; `None` when they are not there.
@@ -19,7 +35,66 @@ impl Core {
             since: online.state_since,
             online_since: online.since,
             with: None,
+            away: known.away.clone(),
         })
+    }
+
+    /// The user, who is not there, as those may see them who may know when that was last so, or as
+    /// everybody may.
+    pub(super) fn absent_user_info(&self, user: UserId, last_seen: LastSeen) -> Option<UserInfo> {
+        let known = self.user(user).filter(|known| known.is_saved)?;
+        let since = match last_seen {
+            LastSeen::Told => known.last_seen,
+            LastSeen::Hidden => None,
+        };
+        Some(UserInfo {
+            name: known.name.clone(),
+            id: known.key,
+            transport: String::new(),
+            state: Availability::Offline,
+            since: since.unwrap_or(Timestamp(0)),
+            online_since: Timestamp(0),
+            with: None,
+            away: None,
+        })
+    }
+
+    /// Takes what is remembered of who was last seen when. Once, before anybody logs in.
+    pub fn recall(&mut self, sightings: &[Sighting]) {
+        for sighting in sightings {
+            let user = self.directory.find(&sighting.name);
+            if let Some(known) = user.and_then(|user| self.directory.get_mut(user)) {
+                known.last_seen = Some(sighting.at);
+            }
+        }
+    }
+
+    /// Reports where the user is now.
+    pub(super) fn sight(&mut self, user: UserId, at: Timestamp) {
+        let Some(known) = self.user(user) else { return };
+        let place = known.online.and_then(|online| {
+            let transport = self.registries.get(online.registry)?.transport.to_owned();
+            Some(Place { server: self.id, transport, since: online.since })
+        });
+        let sighting = Sighting { name: known.name.clone(), place, at };
+        self.effects.push(Effect::Sighted(sighting));
+    }
+
+    pub(super) fn set_away(&mut self, now: Now, session: SessionId, id: RequestId, away: SetAway) {
+        let result = self.logged_in(session).and_then(|user| {
+            check_short_text(away.text.as_deref().unwrap_or_default(), "text")?;
+            let Some(key) = self.user(user).map(|known| known.key) else { return Ok(()) };
+            if !self.rates.take(now.instant, key, Action::Away) {
+                return Err(rate_limited("changes", self.limits.requests.per_second));
+            }
+            let Some(known) = self.directory.get_mut(user) else { return Ok(()) };
+            if known.away != away.text {
+                known.away = away.text;
+                self.tell_presence(user, PresenceChange::Changed);
+            }
+            Ok(())
+        });
+        self.respond_done(session, id, result);
     }
 
     /// Tells the others what the directory shows now.

@@ -50,6 +50,10 @@ pub(super) enum Action {
     Broadcast,
     /// A request for a conversation.
     Request,
+    /// A word that one is away or back.
+    Away,
+    /// A question about those who are not there.
+    Absent,
     /// A login.
     Login,
     /// A message to a group.
@@ -60,10 +64,12 @@ pub(super) enum Action {
     Password,
 }
 
-const ACTIONS: [Action; 7] = [
+const ACTIONS: [Action; 9] = [
     Action::Command,
     Action::Broadcast,
     Action::Request,
+    Action::Away,
+    Action::Absent,
     Action::Login,
     Action::GroupMessage,
     Action::GroupChange,
@@ -86,7 +92,8 @@ impl KeyRates {
                 burst: limits.commands.burst * 4.0,
             },
             Action::Broadcast => limits.broadcasts,
-            Action::Request => limits.requests,
+            Action::Request | Action::Away => limits.requests,
+            Action::Absent => limits.absent,
             Action::Login => limits.logins,
             Action::GroupMessage => limits.group_messages,
             Action::GroupChange => limits.group_changes,

@@ -203,6 +203,7 @@ impl Meter {
             | Effect::Close { .. }
             | Effect::Store { .. }
             | Effect::Hash { .. }
+            | Effect::Sighted(_)
             | Effect::Shutdown { .. } => {}
         }
     }

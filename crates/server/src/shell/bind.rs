@@ -72,8 +72,8 @@ async fn bind_one(
 ) -> Result<Arc<dyn Endpoint>, BindError> {
     let connection = ConnectionConfig {
         identity: config.identity.clone(),
-        limits: config.limits.transport,
-        timing: config.timing.transport,
+        limits: config.transport_limits(transport.scheme()),
+        timing: config.transport_timing(transport.scheme()),
     };
     transport.bind(BindConfig { local, connection, shared: config.shared.clone() }).await
 }

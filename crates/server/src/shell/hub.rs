@@ -19,6 +19,7 @@ use super::{
     clock,
     hasher::Hasher,
     outbox::{Outbox, Overflow, Weight},
+    sightings::SightingWriter,
 };
 use crate::{
     core::{Core, Deadline, Effect, Input, Now, RelayGrant, RelayId, Remote, SessionId},
@@ -32,6 +33,7 @@ pub(super) struct Hub {
     state: Mutex<State>,
     store: OnceLock<StoreWriter>,
     hasher: OnceLock<Hasher>,
+    sightings: OnceLock<SightingWriter>,
     events: EventSink,
     pub(super) meter: Meter,
     last_session: AtomicU64,
@@ -64,6 +66,7 @@ impl Hub {
             state: Mutex::new(State { core, clients: HashMap::new() }),
             store: OnceLock::new(),
             hasher: OnceLock::new(),
+            sightings: OnceLock::new(),
             events,
             meter,
             last_session: AtomicU64::new(0),
@@ -80,6 +83,11 @@ impl Hub {
     /// Gives what hashes passwords, once.
     pub(super) fn set_hasher(&self, hasher: Hasher) {
         let _already = self.hasher.set(hasher);
+    }
+
+    /// Gives what remembers who is where, once.
+    pub(super) fn set_sightings(&self, sightings: SightingWriter) {
+        let _already = self.sightings.set(sightings);
     }
 
     /// Begins a session over a new connection.
@@ -212,6 +220,9 @@ impl Hub {
         if let Some(store) = self.store.get() {
             store.close();
         }
+        if let Some(sightings) = self.sightings.get() {
+            sightings.close();
+        }
         self.log(LogEntry::Stopped { reason });
         self.events.close();
     }
@@ -261,6 +272,11 @@ impl Hub {
             Effect::Hash { token, task } => {
                 if let Some(hasher) = self.hasher.get() {
                     hasher.push(token, task);
+                }
+            }
+            Effect::Sighted(sighting) => {
+                if let Some(sightings) = self.sightings.get() {
+                    sightings.push(sighting);
                 }
             }
             Effect::Log(entry) => self.events.log(now.wall, entry),

@@ -9,6 +9,7 @@ mod outbox;
 mod relay;
 mod server;
 mod session;
+mod sightings;
 
 pub use bind::BindAllError;
 pub(crate) use server::make_directory;

@@ -25,18 +25,23 @@ use super::{
     hub::Hub,
     monitor::Monitor,
     session::{self, Context},
+    sightings::SightingWriter,
 };
 use crate::{
     close_code,
     config::{Config, EventLog, Storage},
-    core::{Core, CoreConfig, HeartbeatPolicy, Input, Registry},
+    core::{Core, CoreConfig, HeartbeatPolicy, Input, Registry, RegistryPolicy, Traffic},
     event_log::{EventSink, LogEntry, Rotation},
     metrics::Meter,
+    presence::{MemoryPresence, Presence, PresenceError, SqlitePresence},
     store::{MemoryStore, QueueBounds, SqliteStore, Store, StoreError, StoreWriter},
 };
 
 /// The database inside the data directory.
 const DATABASE: &str = "server.db";
+
+/// What remembers who was last seen when, beside it.
+const PRESENCE: &str = "presence.db";
 
 /// After the farewells, tasks and endpoints have this long to end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
@@ -50,6 +55,9 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What remembers who was last seen when cannot be used.
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
     /// The event log cannot be written.
     #[error("cannot write the event log {}", .path.display())]
     EventLog {
@@ -97,14 +105,20 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let mut store = open_store(&config)?;
         let snapshot = store.snapshot()?;
+        let mut presence = open_presence(&config)?;
+        let sightings = presence.recall(config.identity.id())?;
         let events = open_event_log(&config)?;
         let monitor = bind_monitor(&config).await?;
         let bound = bind_all(&config).await?;
+        let registries: Vec<Registry> =
+            bound.iter().map(|bound| registry(bound, &config)).collect();
+        let traffic = registries.iter().map(Registry::traffic).collect();
         let core_config = CoreConfig {
             id: config.identity.id(),
             admins: config.admins.clone(),
+            rights: config.rights.clone(),
             reserved: config.reserved.clone(),
-            registries: bound.iter().map(|bound| registry(bound, &config)).collect(),
+            registries,
             limits: config.limits,
             timing: config.timing,
         };
@@ -113,7 +127,8 @@ impl Server {
             Some(_) => Meter::on(bound.iter().map(|bound| bound.scheme), now.wall),
             None => Meter::default(),
         };
-        let core = Core::new(now, core_config, &snapshot);
+        let mut core = Core::new(now, core_config, &snapshot);
+        core.recall(&sightings);
         let hub = Arc::new(Hub::new(core, events, meter.clone()));
         let outcomes: Weak<Hub> = Arc::downgrade(&hub);
         let bounds = QueueBounds {
@@ -127,6 +142,8 @@ impl Server {
         })
         .map_err(StartError::Thread)?;
         hub.set_store(writer);
+        let sightings = SightingWriter::start(presence, config.identity.id());
+        hub.set_sightings(sightings.map_err(StartError::Thread)?);
         let hashed: Weak<Hub> = Arc::downgrade(&hub);
         let hasher =
             Hasher::start(config.password_cost, config.limits.hashes, move |token, hash| {
@@ -135,20 +152,25 @@ impl Server {
                 }
             });
         hub.set_hasher(hasher.map_err(StartError::Thread)?);
-        let mut server = Self::run(&config, hub, bound);
+        let mut server = Self::run(&config, hub, (bound, traffic));
         if let Some(listener) = monitor {
             server.watch(listener);
         }
         Ok(server)
     }
 
-    fn run(config: &Config, hub: Arc<Hub>, bound: Vec<Bound>) -> Self {
+    fn run(
+        config: &Config,
+        hub: Arc<Hub>,
+        (bound, traffic): (Vec<Bound>, Vec<Arc<Traffic>>),
+    ) -> Self {
         let listening = Arc::new(AtomicUsize::new(bound.len()));
         let stopping = CancellationToken::new();
         let context = Arc::new(Context {
             hub: Arc::clone(&hub),
             limits: config.limits,
             timing: config.timing,
+            traffic,
         });
         let mut tasks = JoinSet::new();
         for (registry, bound) in bound.iter().enumerate() {
@@ -294,8 +316,9 @@ async fn bind_monitor(config: &Config) -> Result<Option<TcpListener>, StartError
 }
 
 fn registry(bound: &Bound, config: &Config) -> Registry {
-    let timing = config.timing.transport;
-    let policy = HeartbeatPolicy { keep_alive: timing.keep_alive, idle: timing.idle };
+    let timing = config.transport_timing(bound.scheme);
+    let heartbeat = HeartbeatPolicy { keep_alive: timing.keep_alive, idle: timing.idle };
+    let policy = RegistryPolicy { clients: config.clients(bound.scheme), heartbeat };
     Registry::new(bound.scheme, bound.endpoint.local_addr().to_string(), policy)
 }
 
@@ -307,6 +330,13 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
                 .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
             Ok(Box::new(SqliteStore::open(&path.join(DATABASE), config.limits.history_bytes)?))
         }
+    }
+}
+
+fn open_presence(config: &Config) -> Result<Box<dyn Presence>, PresenceError> {
+    match &config.storage {
+        Storage::Ephemeral => Ok(Box::new(MemoryPresence::default())),
+        Storage::Directory(path) => Ok(Box::new(SqlitePresence::open(&path.join(PRESENCE))?)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portolan_protocol::{
     ControlMessage, DecodeError, ErrorBody, ErrorCode, Message, Opened, Opening, OpeningMessage,
-    Ready, RequestId,
+    Ready, RequestId, decode,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{CloseCode, Connection, RecvStream, SendStream};
@@ -19,14 +19,19 @@ use super::{
 use crate::{
     close_code,
     config::{Limits, Timing},
-    core::{Frame, Input, SessionId},
+    core::{Frame, Input, SessionId, Traffic},
 };
+
+/// Bytes of a frame's length before it.
+const PREFIX: usize = 4;
 
 /// What every session needs to know.
 pub(super) struct Context {
     pub(super) hub: Arc<Hub>,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
+    /// What each registry's clients send and are sent.
+    pub(super) traffic: Vec<Arc<Traffic>>,
 }
 
 /// Serves a connection to its end.
@@ -36,8 +41,15 @@ pub(super) async fn serve(context: Arc<Context>, registry: usize, connection: Ar
         Client { registry, outbox: Arc::clone(&outbox), connection: Arc::clone(&connection) };
     let session = context.hub.connect(client);
     let mut ending = Ending { hub: &context.hub, session, reason: None };
-    let serving =
-        Serving { context: &context, registry, session, outbox: &outbox, connection: &connection };
+    let traffic = context.traffic.get(registry).map(Arc::clone).unwrap_or_default();
+    let serving = Serving {
+        context: &context,
+        registry,
+        session,
+        outbox: &outbox,
+        connection: &connection,
+        traffic,
+    };
     let reason = serving.run().await;
     ending.reason = Some(reason);
 }
@@ -62,6 +74,7 @@ struct Serving<'a> {
     session: SessionId,
     outbox: &'a Arc<Outbox>,
     connection: &'a Arc<dyn Connection>,
+    traffic: Arc<Traffic>,
 }
 
 impl Serving<'_> {
@@ -101,6 +114,7 @@ impl Serving<'_> {
             registry: self.registry,
             session: self.session,
             outbox: Arc::clone(self.outbox),
+            traffic: Arc::clone(&self.traffic),
         }
     }
 }
@@ -111,6 +125,7 @@ struct StreamTask {
     registry: usize,
     session: SessionId,
     outbox: Arc<Outbox>,
+    traffic: Arc<Traffic>,
 }
 
 impl StreamTask {
@@ -163,23 +178,23 @@ impl StreamTask {
         loop {
             self.outbox.wait_for_request().await;
             self.context.hub.wait_for_store().await;
-            let message = reader.next_message().await;
+            let frame = reader.next_frame().await;
             self.context.hub.meter.bytes_in(self.registry, reader.take_count());
-            match message {
-                Ok(message) => self.on_message(message),
-                Err(ReadMessageError::Decode(error)) => {
-                    if let DecodeError::FrameTooLarge { .. } = error {
-                        return self.end(close_code::PROTOCOL, error.to_string());
-                    }
-                    self.on_undecodable(&error);
-                }
-                Err(ReadMessageError::Ended) => {
+            match frame {
+                Ok(Some(frame)) => self.on_frame(&frame),
+                Ok(None) | Err(ReadMessageError::Ended) => {
                     return self.end(CloseCode::DONE, "the client ended its control stream".into());
                 }
-                Err(error @ (ReadMessageError::Truncated | ReadMessageError::Stream(_))) => {
-                    return self.end(close_code::PROTOCOL, error.to_string());
-                }
+                Err(error) => return self.end(close_code::PROTOCOL, error.to_string()),
             }
+        }
+    }
+
+    fn on_frame(&self, frame: &Bytes) {
+        self.traffic.count_in(frame.len() + PREFIX);
+        match decode(frame) {
+            Ok(message) => self.on_message(message),
+            Err(error) => self.on_undecodable(&error),
         }
     }
 
@@ -219,6 +234,7 @@ impl StreamTask {
     async fn write_frames(&self, mut stream: SendStream) {
         while let Some(frames) = self.outbox.next_batch().await {
             let bytes: usize = frames.iter().map(Bytes::len).sum();
+            self.traffic.count_out(frames.len(), bytes);
             if let Err(error) = write_batch(&mut stream, frames).await {
                 // The connection is gone, or the client has stopped reading.
                 return self.outbox.close(close_code::PROTOCOL, error.to_string());

@@ -63,6 +63,7 @@ impl Store for MemoryStore {
             users: users.collect(),
             groups: self.groups.values().cloned().collect(),
             members: self.members.values().copied().collect(),
+            wrote: self.wrote(),
             bans: self.bans.values().cloned().collect(),
             last_group: self.last_group,
             last_message: self.last_message,
@@ -79,6 +80,15 @@ impl MemoryStore {
     #[must_use]
     pub fn new(history: u64) -> Self {
         Self { history, ..Self::default() }
+    }
+
+    fn wrote(&self) -> Vec<(UserId, UserId)> {
+        let pair = |kept: &Kept| match kept.message.talk {
+            Some(Talk::With(other)) => Some((kept.message.from, other)),
+            Some(Talk::In(_)) | None => None,
+        };
+        let pairs: BTreeSet<(UserId, UserId)> = self.messages.values().filter_map(pair).collect();
+        pairs.into_iter().collect()
     }
 
     fn apply_one(&mut self, operation: &Operation) -> Outcome {

@@ -228,6 +228,8 @@ pub struct Snapshot {
     pub groups: Vec<StoredGroup>,
     /// Every member and invitation.
     pub members: Vec<StoredMember>,
+    /// Who has written to whom, as far as messages are kept.
+    pub wrote: Vec<(UserId, UserId)>,
     /// Every key that is kept out.
     pub bans: Vec<StoredBan>,
     /// The greatest number given to a group of which anything is left.

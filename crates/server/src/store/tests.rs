@@ -481,3 +481,27 @@ fn a_damaged_foreign_newer_or_used_file_is_refused_with_advice() {
         assert!(message.contains(advice) && message.contains(name), "{message}");
     }
 }
+
+#[test]
+fn who_has_written_to_whom_is_known_as_long_as_messages_are() {
+    over_both(|store| {
+        let written = [
+            (ALICE, Some(Talk::With(BOB)), BOB),
+            (ALICE, Some(Talk::With(BOB)), BOB),
+            (BOB, Some(Talk::With(ALICE)), ALICE),
+            (CAROL, Some(Talk::With(CAROL)), CAROL),
+            (CAROL, Some(Talk::In(GroupId(1))), BOB),
+            (CAROL, None, ALICE),
+        ];
+        for (id, (from, talk, owner)) in (1..).zip(written) {
+            one(store, Operation::Put(NewMessage { from, talk, ..message(id, &[owner], "x") }));
+        }
+        let pairs = [(ALICE, BOB), (BOB, ALICE), (CAROL, CAROL)];
+        assert_eq!(store.snapshot().unwrap().wrote, pairs);
+        for owner in [ALICE, BOB, CAROL] {
+            one(store, Operation::Clear { owner });
+        }
+        one(store, Operation::Purge { before: Timestamp(9_999) });
+        assert_eq!(store.snapshot().unwrap().wrote, []);
+    });
+}

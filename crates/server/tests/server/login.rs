@@ -113,7 +113,7 @@ async fn nothing_is_granted_before_hello_and_little_before_login() {
     };
     assert_eq!(heartbeat.nonce, 7);
     assert_eq!(alice.refusal(List::default()).await, ErrorCode::NotLoggedIn);
-    assert_eq!(alice.refusal(Lookup { name: name("bob") }).await, ErrorCode::NotLoggedIn);
+    assert_eq!(alice.refusal(Lookup::online(name("bob"))).await, ErrorCode::NotLoggedIn);
 }
 
 #[tokio::test]
@@ -130,8 +130,8 @@ async fn others_are_told_who_comes_and_how_they_go() {
     assert_eq!(alice.presence().await.change, PresenceChange::Online);
     drop(carol);
     assert_eq!(alice.presence().await.change, PresenceChange::Vanished);
-    assert_eq!(alice.refusal(Lookup { name: name("carol") }).await, ErrorCode::Offline);
-    assert_eq!(alice.refusal(Lookup { name: name("nobody1") }).await, ErrorCode::UnknownUser);
+    assert_eq!(alice.refusal(Lookup::online(name("carol"))).await, ErrorCode::Offline);
+    assert_eq!(alice.refusal(Lookup::online(name("nobody1"))).await, ErrorCode::UnknownUser);
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_second_login_with_the_same_key_replaces_the_first() {
     let mut older = harness.login(1, "alice").await;
     let mut newer = harness.login(1, "alice").await;
     assert_eq!(older.closing().await.why, portolan_protocol::ClosingReason::Replaced);
-    let Reply::User(user) = newer.ask(Lookup { name: name("alice") }).await.unwrap() else {
+    let Reply::User(user) = newer.ask(Lookup::online(name("alice"))).await.unwrap() else {
         panic!()
     };
     assert_eq!(user.id, key(1).id());

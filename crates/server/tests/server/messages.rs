@@ -188,7 +188,7 @@ async fn a_client_that_does_not_read_is_sent_away_and_its_messages_wait() {
         drop(carol);
         let announcement = portolan_protocol::Announce { text: text.clone() };
         harness.connect(0).await.ask(announcement).await.unwrap();
-        let lookup = portolan_protocol::Lookup { name: name("bob") };
+        let lookup = portolan_protocol::Lookup::online(name("bob"));
         left = alice.ask(lookup).await.err();
     }
     assert_eq!(left.map(|error| error.code), Some(ErrorCode::Offline));

@@ -197,5 +197,5 @@ fn a_late_word_for_a_session_that_is_gone_is_nothing() {
     world.handle(Input::TooSlow { session: alice });
     world.commit(usize::MAX);
     let carol = world.connect(3, 0);
-    assert_eq!(world.refusal(carol, Lookup { name: name("bob") }), Some(ErrorCode::NotLoggedIn));
+    assert_eq!(world.refusal(carol, Lookup::online(name("bob"))), Some(ErrorCode::NotLoggedIn));
 }

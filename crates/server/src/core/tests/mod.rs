@@ -5,4 +5,6 @@ mod behaviour;
 mod groups;
 mod model;
 mod passwords;
+mod presence;
+mod registries;
 mod world;

@@ -13,12 +13,13 @@ use portolan_protocol::{
 };
 
 use crate::{
-    config::{Limits, Rate, Timing},
+    config::{Limits, Rate, Right, Rights, Timing},
     core::{
-        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Now, Registry, Remote,
-        SessionId, Token,
+        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Now, Registry,
+        RegistryPolicy, Remote, SessionId, Token,
     },
     event_log::LogEntry,
+    presence::Sighting,
     store::{MemoryStore, Operation, Outcome, PasswordHash, Store},
 };
 
@@ -63,8 +64,10 @@ pub(super) struct World {
     pub(super) commits_at_once: bool,
     pub(super) told: BTreeMap<SessionId, Told>,
     pub(super) log: Vec<LogEntry>,
+    pub(super) sightings: Vec<Sighting>,
     pub(super) shutdown: Option<String>,
     limits: Limits,
+    broadcast: Right,
     now: Now,
     last_session: u64,
     last_request: u64,
@@ -72,16 +75,23 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(limits: Limits) -> Self {
+        Self::with_right(limits, Right::Everyone)
+    }
+
+    /// The same where not everyone may write to everyone.
+    pub(super) fn with_right(limits: Limits, broadcast: Right) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any instant to count from")]
         let now = Now { instant: Instant::now(), wall: Timestamp(1_000_000) };
         let mut store = MemoryStore::new(1 << 20);
         Self {
-            core: make_core(now, limits, &mut store),
+            core: make_core(now, (limits, &broadcast), &mut store),
+            broadcast,
             store,
             queue: VecDeque::new(),
             commits_at_once: true,
             told: BTreeMap::new(),
             log: Vec::new(),
+            sightings: Vec::new(),
             shutdown: None,
             limits,
             now,
@@ -97,7 +107,7 @@ impl World {
             self.store.apply(&[operation]).unwrap();
         }
         self.told.clear();
-        self.core = make_core(self.now, self.limits, &mut self.store);
+        self.core = make_core(self.now, (self.limits, &self.broadcast), &mut self.store);
     }
 
     /// Lets time pass, with every deadline in it.
@@ -141,6 +151,7 @@ impl World {
                 }
                 Effect::Store { token, operation } => self.queue.push_back((token, operation)),
                 Effect::Hash { token, task } => self.hash(token, task),
+                Effect::Sighted(sighting) => self.sightings.push(sighting),
                 Effect::Log(entry) => self.log.push(entry),
                 Effect::Shutdown { reason } => self.shutdown = Some(reason),
             }
@@ -240,13 +251,15 @@ impl World {
     }
 }
 
-fn make_core(now: Now, limits: Limits, store: &mut MemoryStore) -> Core {
-    let policy =
+fn make_core(now: Now, (limits, broadcast): (Limits, &Right), store: &mut MemoryStore) -> Core {
+    let heartbeat =
         HeartbeatPolicy { keep_alive: Duration::from_secs(5), idle: Duration::from_secs(20) };
+    let policy = RegistryPolicy { clients: limits.users_per_registry, heartbeat };
     let registries = TRANSPORTS.map(|scheme| Registry::new(scheme, format!("{scheme}:7"), policy));
     let config = CoreConfig {
         id: PeerId::from_bytes([0; 32]),
         admins: Vec::new(),
+        rights: Rights { broadcast: broadcast.clone() },
         reserved: vec![name("harbourmaster")],
         registries: registries.into(),
         limits,

@@ -135,3 +135,14 @@ pub(super) fn page(
     messages.reverse();
     Ok(Outcome::Page { messages, more })
 }
+
+/// Who has written to whom; the sum of both users' numbers less the writer's is the other's.
+pub(super) fn wrote(connection: &Connection) -> rusqlite::Result<Vec<(UserId, UserId)>> {
+    let mut pairs = connection.prepare(
+        "SELECT DISTINCT sender, talk + talk_with - sender FROM messages
+         WHERE talk IS NOT NULL AND talk_with <> ?1 ORDER BY 1, 2",
+    )?;
+    let pairs = pairs
+        .query_map([IN_GROUP], |row| Ok((UserId(number(row, 0)?), UserId(number(row, 1)?))))?;
+    pairs.collect()
+}

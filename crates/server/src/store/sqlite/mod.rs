@@ -196,7 +196,8 @@ fn read_snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
     let (groups, members) = groups::read(connection)?;
     let last_group = groups::last(connection)?;
     let bans = bans::read(connection)?;
-    Ok(Snapshot { users, groups, members, bans, last_group, last_message: MessageId(last) })
+    let wrote = history::wrote(connection)?;
+    Ok(Snapshot { users, groups, members, wrote, bans, last_group, last_message: MessageId(last) })
 }
 
 fn apply_one(
