@@ -1,5 +1,6 @@
 //! What a server is started with: address, identity, storage, bounds and times.
 
+mod bus;
 mod registries;
 mod rights;
 
@@ -9,6 +10,7 @@ use portolan_identity::{Identity, PeerId};
 use portolan_protocol::Name;
 use portolan_transport::{Shared, Transport};
 
+pub use bus::BusKind;
 pub(crate) use registries::with_heartbeat;
 pub use registries::{RegistryConfig, RegistryConfigs};
 pub use rights::{Right, Rights};
@@ -34,6 +36,8 @@ pub struct Config {
     pub registries: RegistryConfigs,
     /// Names that nobody may take.
     pub reserved: Vec<Name>,
+    /// How news reach the clients.
+    pub bus: BusKind,
     /// What it costs to try a password.
     pub password_cost: PasswordCost,
     /// Where to log who did what and when; nothing is logged without.
@@ -65,6 +69,7 @@ impl Config {
             rights: Rights::default(),
             registries: RegistryConfigs::new(),
             reserved: Vec::new(),
+            bus: BusKind::default(),
             password_cost: PasswordCost::default(),
             event_log: None,
             metrics: None,
@@ -205,6 +210,10 @@ pub struct Limits {
     pub store_queue: usize,
     /// Bytes of texts that wait for the store; as above.
     pub store_queue_bytes: usize,
+    /// Parcels on a bus with a queue; as above.
+    pub bus_parcels: usize,
+    /// Bytes of them; as above.
+    pub bus_bytes: usize,
     /// Frames of one client that were not even a request; with more it is sent away.
     pub garbage: u32,
     /// Bytes of the event log before it is rotated; 0: never.
@@ -283,6 +292,8 @@ impl Default for Limits {
             presence_users: 1_000,
             store_queue: 4_096,
             store_queue_bytes: 16 << 20,
+            bus_parcels: 4_096,
+            bus_bytes: 16 << 20,
             garbage: 16,
             event_log: 64 << 20,
             event_log_files: 4,

@@ -15,10 +15,10 @@
 //! to a [`store::Store`] as an operation, and is answered only when its outcome has come back,
 //! which is after the commit.
 //!
-//! **Places for more.** Storage is behind [`store::Store`]. Who is online is known to
-//! `core::directory` alone, and others learn of it through `core::presence`. News reach clients
-//! only as [`core::Effect::Tell`] with a list of sessions. A server on several machines replaces
-//! these three and nothing else.
+//! **Places for more.** What must be kept is behind [`store::Store`], where everybody is and was
+//! last seen behind [`presence::Presence`], and everything that goes to a session behind
+//! [`bus::Bus`]. A server on several machines replaces these three and nothing else
+//! (`docs/adr/0020`). Who is online here is known to `core::directory` alone.
 //!
 //! What this crate does not do: it knows no concrete transport, does not understand what a relay
 //! carries, and never looks into a message's text. The exchange of candidates is answered with
@@ -29,13 +29,14 @@
 //! | what was answered `stored` is delivered, in order, once to the application | `core::tests::model`, `store::tests` |
 //! | receipts are true, and busy is who talks | `core::tests::model` |
 //! | each request gets exactly one answer | `core::tests::world` asserts it throughout |
-//! | both stores behave alike | `store::tests::over_both` |
+//! | both stores, both kinds of presence and both buses behave alike | `over_both` in `store::tests`, `presence::tests`, `bus::tests`; `tests/server/bus.rs` |
 //! | a slow receiver stops its sender within a stated bound | `tests/server/relay.rs` |
 //! | a client that does not read costs others nothing | `tests/server/messages.rs`, `hostile.rs` |
 //! | bad input costs its sender at most the connection | `tests/server/hostile.rs` |
 //!
 //! Start with [`core::Core`], then `shell::session`. `docs/server.md` is for those who run it.
 
+pub mod bus;
 pub mod cli;
 pub mod close_code;
 mod config;
@@ -47,8 +48,8 @@ mod shell;
 pub mod store;
 
 pub use config::{
-    Config, EventLog, Limits, PasswordCost, Rate, RegistryConfig, RegistryConfigs, Right, Rights,
-    Storage, Timing,
+    BusKind, Config, EventLog, Limits, PasswordCost, Rate, RegistryConfig, RegistryConfigs, Right,
+    Rights, Storage, Timing,
 };
 pub use event_log::LogEntry;
 pub use shell::{BindAllError, Server, StartError};

@@ -14,7 +14,7 @@ use portolan_identity::PeerId;
 use portolan_protocol::Name;
 
 use super::registries::{RegistryFlag, parse_registry, parse_right};
-use crate::config::Right;
+use crate::config::{BusKind, Right};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,6 +131,9 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "TRANSPORT:…", env = "PORTOLAN_REGISTRY", value_delimiter = ';',
           value_parser = parse_registry)]
     pub(super) registry: Vec<RegistryFlag>,
+    /// How news reach clients: direct, or queued (by a thread of its own) [default: direct]
+    #[arg(long, value_name = "KIND", env = "PORTOLAN_BUS")]
+    pub(super) bus: Option<BusKind>,
     /// Who may write to everyone: everyone, admins, or keys with commas between [default: everyone]
     #[arg(long, value_name = "WHO", env = "PORTOLAN_BROADCAST", value_parser = parse_right)]
     pub(super) broadcast: Option<Right>,

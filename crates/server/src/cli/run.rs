@@ -116,6 +116,7 @@ fn config(
     let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
     check_transports(&settings.registries, &known)?;
     config.registries.clone_from(&settings.registries);
+    config.bus = settings.bus;
     config.rights.clone_from(&settings.rights);
     config.reserved.clone_from(&settings.reserved);
     config.password_cost = settings.password_cost;

@@ -16,7 +16,7 @@ use super::{
     options::{DEFAULT_PORT, RunOptions, parse_listen, parse_metrics},
     registries::{HEARTBEAT, RegistryFile, RightsFile, registries},
 };
-use crate::config::{PasswordCost, RegistryConfigs, Rights};
+use crate::config::{BusKind, PasswordCost, RegistryConfigs, Rights};
 
 /// Larger files are no configuration.
 const FILE_MAX: u64 = 1 << 20;
@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub(super) qlog: Option<PathBuf>,
     pub(super) registries: RegistryConfigs,
     pub(super) rights: Rights,
+    pub(super) bus: BusKind,
     pub(super) reserved: Vec<Name>,
     pub(super) password_cost: PasswordCost,
     pub(super) json: bool,
@@ -61,6 +62,7 @@ struct File {
     registry: BTreeMap<String, RegistryFile>,
     #[serde(default)]
     rights: RightsFile,
+    bus: Option<String>,
     #[serde(default)]
     reserved: Vec<String>,
     #[serde(default)]
@@ -135,11 +137,18 @@ impl Settings {
             qlog: options.qlog.or(file.qlog),
             registries: registries(&file.registry, options.registry)?,
             rights: file.rights.rights(options.broadcast)?,
+            bus: bus(options.bus, file.bus.as_deref())?,
             reserved: names(&file.reserved)?,
             password_cost: file.passwords.cost()?,
             json: options.json,
         })
     }
+}
+
+fn bus(flag: Option<BusKind>, file: Option<&str>) -> Result<BusKind, Failure> {
+    let file = file.map(str::parse::<BusKind>).transpose();
+    let file = file.map_err(|why| Failure::usage(format!("bus: {why}")))?;
+    Ok(flag.or(file).unwrap_or_default())
 }
 
 /// The directory that was named, or the user's.
@@ -211,6 +220,7 @@ mod tests {
             ("reserved = ['no name']", "reserved: a name cannot have"),
             ("[registry.udp]\nclients = 0", "registry.udp: clients: expected 1 to"),
             ("[registry.udp]\ncleints = 1", "unknown field"),
+            ("bus = 'yellow'", "bus: \"yellow\" is not one of direct, queued"),
             ("[rights]\nbroadcast = 'nobody'", "rights.broadcast: expected everyone, admins"),
             ("[passwords]\nmemory_kib = 1", "passwords.memory_kib: expected 8192"),
             ("[passwords]\npasses = 99", "passwords.passes: expected 1 to 16"),

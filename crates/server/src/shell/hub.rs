@@ -1,11 +1,8 @@
 //! Where everything meets: the core behind a lock, and the hands that carry out its effects.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -16,12 +13,13 @@ use portolan_transport::{Connection, PeerId};
 use tokio::sync::{Notify, watch};
 
 use super::{
+    clients::{Client, Clients},
     clock,
     hasher::Hasher,
-    outbox::{Outbox, Overflow, Weight},
     sightings::SightingWriter,
 };
 use crate::{
+    bus::{Bus, NewsKind, Parcel, Weight, wait_for_room},
     core::{Core, Deadline, Effect, Input, Now, RelayGrant, RelayId, Remote, SessionId},
     event_log::{EventSink, LogEntry},
     metrics::{Gauges, Meter, is_message},
@@ -30,7 +28,10 @@ use crate::{
 
 /// The core and everything that its effects touch.
 pub(super) struct Hub {
-    state: Mutex<State>,
+    /// Locked before everything else.
+    core: Mutex<Core>,
+    pub(super) clients: Arc<Clients>,
+    bus: OnceLock<Box<dyn Bus>>,
     store: OnceLock<StoreWriter>,
     hasher: OnceLock<Hasher>,
     sightings: OnceLock<SightingWriter>,
@@ -39,19 +40,6 @@ pub(super) struct Hub {
     last_session: AtomicU64,
     deadline_changed: Notify,
     shutdown: watch::Sender<Option<String>>,
-}
-
-struct State {
-    core: Core,
-    clients: HashMap<SessionId, Client>,
-}
-
-/// The shell's side of a session.
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) registry: usize,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) connection: Arc<dyn Connection>,
 }
 
 /// What a caller is granted: the callee's connection.
@@ -63,7 +51,9 @@ pub(super) struct Callee {
 impl Hub {
     pub(super) fn new(core: Core, events: EventSink, meter: Meter) -> Self {
         Self {
-            state: Mutex::new(State { core, clients: HashMap::new() }),
+            core: Mutex::new(core),
+            clients: Arc::new(Clients::new(meter.clone())),
+            bus: OnceLock::new(),
             store: OnceLock::new(),
             hasher: OnceLock::new(),
             sightings: OnceLock::new(),
@@ -73,6 +63,11 @@ impl Hub {
             deadline_changed: Notify::new(),
             shutdown: watch::Sender::new(None),
         }
+    }
+
+    /// Gives what brings news to the clients, once.
+    pub(super) fn set_bus(&self, bus: Box<dyn Bus>) {
+        let _already = self.bus.set(bus);
     }
 
     /// Gives the store, once; its outcomes go to [`Self::complete`].
@@ -97,17 +92,15 @@ impl Hub {
         let session = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
         let id: PeerId = client.connection.remote_id();
         let remote = Remote { registry, id, address: client.connection.remote_addr() };
-        let mut state = self.lock();
-        state.clients.insert(session, client);
-        self.handle_locked(&mut state, Input::Connected { session, remote });
+        self.clients.insert(session, client);
+        self.handle(Input::Connected { session, remote });
         session
     }
 
     /// Ends a session whose connection is gone.
     pub(super) fn disconnect(&self, session: SessionId, reason: String) {
-        let mut state = self.lock();
-        self.handle_locked(&mut state, Input::Gone { session, reason });
-        if let Some(client) = state.clients.remove(&session) {
+        self.handle(Input::Gone { session, reason });
+        if let Some(client) = self.clients.remove(session) {
             self.meter.disconnected(client.registry);
         }
     }
@@ -118,45 +111,48 @@ impl Hub {
 
     /// Takes the store's outcomes of one commit.
     pub(super) fn complete(&self, completed: Completed) {
-        let mut state = self.lock();
+        let mut core = self.lock();
         for (token, outcome) in completed {
-            self.handle_locked(&mut state, Input::Stored { token, outcome });
+            self.handle_locked(&mut core, Input::Stored { token, outcome });
         }
     }
 
-    /// Waits until the store has room for another request. Cancel safe.
-    pub(super) async fn wait_for_store(&self) {
+    /// Waits until store and bus have room for what another request causes. Cancel safe.
+    pub(super) async fn wait_for_room(&self) {
         if let Some(store) = self.store.get() {
             store.wait_for_room().await;
+        }
+        if let Some(bus) = self.bus.get() {
+            wait_for_room(bus.as_ref()).await;
         }
     }
 
     pub(super) fn open_relay(&self, session: SessionId, to: &Name) -> Result<Callee, ErrorBody> {
-        let mut state = self.lock();
-        let (grant, effects) = state.core.open_relay(session, to)?;
+        let mut core = self.lock();
+        let (grant, effects) = core.open_relay(session, to)?;
         let now = clock::now();
-        self.carry_out(&mut state, now, effects);
-        match state.clients.get(&grant.callee) {
-            Some(client) => Ok(Callee { connection: Arc::clone(&client.connection), grant }),
+        self.carry_out(&mut core, now, effects);
+        match self.clients.connection(grant.callee) {
+            Some(connection) => Ok(Callee { connection, grant }),
             None => {
-                let effects = state.core.end_relay(grant.relay, 0, "the callee left".into());
-                self.carry_out(&mut state, now, effects);
+                let effects = core.end_relay(grant.relay, 0, "the callee left".into());
+                self.carry_out(&mut core, now, effects);
                 Err(ErrorBody::new(ErrorCode::Offline, format!("{to} has just left")))
             }
         }
     }
 
     pub(super) fn end_relay(&self, relay: RelayId, bytes: u64, how: String) {
-        let mut state = self.lock();
-        let effects = state.core.end_relay(relay, bytes, how);
-        self.carry_out(&mut state, clock::now(), effects);
+        let mut core = self.lock();
+        let effects = core.end_relay(relay, bytes, how);
+        self.carry_out(&mut core, clock::now(), effects);
     }
 
     /// Acts on deadlines for as long as it is awaited.
     pub(super) async fn run_timers(&self) {
         loop {
             let changed = self.deadline_changed.notified();
-            let deadline: Option<Deadline> = self.lock().core.poll_timeout();
+            let deadline: Option<Deadline> = self.lock().poll_timeout();
             let due = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.at.into()).await,
@@ -171,10 +167,10 @@ impl Hub {
     }
 
     fn on_deadline(&self) {
-        let mut state = self.lock();
+        let mut core = self.lock();
         let now = clock::now();
-        let effects = state.core.handle_timeout(now);
-        self.carry_out(&mut state, now, effects);
+        let effects = core.handle_timeout(now);
+        self.carry_out(&mut core, now, effects);
     }
 
     /// Waits until an admin has asked for the end, and says why.
@@ -193,7 +189,7 @@ impl Hub {
     /// What is looked up for those who watch.
     pub(super) fn gauges(&self) -> Gauges {
         Gauges {
-            census: self.lock().core.census(),
+            census: self.lock().census(),
             queue: self.store.get().map(StoreWriter::length).unwrap_or_default(),
             events: self.events.health(),
         }
@@ -206,7 +202,7 @@ impl Hub {
             Some(StoreHealth::Failing) => Some("the store fails"),
             Some(StoreHealth::Dead) | None => Some("the store is gone"),
         };
-        let stopping = self.lock().core.is_stopping().then_some("shutting down");
+        let stopping = self.lock().is_stopping().then_some("shutting down");
         [store, stopping].into_iter().flatten().collect()
     }
 
@@ -217,6 +213,9 @@ impl Hub {
 
     /// Commits and writes what waits. Blocks for as long as the disk takes.
     pub(super) fn close(&self, reason: String) {
+        if let Some(bus) = self.bus.get() {
+            bus.close();
+        }
         if let Some(store) = self.store.get() {
             store.close();
         }
@@ -227,42 +226,42 @@ impl Hub {
         self.events.close();
     }
 
-    fn handle_locked(&self, state: &mut State, input: Input) {
+    fn handle_locked(&self, core: &mut Core, input: Input) {
         let now = clock::now();
-        let before = state.core.poll_timeout();
-        let effects = state.core.handle(now, input);
-        self.carry_out(state, now, effects);
-        if state.core.poll_timeout() != before {
+        let before = core.poll_timeout();
+        let effects = core.handle(now, input);
+        self.carry_out(core, now, effects);
+        if core.poll_timeout() != before {
             self.deadline_changed.notify_one();
         }
     }
 
     /// Nothing here waits: queues are pushed to, and what overflows is told to the core.
-    fn carry_out(&self, state: &mut State, now: Now, effects: Vec<Effect>) {
+    fn carry_out(&self, core: &mut Core, now: Now, effects: Vec<Effect>) {
         let mut slow = Vec::new();
         for effect in effects {
-            self.carry_out_one(state, now, effect, &mut slow);
+            self.carry_out_one(now, effect, &mut slow);
         }
         for session in slow {
-            let effects = state.core.handle(now, Input::TooSlow { session });
-            self.carry_out(state, now, effects);
+            let effects = core.handle(now, Input::TooSlow { session });
+            self.carry_out(core, now, effects);
         }
     }
 
-    fn carry_out_one(&self, state: &State, now: Now, effect: Effect, slow: &mut Vec<SessionId>) {
+    fn carry_out_one(&self, now: Now, effect: Effect, slow: &mut Vec<SessionId>) {
         self.meter.effect(&effect);
         match effect {
             Effect::Answer { session, id, reply } => {
-                state.answer(session, id, &Message::Answer(id, reply));
+                let frame = encode_answer(id, &Message::Answer(id, reply));
+                self.publish(Parcel::Answer { to: session, frame }, slow);
             }
             Effect::Refuse { session, id, error } => {
-                state.answer(session, id, &Message::Error(id, error));
+                let frame = encode_answer(id, &Message::Error(id, error));
+                self.publish(Parcel::Answer { to: session, frame }, slow);
             }
-            Effect::Tell { to, event } => state.tell(&to, event, &self.meter, slow),
+            Effect::Tell { to, event } => self.tell(to, event, slow),
             Effect::Close { session, code, reason } => {
-                if let Some(client) = state.clients.get(&session) {
-                    client.outbox.close(code, reason);
-                }
+                self.publish(Parcel::End { to: session, code, reason }, slow);
             }
             Effect::Store { token, operation } => {
                 if let Some(store) = self.store.get() {
@@ -288,28 +287,22 @@ impl Hub {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn answer(&self, session: SessionId, id: RequestId, message: &ControlMessage) {
-        if let Some(client) = self.clients.get(&session) {
-            client.outbox.push_answer(encode_answer(id, message));
+    fn tell(&self, to: Vec<SessionId>, event: Event, slow: &mut Vec<SessionId>) {
+        let weight = weight(&event);
+        let kind = if is_message(&event) { NewsKind::Message } else { NewsKind::Other };
+        if let Some(frame) = encode_event(event) {
+            self.publish(Parcel::News { to, frame, weight, kind }, slow);
         }
     }
 
-    fn tell(&self, to: &[SessionId], event: Event, meter: &Meter, slow: &mut Vec<SessionId>) {
-        let (weight, is_message) = (weight(&event), is_message(&event));
-        let Some(bytes) = encode_event(event) else { return };
-        for session in to {
-            let Some(client) = self.clients.get(session) else { continue };
-            meter.told(client.registry, is_message);
-            if client.outbox.push_event(bytes.clone(), weight) == Err(Overflow) {
-                slow.push(*session);
-            }
+    fn publish(&self, parcel: Parcel, slow: &mut Vec<SessionId>) {
+        if let Some(bus) = self.bus.get() {
+            bus.publish(parcel, slow);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

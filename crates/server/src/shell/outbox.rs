@@ -9,7 +9,7 @@ use bytes::Bytes;
 use portolan_transport::CloseCode;
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::config::Limits;
+use crate::{bus::Weight, config::Limits};
 
 /// Bytes that the writer takes at once.
 const BATCH: usize = 64 << 10;
@@ -51,15 +51,6 @@ pub(super) struct Farewell {
     pub(super) reason: String,
     /// Whether somebody writes what is still queued.
     pub(super) has_writer: bool,
-}
-
-/// How much an event matters to a client that does not keep up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weight {
-    /// Left out when the queue is half full: it can be asked for, or is only nice to know.
-    Advisory,
-    /// Never left out: a client that cannot take it is too slow.
-    Binding,
 }
 
 /// The queue is over its bound, and has been emptied: the client is too slow.
@@ -216,8 +207,8 @@ mod tests {
     use bytes::Bytes;
     use portolan_transport::CloseCode;
 
-    use super::{Outbox, Overflow, Weight};
-    use crate::config::Limits;
+    use super::{Outbox, Overflow};
+    use crate::{bus::Weight, config::Limits};
 
     fn outbox(frames: usize) -> Outbox {
         Outbox::new(&Limits { outbox_frames: frames, open_requests: 2, ..Limits::default() })

@@ -28,8 +28,9 @@ use super::{
     sightings::SightingWriter,
 };
 use crate::{
+    bus::{Bounds, Bus, DirectBus, Doors, QueuedBus},
     close_code,
-    config::{Config, EventLog, Storage},
+    config::{BusKind, Config, EventLog, Storage},
     core::{Core, CoreConfig, HeartbeatPolicy, Input, Registry, RegistryPolicy, Traffic},
     event_log::{EventSink, LogEntry, Rotation},
     metrics::Meter,
@@ -130,6 +131,7 @@ impl Server {
         let mut core = Core::new(now, core_config, &snapshot);
         core.recall(&sightings);
         let hub = Arc::new(Hub::new(core, events, meter.clone()));
+        hub.set_bus(open_bus(&config, &hub).map_err(StartError::Thread)?);
         let outcomes: Weak<Hub> = Arc::downgrade(&hub);
         let bounds = QueueBounds {
             operations: config.limits.store_queue,
@@ -329,6 +331,23 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {
             make_directory(path)
                 .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
             Ok(Box::new(SqliteStore::open(&path.join(DATABASE), config.limits.history_bytes)?))
+        }
+    }
+}
+
+fn open_bus(config: &Config, hub: &Arc<Hub>) -> io::Result<Box<dyn Bus>> {
+    let doors: Arc<dyn Doors> = Arc::clone(&hub.clients) as Arc<dyn Doors>;
+    match config.bus {
+        BusKind::Direct => Ok(Box::new(DirectBus::new(doors))),
+        BusKind::Queued => {
+            let (parcels, bytes) = (config.limits.bus_parcels, config.limits.bus_bytes);
+            let hub: Weak<Hub> = Arc::downgrade(hub);
+            let slow = move |session| {
+                if let Some(hub) = hub.upgrade() {
+                    hub.handle(Input::TooSlow { session });
+                }
+            };
+            Ok(Box::new(QueuedBus::start(doors, Bounds { parcels, bytes }, slow)?))
         }
     }
 }

@@ -12,7 +12,8 @@ use portolan_transport::{CloseCode, Connection, RecvStream, SendStream};
 use tokio::{io::AsyncWriteExt, task::JoinSet, time::timeout};
 
 use super::{
-    hub::{Client, Hub, encode_answer},
+    clients::Client,
+    hub::{Hub, encode_answer},
     outbox::Outbox,
     relay::{self, Call},
 };
@@ -177,7 +178,7 @@ impl StreamTask {
     async fn read_commands(&self, mut reader: FrameReader<RecvStream>) {
         loop {
             self.outbox.wait_for_request().await;
-            self.context.hub.wait_for_store().await;
+            self.context.hub.wait_for_room().await;
             let frame = reader.next_frame().await;
             self.context.hub.meter.bytes_in(self.registry, reader.take_count());
             match frame {
