@@ -12,7 +12,7 @@ type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), Failed>);
 
 const TASKS: &[Task] = &[
     ("ci", "everything that must hold before a change lands", ci),
-    ("sim", "long simulation of our UDP: `sim 0..10000` (seeds)", sim),
+    ("sim", "long simulations of our UDP and of the server: `sim 0..10000` (seeds)", sim),
     ("bench", "every transport beside outside peers: arguments go to `lab bench`", bench),
     ("fuzz", "each fuzz target for a while: `fuzz 60` (seconds); needs cargo-fuzz", fuzz),
     ("golden", "rewrites the golden vectors of the messages after a deliberate change", golden),
@@ -55,7 +55,9 @@ fn ci(_: &[String]) -> Result<(), Failed> {
 fn sim(words: &[String]) -> Result<(), Failed> {
     let seeds = words.first().map_or("0..10000", String::as_str);
     let mut test = cargo("test --release -p portolan-rudp --test simulation -- --nocapture");
-    step("simulation", test.env("SEEDS", seeds))
+    step("simulation of our UDP", test.env("SEEDS", seeds))?;
+    let mut test = cargo("test --release -p portolan-server --test simulation a_thousand");
+    step("simulation of the server", test.env("SEEDS", seeds))
 }
 
 fn bench(words: &[String]) -> Result<(), Failed> {

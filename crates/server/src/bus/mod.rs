@@ -58,6 +58,8 @@ pub enum Weight {
     Advisory,
     /// Never left out: a client that cannot take it is too slow.
     Binding,
+    /// The last word; there is always room for it.
+    Last,
 }
 
 /// What news are counted as.

@@ -139,7 +139,7 @@ async fn a_full_queue_has_no_room_until_it_was_carried_away() {
 #[test]
 fn parcels_read_back_as_they_were_written_and_nothing_else_is_one() {
     let mut parcels = vec![answer(SessionId(u64::MAX), "yes"), answer(ALICE, ""), end(BOB)];
-    for weight in [Weight::Advisory, Weight::Binding] {
+    for weight in [Weight::Advisory, Weight::Binding, Weight::Last] {
         for kind in [NewsKind::Message, NewsKind::Other] {
             for to in [vec![], vec![ALICE], vec![ALICE, BOB, SLOW]] {
                 let frame = Bytes::from_static(b"frame");

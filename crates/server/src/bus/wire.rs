@@ -34,6 +34,7 @@ pub(super) fn encode(parcel: &Parcel) -> Bytes {
             out.put_u8(match weight {
                 Weight::Advisory => 0,
                 Weight::Binding => 1,
+                Weight::Last => 2,
             });
             out.put_u8(match kind {
                 NewsKind::Other => 0,
@@ -62,6 +63,7 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Parcel> {
             let weight = match rest.try_get_u8().ok()? {
                 0 => Weight::Advisory,
                 1 => Weight::Binding,
+                2 => Weight::Last,
                 _ => return None,
             };
             let kind = match rest.try_get_u8().ok()? {

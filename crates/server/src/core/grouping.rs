@@ -11,7 +11,7 @@ use portolan_protocol::{
 use super::{
     Core, Effect, Now, SessionId,
     commands::rate_limited,
-    groups::{Change, Group, WaitingChange},
+    groups::{Change, Claim, Group, WaitingChange},
     lists::page_size,
     mailbox::{Pending, store_failed},
     rates::Action,
@@ -39,6 +39,8 @@ struct Plan {
     writes: Vec<GroupWrite>,
     /// A name that was taken for it.
     reserved: Option<Name>,
+    /// What it adds to that is bounded.
+    claims: Vec<Claim>,
     news: Vec<News>,
 }
 
@@ -105,6 +107,7 @@ impl Core {
             group: stored.id,
             writes: vec![GroupWrite::Save(stored), GroupWrite::Member(member)],
             reserved: Some(name),
+            claims: vec![Claim::Group, Claim::Membership(owner)],
             news: Vec::new(),
         })
     }
@@ -165,6 +168,7 @@ impl Core {
         if let Some(group) = self.groups.get_mut(plan.group) {
             group.is_changing = true;
         }
+        self.groups.claim(&plan.claims);
         let operation = Operation::WriteGroup(plan.writes.clone());
         self.store(Pending::Group(PendingGroup { session, id, plan }), operation);
     }
@@ -204,7 +208,7 @@ impl Core {
             let message = format!("the group has its {limit} members, invited ones included");
             return Err(ErrorBody::new(ErrorCode::Quota, message));
         }
-        let invitations = self.groups.of(user).filter(|group| group.is_invited(user)).count();
+        let invitations = self.groups.invitations(user);
         if invitations >= self.limits.invitations_per_user {
             let message = format!("{whom} has {invitations} open invitations; try again later");
             return Err(ErrorBody::new(ErrorCode::Quota, message).with_detail(whom.as_str()));
@@ -215,6 +219,7 @@ impl Core {
             group,
             writes: vec![GroupWrite::Member(member)],
             reserved: None,
+            claims: vec![Claim::Invitation(user)],
             news: vec![News::new(GroupChange::Invited, by).about(user)],
         })
     }
@@ -238,6 +243,7 @@ impl Core {
             group,
             writes: vec![GroupWrite::Member(member)],
             reserved: None,
+            claims: vec![Claim::Membership(user)],
             news: vec![News::new(GroupChange::Joined, user)],
         })
     }
@@ -256,7 +262,7 @@ impl Core {
             // Whoever is still invited could never be let in by anyone.
             None => writes = vec![GroupWrite::End(group)],
         }
-        Ok(Plan { group, writes, reserved: None, news })
+        Ok(Plan { group, writes, reserved: None, claims: Vec::new(), news })
     }
 
     fn plan_removal(&self, by: UserId, group: GroupId, whom: &Name) -> Result<Plan, ErrorBody> {
@@ -270,6 +276,7 @@ impl Core {
             group,
             writes: vec![GroupWrite::Drop { group, user }],
             reserved: None,
+            claims: Vec::new(),
             news: vec![News::new(GroupChange::Removed, by).about(user)],
         })
     }
@@ -299,7 +306,7 @@ impl Core {
             writes.push(GroupWrite::Member(StoredMember { role: Some(Role::Admin), ..*owner }));
             news.push(News::role(by, by, Role::Admin));
         }
-        Ok(Plan { group, writes, reserved: None, news })
+        Ok(Plan { group, writes, reserved: None, claims: Vec::new(), news })
     }
 
     fn plan_renaming(&mut self, by: UserId, group: GroupId, to: &str) -> Result<Plan, ErrorBody> {
@@ -311,12 +318,14 @@ impl Core {
             group,
             writes: vec![GroupWrite::Save(StoredGroup { name: name.clone(), ..stored })],
             reserved: Some(name),
+            claims: Vec::new(),
             news: vec![news],
         })
     }
 
     pub(super) fn on_group_stored(&mut self, now: Now, pending: PendingGroup, outcome: &Outcome) {
         let PendingGroup { session, id, plan } = pending;
+        self.groups.release(&plan.claims);
         match outcome {
             Outcome::Failed(_) => {
                 if let Some(name) = &plan.reserved {
@@ -472,7 +481,7 @@ impl Core {
 
     fn check_memberships(&self, user: UserId) -> Result<(), ErrorBody> {
         let limit = self.limits.groups_per_user;
-        if self.groups.of(user).filter(|group| group.role(user).is_some()).count() < limit {
+        if self.groups.memberships(user) < limit {
             return Ok(());
         }
         let message = format!("you are in {limit} groups; leave one first");

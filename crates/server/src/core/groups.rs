@@ -70,7 +70,21 @@ pub(super) struct Groups {
     by_name: HashMap<String, GroupId>,
     /// Memberships and invitations of each user.
     of_user: HashMap<UserId, BTreeSet<GroupId>>,
+    /// What changes on their way into the store will add, and how often: it counts against the
+    /// bounds from the moment it was granted.
+    claims: HashMap<Claim, usize>,
     last_id: GroupId,
+}
+
+/// Something of which there may only be so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Claim {
+    /// Another group.
+    Group,
+    /// Another group that this user is in.
+    Membership(UserId),
+    /// Another open invitation of this user.
+    Invitation(UserId),
 }
 
 impl Groups {
@@ -87,8 +101,42 @@ impl Groups {
         groups
     }
 
+    /// Groups that there are, or are about to be.
     pub(super) fn len(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.claimed(Claim::Group)
+    }
+
+    /// Groups that the user is in, or is about to be in.
+    pub(super) fn memberships(&self, user: UserId) -> usize {
+        let joined = self.of(user).filter(|group| group.role(user).is_some()).count();
+        joined + self.claimed(Claim::Membership(user))
+    }
+
+    /// Open invitations of the user, and those that are about to be.
+    pub(super) fn invitations(&self, user: UserId) -> usize {
+        let open = self.of(user).filter(|group| group.is_invited(user)).count();
+        open + self.claimed(Claim::Invitation(user))
+    }
+
+    /// Counts what a change will add, until [`Self::release`].
+    pub(super) fn claim(&mut self, claims: &[Claim]) {
+        for claim in claims {
+            *self.claims.entry(*claim).or_default() += 1;
+        }
+    }
+
+    /// The store has answered: what a change has added counts by itself, or was not added.
+    pub(super) fn release(&mut self, claims: &[Claim]) {
+        for claim in claims {
+            match self.claims.get_mut(claim) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) | None => drop(self.claims.remove(claim)),
+            }
+        }
+    }
+
+    fn claimed(&self, claim: Claim) -> usize {
+        self.claims.get(&claim).copied().unwrap_or_default()
     }
 
     pub(super) fn get(&self, group: GroupId) -> Option<&Group> {
@@ -99,9 +147,12 @@ impl Groups {
         self.groups.get_mut(&group)
     }
 
-    /// The group of that name, if it exists already.
+    /// The group of that name, if it exists already: one that is only about to have the name is
+    /// still found by the one before.
     pub(super) fn find(&self, name: &Name) -> Option<&Group> {
-        self.groups.get(self.by_name.get(&name.key())?)
+        let key = name.key();
+        let found = self.groups.get(self.by_name.get(&key)?);
+        found.filter(|group| group.stored.name.key() == key)
     }
 
     /// The groups that a user is in or invited to.

@@ -336,7 +336,7 @@ fn weight(event: &Event) -> Weight {
         | Event::Conversation(_)
         | Event::Group(_)
         | Event::Candidates(_)
-        | Event::Announcement(_)
-        | Event::Closing(_) => Weight::Binding,
+        | Event::Announcement(_) => Weight::Binding,
+        Event::Closing(_) => Weight::Last,
     }
 }

@@ -34,6 +34,8 @@ struct State {
     /// Requests read and not yet answered, or answered and not yet written.
     owed: usize,
     farewell: Option<Farewell>,
+    /// Something was thrown away that may not be missing: what would follow it is out of order.
+    has_overflown: bool,
     has_writer: bool,
     is_flushed: bool,
 }
@@ -80,7 +82,7 @@ impl Outbox {
     /// Queues an event.
     pub(super) fn push_event(&self, bytes: Bytes, weight: Weight) -> Result<(), Overflow> {
         let mut state = self.lock();
-        if state.farewell.is_some() {
+        if state.farewell.is_some() || (state.has_overflown && weight != Weight::Last) {
             return Ok(());
         }
         let is_over = |share: usize| {
@@ -92,9 +94,10 @@ impl Outbox {
             Weight::Binding if is_over(1) => {
                 state.frames.clear();
                 state.bytes = 0;
+                state.has_overflown = true;
                 return Err(Overflow);
             }
-            Weight::Advisory | Weight::Binding => {}
+            Weight::Advisory | Weight::Binding | Weight::Last => {}
         }
         state.push(Frame { bytes, is_answer: false });
         self.changed.notify_waiters();
@@ -226,6 +229,21 @@ mod tests {
         }
         assert_eq!(outbox.push_event(Bytes::from_static(b"x"), Weight::Binding), Err(Overflow));
         assert_eq!(outbox.lock().bytes, 0);
+    }
+
+    #[test]
+    fn behind_what_was_thrown_away_comes_only_the_farewell() {
+        let outbox = outbox(2);
+        for _ in 0..2 {
+            assert_eq!(outbox.push_event(Bytes::from_static(b"x"), Weight::Binding), Ok(()));
+        }
+        assert_eq!(outbox.push_event(Bytes::from_static(b"lost"), Weight::Binding), Err(Overflow));
+        // The core has not been told yet: a message after the lost one would overtake it.
+        assert_eq!(outbox.push_event(Bytes::from_static(b"next"), Weight::Binding), Ok(()));
+        assert_eq!(outbox.push_event(Bytes::from_static(b"bye"), Weight::Last), Ok(()));
+        let frames: Vec<Bytes> =
+            outbox.lock().frames.iter().map(|frame| frame.bytes.clone()).collect();
+        assert_eq!(frames, ["bye"]);
     }
 
     #[tokio::test]

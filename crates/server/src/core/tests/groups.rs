@@ -471,6 +471,47 @@ fn log_all_in(world: &mut World) -> Vec<SessionId> {
 }
 
 #[test]
+fn bounds_count_what_is_on_its_way_into_the_store() {
+    let bounds =
+        Limits { groups_per_user: 2, invitations_per_user: 1, groups: 3, ..limits() };
+    let mut world = World::new(bounds);
+    let [alice, bob] = [world.login(1, "alice"), world.login(2, "bob")];
+    world.commits_at_once = false;
+    for group in ["one", "two", "three"] {
+        world.request(alice, CreateGroup { group: group.into(), history: false });
+    }
+    for group in ["four", "five"] {
+        world.request(bob, CreateGroup { group: group.into(), history: false });
+    }
+    world.commit(usize::MAX);
+    for group in ["one", "two"] {
+        world.request(alice, InviteToGroup { group: group.into(), user: name("bob") });
+    }
+    world.commit(usize::MAX);
+    let refused = |session| -> Vec<ErrorCode> {
+        let answers = world.told[&session].answers.values();
+        answers.filter_map(|answer| Some(answer.as_ref().err()?.code)).collect()
+    };
+    assert_eq!(refused(alice), [ErrorCode::Quota, ErrorCode::Quota], "a group, an invitation");
+    assert_eq!(refused(bob), [ErrorCode::Quota], "the server's fourth group");
+}
+
+#[test]
+fn a_group_answers_to_its_new_name_when_the_store_has_it() {
+    let mut world = World::new(limits());
+    let [alice, bob, _] = crew_of_two(&mut world);
+    world.commits_at_once = false;
+    world.request(alice, RenameGroup { group: crew(), to: "gang".into() });
+    let to_gang = |text: &str| Send { to: Recipient::Group("gang".into()), ..say(text) };
+    assert_eq!(world.refusal(alice, to_gang("early")), Some(ErrorCode::UnknownGroup));
+    world.request(alice, say("by the old name"));
+    world.commit(usize::MAX);
+    world.request(alice, to_gang("by the new name"));
+    world.commit(usize::MAX);
+    assert_eq!(texts(world.events(bob)), ["by the old name", "by the new name"]);
+}
+
+#[test]
 fn random_changes_of_a_group_agree_with_a_simple_model_through_restarts() {
     let fixed = std::env::var("SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
     let mut said = 0;
