@@ -312,7 +312,8 @@ impl World<'_> {
             self.truth.on_closed(session, portolan_transport::CloseCode::DONE);
             self.feed(Input::Gone { session, reason: "the end".into() });
         }
-        let left = self.core.as_ref().and_then(|core| Some((core.sessions(), core.poll_timeout()?)));
+        let left =
+            self.core.as_ref().and_then(|core| Some((core.sessions(), core.poll_timeout()?)));
         assert!(left.is_some_and(|(sessions, deadline)| sessions == 0
             && deadline.why == portolan_server::core::Timer::Purge));
     }

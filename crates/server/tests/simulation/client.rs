@@ -8,6 +8,9 @@ use portolan_protocol::{
     Password, ReceiptState, Reply, RequestId,
 };
 
+use portolan_server::close_code;
+use portolan_transport::CloseCode;
+
 use crate::{
     line::{Down, Line, LineId},
     person::{Ask, AskKind, Program, Stage, check_receipt},
@@ -187,9 +190,19 @@ impl World<'_> {
             Down::Opened => self.greet(user),
             Down::Answer(request, answer) => self.on_reply(user, request, answer),
             Down::Event(event) => self.on_event(user, event),
-            Down::Closed(_) => self.on_client_learns(id),
+            Down::Closed(code) => self.on_close_code(user, id, code),
         }
         self.confirm(user);
+    }
+
+    /// The code says the same as the last words, which may be lost.
+    fn on_close_code(&mut self, user: usize, id: LineId, code: CloseCode) {
+        let for_good =
+            [close_code::PROTOCOL, close_code::ABUSE, close_code::REPLACED, close_code::KICKED];
+        if let Some(program) = &mut self.people[user].program {
+            program.is_sent_away |= for_good.contains(&code);
+        }
+        self.on_client_learns(id);
     }
 
     fn greet(&mut self, user: usize) {

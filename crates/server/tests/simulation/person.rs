@@ -10,7 +10,7 @@ use std::{
 
 use portolan_peer::{Backoff, SessionEnd};
 use portolan_protocol::{
-    Command, Conversation, ConversationState, Delivery, MessageId, Name, ReceiptState, Receipt,
+    Command, Conversation, ConversationState, Delivery, MessageId, Name, Receipt, ReceiptState,
     RequestId,
 };
 

@@ -472,8 +472,7 @@ fn log_all_in(world: &mut World) -> Vec<SessionId> {
 
 #[test]
 fn bounds_count_what_is_on_its_way_into_the_store() {
-    let bounds =
-        Limits { groups_per_user: 2, invitations_per_user: 1, groups: 3, ..limits() };
+    let bounds = Limits { groups_per_user: 2, invitations_per_user: 1, groups: 3, ..limits() };
     let mut world = World::new(bounds);
     let [alice, bob] = [world.login(1, "alice"), world.login(2, "bob")];
     world.commits_at_once = false;

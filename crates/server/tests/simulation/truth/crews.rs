@@ -198,7 +198,8 @@ impl Crews {
             Err(code) => {
                 let right = change(&self.told, user, group, command, known).map(drop);
                 // Names and places are kept for changes that are on their way.
-                let is_wanted = matches!(code, ErrorCode::Conflict | ErrorCode::Quota) && self.queued > 0;
+                let is_wanted =
+                    matches!(code, ErrorCode::Conflict | ErrorCode::Quota) && self.queued > 0;
                 assert!(right == Err(code) || is_wanted, "{command:?}: {code:?}, not {right:?}");
                 Word::Nothing
             }
@@ -208,9 +209,10 @@ impl Crews {
     pub(crate) fn check_groups(&self, user: usize, groups: &Groups) {
         let shown: BTreeMap<String, Option<Role>> =
             groups.groups.iter().map(|info| (info.group.clone(), info.role)).collect();
-        let theirs = self.told.values().filter_map(|crew| {
-            Some((crew.name.clone(), *crew.members.get(&user)?))
-        });
+        let theirs = self
+            .told
+            .values()
+            .filter_map(|crew| Some((crew.name.clone(), *crew.members.get(&user)?)));
         assert_eq!(shown, theirs.collect());
     }
 
@@ -230,7 +232,8 @@ impl Crews {
             apply(&mut found, &GroupWrite::Member(*member), ids);
         }
         assert_eq!(found, self.stored);
-        let owners = |crew: &Crew| crew.members.values().filter(|r| **r == Some(Role::Owner)).count();
+        let owners =
+            |crew: &Crew| crew.members.values().filter(|r| **r == Some(Role::Owner)).count();
         assert!(found.values().all(|crew| owners(crew) == 1), "a group without its owner");
         for crew in found.values() {
             assert!(crew.members.len() <= limits().group_members, "too many members");

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_protocol::{
-    Delivery, MessageId, ReceiptState, Receipt, Recipient, Send, Sent,
-};
+use portolan_protocol::{Delivery, MessageId, Receipt, ReceiptState, Recipient, Send, Sent};
 use portolan_server::store::{NewMessage, Operation, Outcome, Talk, UserId, Waiting};
 
 use crate::{
@@ -117,10 +115,8 @@ impl Mail {
             Operation::Put(message) => self.on_written(message, outcome),
             &Operation::Load { owner, after, messages, .. } => {
                 let owner = self.user(owner);
-                let waits = self.kept.range((
-                    std::ops::Bound::Excluded(after),
-                    std::ops::Bound::Unbounded,
-                ));
+                let waits =
+                    self.kept.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
                 let waits = waits.filter(|(_, kept)| kept.waits_for.contains(&owner));
                 let all: Vec<MessageId> = waits.map(|(id, _)| *id).collect();
                 let (page, more) = page_of(outcome);

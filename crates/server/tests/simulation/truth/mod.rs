@@ -208,9 +208,9 @@ impl Truth {
                 self.is_there(&converse.with)
                     .and_then(|other| self.talks.may_ask(user, other).map(drop)),
             ),
-            (Command::Accept(accept), Some(user)) => {
-                Some(self.is_known(&accept.with).and_then(|other| self.talks.has_asked(other, user)))
-            }
+            (Command::Accept(accept), Some(user)) => Some(
+                self.is_known(&accept.with).and_then(|other| self.talks.has_asked(other, user)),
+            ),
             (Command::Deny(deny), Some(user)) => {
                 Some(self.is_known(&deny.with).and_then(|other| self.talks.has_asked(other, user)))
             }
@@ -301,7 +301,9 @@ impl Truth {
             Operation::Ban(ban) => drop(self.bans.insert(ban.key)),
             Operation::Unban(key) => drop(self.bans.remove(key)),
             Operation::WriteGroup(writes) => self.crews.on_committed(writes, &self.mail.ids),
-            Operation::History { reader, talk: portolan_server::store::Talk::In(group), .. } => {
+            Operation::History {
+                reader, talk: portolan_server::store::Talk::In(group), ..
+            } => {
                 let reader = self.mail.user(*reader);
                 let has_history = self.crews.has_history(*group);
                 self.mail.check_group_page(reader, has_history, outcome);
@@ -315,7 +317,9 @@ impl Truth {
         self.is_failing = matches!(outcome, Outcome::Failed(_));
         self.mail.on_outcome(operation, outcome);
         match operation {
-            Operation::WriteGroup(writes) => self.crews.on_outcome(writes, !self.is_failing, &self.mail.ids),
+            Operation::WriteGroup(writes) => {
+                self.crews.on_outcome(writes, !self.is_failing, &self.mail.ids)
+            }
             Operation::AddUser(user) if !self.is_failing => {
                 self.known.insert(user_of(&user.name));
             }
@@ -407,7 +411,9 @@ impl Truth {
         let visitor = self.sessions.get_mut(&session).expect("a session that is over comes in");
         let owned = self.names.get(&user).expect("a name that the disk does not have");
         assert_eq!(owned.key, visitor.remote.id, "somebody else's name");
-        assert!(!self.bans_told.contains(&owned.key) || welcome.admin || self.may_be_over(owned.key));
+        assert!(
+            !self.bans_told.contains(&owned.key) || welcome.admin || self.may_be_over(owned.key)
+        );
         let visitor = self.sessions.get_mut(&session).expect("it was there");
         assert_eq!(welcome.transport, TRANSPORTS[visitor.remote.registry]);
         assert_eq!(welcome.waiting, self.mail.waiting(user), "what waits for user{user}");
@@ -505,7 +511,8 @@ impl Truth {
 
     /// Everyone is there and everything has come to rest.
     pub(crate) fn check_end(&self, people: &[Person]) {
-        let mut owed = self.asked.iter().filter(|((session, _), _)| self.sessions.contains_key(session));
+        let mut owed =
+            self.asked.iter().filter(|((session, _), _)| self.sessions.contains_key(session));
         assert!(owed.next().is_none(), "never answered: {:?}", self.asked);
         for person in people {
             let user = person.user;
