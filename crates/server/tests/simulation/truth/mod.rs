@@ -318,7 +318,7 @@ impl Truth {
         self.mail.on_outcome(operation, outcome);
         match operation {
             Operation::WriteGroup(writes) => {
-                self.crews.on_outcome(writes, !self.is_failing, &self.mail.ids)
+                self.crews.on_outcome(writes, !self.is_failing, &self.mail.ids);
             }
             Operation::AddUser(user) if !self.is_failing => {
                 self.known.insert(user_of(&user.name));
