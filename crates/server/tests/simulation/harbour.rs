@@ -5,10 +5,10 @@ use std::time::Duration;
 use portolan_identity::PeerId;
 use portolan_protocol::{Command, Event, Hello, Password, Reply, RequestId};
 use portolan_server::{
-    Timing,
+    Rights, Timing,
     core::{
-        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Registry, Remote,
-        SessionId, Token,
+        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Registry,
+        RegistryPolicy, Remote, SessionId, Token,
     },
     store::{Operation, PasswordHash},
 };
@@ -33,12 +33,14 @@ pub(crate) const THIEF_KEY: u8 = 250;
 const FAREWELL: u64 = 2_000;
 
 fn config() -> CoreConfig {
-    let policy =
+    let heartbeat =
         HeartbeatPolicy { keep_alive: Duration::from_secs(5), idle: Duration::from_secs(20) };
+    let policy = RegistryPolicy { clients: limits().users_per_registry, heartbeat };
     let registries = TRANSPORTS.map(|scheme| Registry::new(scheme, format!("{scheme}:7"), policy));
     CoreConfig {
         id: PeerId::from_bytes([SERVER_KEY; 32]),
         admins: Vec::new(),
+        rights: Rights::default(),
         reserved: Vec::new(),
         registries: registries.into(),
         limits: limits(),
@@ -151,7 +153,7 @@ impl World<'_> {
                 Effect::Close { session, code, .. } => self.close(session, code),
                 Effect::Store { token, operation } => self.queue(token, operation),
                 Effect::Hash { token, task } => self.hash(token, &task),
-                Effect::Log(_) | Effect::Shutdown { .. } => {}
+                Effect::Sighted(_) | Effect::Log(_) | Effect::Shutdown { .. } => {}
             }
         }
         for session in slow {
