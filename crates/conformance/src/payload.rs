@@ -75,6 +75,7 @@ pub(crate) async fn read_all(recv: &mut RecvStream, tag: usize) -> usize {
     }
 }
 
-fn compare(got: &[u8], tag: usize, offset: usize) {
+/// Compares what was read at `offset` with `tag`'s pattern; at most 32 KiB.
+pub(crate) fn compare(got: &[u8], tag: usize, offset: usize) {
     assert!(got == piece(tag, offset, got.len()), "stream {tag}: wrong bytes after {offset}");
 }

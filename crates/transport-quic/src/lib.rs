@@ -47,6 +47,7 @@
 
 mod accept;
 mod ahead;
+mod calls;
 mod config;
 mod connection;
 mod datagrams;

@@ -7,13 +7,18 @@
 //! been here: then quinn has had its turn. What follows is gathered, and the courier, a task of
 //! the connection's, hands it over in one piece when its own turn comes. There is no timer, and a
 //! lone message goes out as it would without this.
+//!
+//! What is urgent is gathered also when quinn has no room. Room comes when the remote reads, and
+//! all who were blocked are woken then, in no order: who writes on a lazier stream first hands over
+//! what more urgent ones have gathered. So bulk that has used up the remote's window, and bulk
+//! alone runs while the system has stopped our other tasks, does not pass what is urgent.
 
 use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Relaxed, Release},
         },
     },
@@ -24,7 +29,7 @@ use portolan_transport::{Priority, StreamCode};
 use quinn::{SendStream, VarInt, WriteError};
 use tokio::sync::Notify;
 
-use crate::ahead::Ahead;
+use crate::{ahead::Ahead, calls::Calls};
 
 /// Bytes that a stream gathers at most, within the limit for what it accepts.
 const GATHERED_MAX: usize = 64 << 10;
@@ -41,7 +46,9 @@ pub(crate) struct Courier {
     /// How often the socket has sent something.
     sends: Arc<AtomicU64>,
     gathered_max: usize,
-    called: Mutex<Vec<Arc<Bell>>>,
+    called: Calls<Bell>,
+    /// Streams of each class.
+    streams: [AtomicUsize; Priority::ALL.len()],
     /// Streams whose last bytes nobody but the courier holds any more.
     left: Mutex<Vec<Arc<Outbox>>>,
     bell: Notify,
@@ -53,7 +60,8 @@ impl Courier {
             ahead,
             sends,
             gathered_max: GATHERED_MAX.min(send_buffer as usize).max(1),
-            called: Mutex::default(),
+            called: Calls::default(),
+            streams: Default::default(),
             left: Mutex::default(),
             bell: Notify::new(),
         })
@@ -61,17 +69,11 @@ impl Courier {
 
     /// Serves until it is aborted.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut calls = Vec::new();
         loop {
             self.bell.notified().await;
-            std::mem::swap(&mut *lock(&self.called), &mut calls);
             // The most urgent first: what is handed over first takes the credit.
-            calls.sort_by_key(|bell| bell.priority);
-            for bell in calls.drain(..) {
-                bell.rung.store(false, Release);
-                if let Some(outbox) = bell.outbox.upgrade() {
-                    outbox.deliver();
-                }
+            while let Some(bell) = self.called.next() {
+                bell.answer();
             }
             let done = {
                 let mut left = lock(&self.left);
@@ -91,8 +93,21 @@ impl Courier {
     }
 
     fn call(&self, bell: Arc<Bell>) {
-        lock(&self.called).push(bell);
+        self.called.push(bell.priority, bell);
         self.bell.notify_one();
+    }
+
+    /// Hands over what is more urgent than a stream of class `priority`.
+    fn serve_before(&self, priority: Priority) {
+        while let Some(bell) = self.called.next_before(priority) {
+            bell.answer();
+        }
+    }
+
+    /// Whether there are streams that a stream of class `priority` must not wait for.
+    fn has_lazier(&self, priority: Priority) -> bool {
+        let lazier = self.streams.iter().skip(priority as usize + 1);
+        lazier.into_iter().any(|count| count.load(Relaxed) > 0)
     }
 }
 
@@ -106,6 +121,16 @@ struct Bell {
     priority: Priority,
     /// The courier has been called and has not come yet.
     rung: AtomicBool,
+}
+
+impl Bell {
+    /// Does what it was rung for.
+    fn answer(&self) {
+        self.rung.store(false, Release);
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.deliver();
+        }
+    }
 }
 
 impl Wake for Bell {
@@ -146,6 +171,7 @@ struct State {
 
 impl Outbox {
     pub(crate) fn new(stream: SendStream, priority: Priority, courier: &Arc<Courier>) -> Arc<Self> {
+        courier.streams[priority as usize].fetch_add(1, Relaxed);
         Arc::new_cyclic(|outbox| {
             let bell = Bell {
                 courier: Arc::downgrade(courier),
@@ -177,22 +203,43 @@ impl Outbox {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize, WriteError>> {
+        self.courier.serve_before(self.priority);
         let mut state = lock(&self.state);
         if let Some(error) = &state.failed {
             return Poll::Ready(Err(error.clone()));
         }
         let sends = self.courier.sends.load(Relaxed);
-        if state.is_empty() && (bytes.len() >= LARGE || state.direct != Some(sends)) {
-            state.direct = Some(sends);
+        if !state.is_empty() {
+            return self.gather(cx, &mut state, bytes);
+        }
+        if bytes.len() < LARGE && state.direct == Some(sends) {
+            self.bell.wake_by_ref();
+            return self.gather(cx, &mut state, bytes);
+        }
+        state.direct = Some(sends);
+        if !self.courier.has_lazier(self.priority) {
             return self.courier.ahead.poll_write(cx, (&mut state.stream, self.priority), bytes);
         }
+        // Without room now quinn rings when there is some, and what was gathered goes first then.
+        let mut bell = Context::from_waker(&self.bell);
+        let ahead = &self.courier.ahead;
+        match ahead.poll_write(&mut bell, (&mut state.stream, self.priority), bytes) {
+            Poll::Pending => self.gather(cx, &mut state, bytes),
+            written => written,
+        }
+    }
+
+    /// Keeps some of `bytes` until there is room for them, or waits for room here.
+    fn gather(
+        &self,
+        cx: &Context<'_>,
+        state: &mut State,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, WriteError>> {
         let room = state.room(self.courier.gathered_max);
         if room == 0 {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
-        }
-        if state.is_empty() {
-            self.bell.wake_by_ref();
         }
         let (now, _) = bytes.split_at(bytes.len().min(room));
         state.gather(now, self.courier.gathered_max);
@@ -269,6 +316,12 @@ impl Outbox {
 
     fn is_waiting(&self) -> bool {
         !lock(&self.state).is_empty()
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.courier.streams[self.priority as usize].fetch_sub(1, Relaxed);
     }
 }
 

@@ -230,3 +230,29 @@ fn bulk_that_nobody_acknowledges_leaves_room_for_each_more_urgent_class() {
         }
     });
 }
+
+#[test]
+fn who_writes_bulk_hands_over_first_what_is_more_urgent() {
+    run(async {
+        let window = 256 << 10;
+        let limits =
+            Limits { connection_window: window, stream_window: window, ..Limits::default() };
+        let pair = pair(limits).await;
+        let (bulk, urgent) = (pair.open(Priority::Bulk).await, pair.open(Priority::Control).await);
+        // Bob acknowledges and does not read, so that bulk takes all that he lets in.
+        let mut written = 0;
+        while written < window as usize {
+            let more = poll_fn(|cx| bulk.poll_write(cx, &[7; 16 << 10])).await;
+            written += more.expect("bob reads");
+        }
+        assert!(matches!(write_now(&urgent, b"!"), Poll::Ready(Ok(1))));
+        assert_eq!(gathered(&urgent), 1, "there is no room for it");
+        let (_send, mut recv) = pair.bob.accept_bi().await.expect("a stream");
+        recv.read_exact(&mut [0; 64 << 10]).await.expect("bulk");
+        // There is no courier: only who writes bulk can have done it.
+        poll_fn(|cx| bulk.poll_write(cx, &[7; 16 << 10])).await.expect("bob reads");
+        assert_eq!(gathered(&urgent), 0);
+        let (_send, mut recv) = pair.bob.accept_bi().await.expect("a stream");
+        recv.read_exact(&mut [0]).await.expect("what was urgent");
+    });
+}
