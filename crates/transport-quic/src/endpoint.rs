@@ -7,10 +7,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use portolan_datagram_io::{LaneSocket, unreachable};
+use portolan_datagram_io::{Lane, LaneSocket, SharedSockets, unreachable};
 use portolan_transport::{
-    AcceptError, Backlog, CloseCode, CloseReason, ConnectError, Connection, ConnectionConfig,
-    Endpoint, Expect, Limits, Timing,
+    AcceptError, Backlog, BindError, CloseCode, CloseReason, ConnectError, Connection,
+    ConnectionConfig, Endpoint, Expect, Limits, RebindError, Timing,
 };
 use quinn::{TokioRuntime, VarInt};
 use tokio::{sync::watch, time::timeout};
@@ -81,14 +81,18 @@ impl Core {
 /// The handle; dropping it closes the endpoint.
 pub(crate) struct QuicEndpoint {
     core: Arc<Core>,
+    sockets: Arc<SharedSockets>,
     client: quinn::ClientConfig,
     // Changes, or loses its sender, when the accepting task has given the port back.
     released: watch::Receiver<bool>,
 }
 
 impl QuicEndpoint {
-    /// Starts to serve `lane`. Must be called inside a tokio runtime.
-    pub(crate) fn start(lane: Arc<LaneSocket>, config: &ConnectionConfig) -> io::Result<Self> {
+    /// Starts to serve `lane`, one of `sockets`. Must be called inside a tokio runtime.
+    pub(crate) fn start(
+        (lane, sockets): (Arc<LaneSocket>, Arc<SharedSockets>),
+        config: &ConnectionConfig,
+    ) -> io::Result<Self> {
         let Configs { endpoint, server, client } = Configs::new(config);
         let socket = Arc::new(QuicSocket::new(lane));
         let quinn = quinn::Endpoint::new_with_abstract_socket(
@@ -109,7 +113,7 @@ impl QuicEndpoint {
         let (release, released) = watch::channel(false);
         // Ends by itself soon after `begin_close`, which dropping the handle calls too.
         tokio::spawn(accept::run(Arc::clone(&core), release));
-        Ok(Self { core, client, released })
+        Ok(Self { core, sockets, client, released })
     }
 }
 
@@ -153,6 +157,20 @@ impl Endpoint for QuicEndpoint {
 
     fn local_addr(&self) -> SocketAddr {
         self.core.socket.local()
+    }
+
+    async fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, RebindError> {
+        let lane = self.sockets.open(local, Lane::Quic);
+        let lane = lane.map_err(|source| BindError::from_io(local, source))?;
+        let bound = lane.local_addr();
+        let socket = &self.core.socket;
+        if self.core.farewell.get().is_some() || !socket.exchange(lane) {
+            return Err(RebindError::Closed);
+        }
+        // The same socket as before to quinn, which tells its connections that it is another.
+        let told = self.core.quinn.rebind_abstract(Arc::<QuicSocket>::clone(socket));
+        told.map_err(|source| BindError::from_io(local, source))?;
+        Ok(bound)
     }
 
     async fn close(&self, code: CloseCode, reason: &str) {

@@ -35,6 +35,8 @@
 //! - garbage on the port disturbs nobody (`a_flood_of_garbage_disturbs_nobody`);
 //! - an error while sending never ends a connection: the socket adapter reports `WouldBlock` or
 //!   success (quinn's driver would stop for ever otherwise);
+//! - connections go on when an end that began them is bound to another address
+//!   (`tests/rebinding.rs`);
 //! - the port is free when `close` returns, even while handles to connections live on
 //!   (`the_port_is_free_although_connections_are_still_held`);
 //! - packet sizes stay below quinn's limit of segmentation (`config.rs`);
@@ -93,7 +95,7 @@ impl Transport for Quic {
         let sockets = config.shared.get_or_default::<SharedSockets>();
         let endpoint = sockets
             .open(config.local, Lane::Quic)
-            .and_then(|lane| QuicEndpoint::start(lane, &config.connection))
+            .and_then(|lane| QuicEndpoint::start((lane, sockets), &config.connection))
             .map_err(|source| BindError::from_io(config.local, source))?;
         Ok(Arc::new(endpoint))
     }

@@ -3,10 +3,10 @@
 use std::{
     fmt,
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{SocketAddr, SocketAddrV4},
     pin::Pin,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -19,25 +19,33 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 /// packets of any size, so every buffer has to hold the longest: 45 of quinn's.
 const RECV_SEGMENTS_MIN: usize = 45;
 
-/// The QUIC lane of a socket, which can be taken away from under quinn.
+/// The QUIC lane of a socket, which can be exchanged for another and taken away from under quinn.
 ///
 /// quinn keeps its socket until the last handle of a connection is dropped; ours gives the port
 /// back when the endpoint is closed. Afterwards sends vanish and nothing is received.
 #[derive(Debug)]
 pub(crate) struct QuicSocket {
-    lane: RwLock<Option<Arc<LaneSocket>>>,
-    local: SocketAddr,
+    bound: RwLock<Bound>,
+    /// quinn names IPv4 remotes by mapped addresses: it was begun on an IPv6 socket.
+    maps: bool,
     // The last send found the system's buffer full.
     blocked: AtomicBool,
     sends: Arc<AtomicU64>,
+}
+
+/// What the endpoint is bound to, and was last.
+#[derive(Debug)]
+struct Bound {
+    lane: Option<Arc<LaneSocket>>,
+    local: SocketAddr,
 }
 
 impl QuicSocket {
     pub(crate) fn new(lane: Arc<LaneSocket>) -> Self {
         let local = lane.local_addr();
         Self {
-            lane: RwLock::new(Some(lane)),
-            local,
+            bound: RwLock::new(Bound { lane: Some(lane), local }),
+            maps: local.is_ipv6(),
             blocked: AtomicBool::new(false),
             sends: Arc::default(),
         }
@@ -49,13 +57,27 @@ impl QuicSocket {
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+        self.bound().local
     }
 
     /// Gives the lane back.
     pub(crate) fn detach(&self) {
-        let lane = self.lane.write().unwrap_or_else(PoisonError::into_inner).take();
+        let lane = self.bound.write().unwrap_or_else(PoisonError::into_inner).lane.take();
         drop(lane);
+    }
+
+    /// Uses `lane` from now on; false: the lane was given back already. quinn must be told.
+    pub(crate) fn exchange(&self, lane: Arc<LaneSocket>) -> bool {
+        let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
+        if bound.lane.is_none() {
+            return false;
+        }
+        bound.local = lane.local_addr();
+        let old = bound.lane.replace(lane);
+        drop(bound);
+        self.blocked.store(false, Ordering::Release);
+        drop(old);
+        true
     }
 
     pub(crate) fn can_send_to(&self, remote: SocketAddr) -> bool {
@@ -63,17 +85,34 @@ impl QuicSocket {
     }
 
     fn lane(&self) -> Option<Arc<LaneSocket>> {
-        self.lane.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.bound().lane.clone()
+    }
+
+    fn bound(&self) -> RwLockReadGuard<'_, Bound> {
+        self.bound.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// quinn compares addresses, and on an IPv6 socket names IPv4 remotes by mapped ones.
     fn address_for_quinn(&self, addr: SocketAddr) -> SocketAddr {
         match addr {
-            SocketAddr::V4(v4) if self.local.is_ipv6() => {
-                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
-            }
+            SocketAddr::V4(v4) if self.maps => mapped(v4),
             other => other,
         }
+    }
+}
+
+fn mapped(addr: SocketAddrV4) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_ipv6_mapped().into(), addr.port())
+}
+
+/// The address as a socket of the family of `local` takes it.
+fn address_for_socket(local: SocketAddr, addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(v4) if local.is_ipv6() => mapped(v4),
+        SocketAddr::V6(_) if local.is_ipv4() => {
+            SocketAddr::new(addr.ip().to_canonical(), addr.port())
+        }
+        other => other,
     }
 }
 
@@ -85,8 +124,10 @@ impl AsyncUdpSocket for QuicSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let Some(lane) = self.lane() else { return Ok(()) };
         self.sends.fetch_add(1, Ordering::Relaxed);
+        let destination = address_for_socket(lane.local_addr(), transmit.destination);
+        let transmit = Transmit { destination, ..transmit.clone() };
         // A train that was sent in part is not offered again: quinn would repeat its beginning.
-        lane.try_send(transmit).map(drop).map_err(|_| {
+        lane.try_send(&transmit).map(drop).map_err(|_| {
             self.blocked.store(true, Ordering::Release);
             io::ErrorKind::WouldBlock.into()
         })
@@ -107,7 +148,7 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
+        Ok(self.local())
     }
 
     fn max_transmit_segments(&self) -> usize {
