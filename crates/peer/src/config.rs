@@ -1,10 +1,12 @@
 //! What a peer is started with.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use portolan_identity::{Expect, Identity};
 use portolan_protocol::{Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
+
+use crate::{Addresses, SystemAddresses};
 
 /// The parts that the facade puts together: this crate names no concrete transport.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +69,8 @@ pub struct Config {
     pub timing: Timing,
     /// What this peer shares with others of the same program.
     pub shared: Shared,
+    /// Who knows this machine's addresses, which may change while a session lasts.
+    pub addresses: Arc<dyn Addresses>,
 }
 
 impl Config {
@@ -101,6 +105,7 @@ impl Config {
             limits: Limits::default(),
             timing: Timing::default(),
             shared: Shared::default(),
+            addresses: Arc::new(SystemAddresses),
         }
     }
 
@@ -264,6 +269,9 @@ pub struct Timing {
     pub session_idle: Duration,
     /// Between two reports about one transfer.
     pub progress: Duration,
+    /// Between two looks at which of our addresses leads to the server; `None`: nobody looks, and
+    /// a change is noticed when the connection is lost.
+    pub network: Option<Duration>,
 }
 
 impl Default for Timing {
@@ -274,6 +282,7 @@ impl Default for Timing {
             stall: Duration::from_secs(60),
             session_idle: Duration::from_secs(60),
             progress: Duration::from_millis(250),
+            network: Some(Duration::from_secs(2)),
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum Event {
     Announcement(Announcement),
     /// A file moved on.
     File(FileUpdate),
-    /// How a peer is reached has changed.
+    /// How a peer, or the server, is reached has changed.
     Path(PathInfo),
     /// Something was refused on our behalf that a person should know of.
     Warning(Warning),
@@ -204,8 +204,8 @@ impl FilePhase {
 /// How a peer is reached, and why so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathInfo {
-    /// Who.
-    pub with: Name,
+    /// Who; `None`: the server.
+    pub with: Option<Name>,
     /// Through what; `None`: no session is open now.
     pub kind: Option<PathKind>,
     /// What carries the bytes on our side.

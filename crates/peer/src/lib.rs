@@ -50,6 +50,7 @@
 //! |---|---|
 //! | a message reaches the application once, and is confirmed only then | `session::inbox`, `tests/session.rs` |
 //! | a message is sent once, and no change fails falsely, though connections break | `session::repeat`, `tests/session.rs` |
+//! | who gets another address goes on from there, or comes back at once | `network`, `tests/roaming.rs` |
 //! | who is lost comes back, in time that is random and bounded; who is sent away does not | `session::backoff`, `session::ending` |
 //! | a file that is there has the right hash; nothing else is left behind | `tests/files.rs` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
@@ -65,6 +66,7 @@ mod error;
 mod event;
 mod files;
 mod groups;
+mod network;
 mod peer;
 mod remote;
 mod session;
@@ -78,6 +80,7 @@ pub use event::{
     TransferId, Warning,
 };
 pub use files::ShareError;
+pub use network::{Addresses, SystemAddresses};
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
 
 /// Program and version, for the other side's logs.

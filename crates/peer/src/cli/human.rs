@@ -259,7 +259,8 @@ fn file(file: &File) -> Option<String> {
 
 fn path_text(path: &PathLine) -> String {
     let addr = path.addr.as_ref().map(|addr| format!(" by {addr}")).unwrap_or_default();
-    format!("{}: {} over {}{addr}: {}", path.with, path.kind, path.transport, plain(&path.why))
+    let with = path.with.as_deref().unwrap_or("the server");
+    format!("{with}: {} over {}{addr}: {}", path.kind, path.transport, plain(&path.why))
 }
 
 fn file_table(with: &str, files: &[Shared]) -> String {

@@ -198,7 +198,9 @@ pub(crate) struct File {
 /// How a peer is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PathLine {
-    pub(crate) with: String,
+    /// Nobody: the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<String>,
     pub(crate) kind: &'static str,
     pub(crate) transport: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -527,7 +529,7 @@ impl From<&FileUpdate> for File {
 impl From<&PathInfo> for Line {
     fn from(path: &PathInfo) -> Self {
         Self::Path(PathLine {
-            with: path.with.to_string(),
+            with: path.with.as_ref().map(ToString::to_string),
             kind: path.kind_word(),
             transport: path.transport,
             addr: path.addr.map(|addr| addr.to_string()),

@@ -150,7 +150,7 @@ fn every_event_has_the_documented_shape() {
         ),
         (
             (&Event::Path(PathInfo {
-                with: name("bob"),
+                with: Some(name("bob")),
                 kind: Some(PathKind::Relayed),
                 transport: "udp",
                 addr: Some("127.0.0.1:7275".parse().unwrap()),
@@ -158,6 +158,17 @@ fn every_event_has_the_documented_shape() {
             }))
                 .into(),
             r#"{"event":"path","with":"bob","kind":"relayed","transport":"udp","addr":"127.0.0.1:7275","why":"because"}"#.into(),
+        ),
+        (
+            (&Event::Path(PathInfo {
+                with: None,
+                kind: Some(PathKind::Direct),
+                transport: "quic",
+                addr: Some("127.0.0.1:7275".parse().unwrap()),
+                why: "moved".into(),
+            }))
+                .into(),
+            r#"{"event":"path","kind":"direct","transport":"quic","addr":"127.0.0.1:7275","why":"moved"}"#.into(),
         ),
         (
             (&Event::Warning(Warning { code: ErrorCode::UnknownPeer, message: "no".into() })).into(),

@@ -87,7 +87,7 @@ impl Introducer {
             PathKind::Memory => "both are in one process".to_owned(),
         };
         PathInfo {
-            with: who.clone(),
+            with: Some(who.clone()),
             kind: Some(path.kind),
             transport: self.scheme(),
             addr: Some(path.remote),
@@ -98,7 +98,7 @@ impl Introducer {
     /// What there is to say when no session is open.
     pub(crate) fn no_path(&self, who: &Name) -> PathInfo {
         let why = "no session is open; the next file request opens one through the server";
-        let (with, transport) = (who.clone(), self.scheme());
+        let (with, transport) = (Some(who.clone()), self.scheme());
         PathInfo { with, kind: None, transport, addr: None, why: why.to_owned() }
     }
 

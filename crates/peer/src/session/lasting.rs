@@ -7,7 +7,7 @@ use portolan_protocol::{Conversation, ConversationState, MessageId, Name};
 use tokio::sync::mpsc;
 
 use super::{Ask, inbox::Inbox};
-use crate::{Event, ReceiptRule, Reconnecting};
+use crate::{Event, PathInfo, ReceiptRule, Reconnecting};
 
 /// Users with whom something is open that are remembered, to miss it after a reconnection.
 const TALKS_MAX: usize = 64;
@@ -67,6 +67,14 @@ impl Lasting {
             self.held.pop_back();
         }
         self.held.push_back(Event::Reconnecting(attempt));
+    }
+
+    /// Keeps word of another way to the server, in place of one that was not seen yet.
+    pub(crate) fn hold_move(&mut self, path: PathInfo) {
+        if let Some(Event::Path(PathInfo { with: None, .. })) = self.held.back() {
+            self.held.pop_back();
+        }
+        self.held.push_back(Event::Path(path));
     }
 
     /// Waits for room and hands the first held event over. Cancel safe.

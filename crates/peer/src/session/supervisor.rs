@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use portolan_identity::Expect;
@@ -30,6 +31,7 @@ use crate::{
     Backoff, Config, ConnectError, Event, Reconnect, Reconnected, Reconnecting, RequestError,
     SessionEnd, Way,
     dial::{Connected, dial, look_up, ways},
+    network::{NetworkWatch, Roaming},
     remote::{Sessions, accept_openings},
 };
 
@@ -118,10 +120,16 @@ impl Supervisor {
         let Config { reconnect, limits, timing, .. } = self.config;
         let rules = Rules { reconnect, limits, timing };
         let heartbeat_ms = current.welcome.heartbeat_ms;
-        let end =
-            SessionTask::new(control, heartbeat_ms, (&mut self.asks, &mut self.lasting), rules)
-                .run()
-                .await;
+        let roaming = Roaming::new(&self.config, &current.connected);
+        let end = SessionTask::new(
+            control,
+            heartbeat_ms,
+            (&mut self.asks, &mut self.lasting),
+            rules,
+            roaming,
+        )
+        .run()
+        .await;
         connection.close(CloseCode::DONE, "the session is over");
         end
     }
@@ -136,6 +144,7 @@ impl Supervisor {
         let lost_at = Instant::now();
         let (mut why, mut rest) = (end.to_string(), rest(&end));
         for attempt in 1_u32.. {
+            let is_asked_to_rest = rest.is_some();
             let after = waits.next(random(), rest.take());
             let waited = lost_at.elapsed() + after;
             if backoff.give_up_after.is_some_and(|patience| waited > patience) {
@@ -143,7 +152,12 @@ impl Supervisor {
             }
             tracing::info!(%why, attempt, ?after, "the connection to the server is lost");
             self.lasting.hold_attempt(Reconnecting { attempt, after, why });
-            self.meanwhile(sleep(after)).await?;
+            if is_asked_to_rest {
+                self.meanwhile(sleep(after)).await?;
+            } else {
+                let first = Way { server: self.config.server, transport: self.config.transport };
+                self.meanwhile(pause(after, NetworkWatch::new(&self.config, first))).await?;
+            }
             self.find_server().await?;
             let attempt = arrive(self.config.clone(), self.ways.clone());
             match self.meanwhile(attempt).await? {
@@ -218,6 +232,14 @@ impl Supervisor {
             let _ = ask.answer.send(closed());
         }
         self.lasting.finish(Event::Closed(end)).await;
+    }
+}
+
+/// Waits so long, but not once there is another network than before, which may lead there.
+async fn pause(after: Duration, mut network: NetworkWatch) {
+    tokio::select! {
+        () = sleep(after) => {}
+        () = network.reachable_anew() => {}
     }
 }
 

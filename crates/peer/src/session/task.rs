@@ -24,7 +24,10 @@ use super::{
     login::{Control, read_end, write_end},
     repeat::{Repetition, repetition, settle},
 };
-use crate::{Event, Limits, Reconnect, RequestError, SessionEnd, Timing};
+use crate::{
+    Event, Limits, Reconnect, RequestError, SessionEnd, Timing,
+    network::{Consequence, Moved, Roaming},
+};
 
 /// Bytes of requests that wait for the stream before more are taken.
 const WRITE_AHEAD: usize = 512 << 10;
@@ -36,6 +39,7 @@ pub(crate) struct SessionTask<'a> {
     asks: &'a mut mpsc::Receiver<Ask>,
     lasting: &'a mut Lasting,
     rules: Rules,
+    roaming: Roaming,
     pending: BTreeMap<RequestId, Pending>,
     next_id: u64,
     /// With whom something was open on the connection before.
@@ -83,6 +87,7 @@ impl<'a> SessionTask<'a> {
         heartbeat_ms: u32,
         (asks, lasting): (&'a mut mpsc::Receiver<Ask>, &'a mut Lasting),
         rules: Rules,
+        roaming: Roaming,
     ) -> Self {
         let heartbeat_every = heartbeat_interval(heartbeat_ms);
         let now = Instant::now();
@@ -93,6 +98,7 @@ impl<'a> SessionTask<'a> {
             asks,
             lasting,
             rules,
+            roaming,
             pending: BTreeMap::new(),
             next_id: control.next_id,
             closing: None,
@@ -168,6 +174,7 @@ impl<'a> SessionTask<'a> {
             }
             () = self.lasting.hand_over(), if self.lasting.holds() => {}
             () = sleep_until(deadline) => self.on_time(Instant::now())?,
+            moved = self.roaming.moved() => self.on_moved(moved).await?,
         }
         self.send_receipts();
         self.send_farewell();
@@ -176,6 +183,21 @@ impl<'a> SessionTask<'a> {
             Some(closing) if !self.lasting.holds() => Err(SessionEnd::Server(closing.clone())),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Another of our addresses leads to the server.
+    async fn on_moved(&mut self, moved: Moved) -> Result<(), SessionEnd> {
+        match self.roaming.follow(moved).await {
+            Consequence::GoesOn => self.lasting.hold_move(self.roaming.describe(moved)),
+            Consequence::Stays => {}
+            Consequence::Lost => {
+                let detail = moved.to_string();
+                return Err(self.ended(SessionEnd::Lost(CloseReason::Lost { detail })));
+            }
+        }
+        // Whether the server is still there is to be known soon.
+        self.heartbeat_at = Instant::now();
+        Ok(())
     }
 
     fn on_read(
