@@ -32,6 +32,8 @@ pub(crate) struct Connected {
     pub(crate) way: Way,
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) connection: Arc<dyn Connection>,
+    /// The address of ours that led there.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// Tries the ways one after another without waiting for failures to be slow; the first that gets
@@ -83,9 +85,10 @@ async fn connect(config: &Config, way: Way) -> Result<Connected, ConnectError> {
     };
     let mut bind = BindConfig::new(SocketAddr::new(unspecified, 0), config.identity.clone());
     bind.shared = config.shared.clone();
+    let from = config.addresses.towards(way.server);
     let endpoint = way.transport.bind(bind).await?;
     let connection = endpoint.connect(way.server, config.expect).await?;
-    Ok(Connected { way, endpoint, connection })
+    Ok(Connected { way, endpoint, connection, from })
 }
 
 fn is_wrong_peer(error: &ConnectError) -> bool {

@@ -69,13 +69,12 @@ pub(crate) struct NetworkWatch {
 }
 
 impl NetworkWatch {
-    /// Watches the way to `way.server`, as it is now.
-    pub(crate) fn new(config: &Config, way: Way) -> Self {
+    /// Watches the way to `way.server`, which an address of ours led to, if any.
+    pub(crate) fn new(config: &Config, way: Way, last: Option<IpAddr>) -> Self {
         let every = match way.transport.capabilities().carrier {
             Carrier::Memory => None,
             Carrier::Tcp | Carrier::Udp => config.timing.network,
         };
-        let last = every.and_then(|_| config.addresses.towards(way.server));
         Self {
             addresses: Arc::clone(&config.addresses),
             remote: way.server,
@@ -136,7 +135,7 @@ pub(crate) struct Roaming {
 
 impl Roaming {
     pub(crate) fn new(config: &Config, connected: &Connected) -> Self {
-        let watch = NetworkWatch::new(config, connected.way);
+        let watch = NetworkWatch::new(config, connected.way, connected.from);
         Self { watch, connected: connected.clone() }
     }
 

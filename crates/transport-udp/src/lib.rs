@@ -22,7 +22,8 @@
 //!
 //! **What it does not do.** It knows no packet, keeps no key and decides nothing about loss or
 //! congestion. It does not look for changes of the network by itself: an endpoint that is bound to
-//! all addresses follows them because the system does, any other is bound anew by `rebind`.
+//! all addresses follows them because the system does, any other, or one whose program has seen the
+//! change (`portolan-peer` looks), is bound anew by `rebind`.
 //!
 //! **Invariants**
 //! - whatever the traits promise, on a perfect network and through a bad one

@@ -156,7 +156,9 @@ impl Supervisor {
                 self.meanwhile(sleep(after)).await?;
             } else {
                 let first = Way { server: self.config.server, transport: self.config.transport };
-                self.meanwhile(pause(after, NetworkWatch::new(&self.config, first))).await?;
+                let now = self.config.addresses.towards(first.server);
+                let network = NetworkWatch::new(&self.config, first, now);
+                self.meanwhile(pause(after, network)).await?;
             }
             self.find_server().await?;
             let attempt = arrive(self.config.clone(), self.ways.clone());
