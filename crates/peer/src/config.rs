@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use portolan_identity::{Expect, Identity};
-use portolan_protocol::{Name, Password};
+use portolan_protocol::{DeviceId, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
 use crate::{Addresses, SystemAddresses};
@@ -48,6 +48,9 @@ pub struct Config {
     pub tunnel: &'static dyn Tunnel,
     /// Lets the owner of a name move it to a new key.
     pub password: Option<Password>,
+    /// Which device of the name this is: it stands beside the others. `None`: the session replaces
+    /// them all. The same number after a restart lets the device go on where it was.
+    pub device: Option<DeviceId>,
     /// The directory that others may list and fetch from.
     pub share: Option<PathBuf>,
     /// Where received files go.
@@ -95,6 +98,7 @@ impl Config {
             host: None,
             tunnel,
             password: None,
+            device: None,
             share: None,
             downloads: PathBuf::from("."),
             accept_files: FileRule::None,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_protocol::{
     Announcement, Closing, Conversation, Delivery, ErrorCode, GroupNews, Hash, Name, Presence,
-    Receipt,
+    Receipt, Settings,
 };
 use portolan_transport::PathKind;
 use tokio::sync::mpsc;
@@ -24,6 +24,8 @@ pub enum Event {
     Presence(Presence),
     /// Something changed in a group that we are in or invited to.
     Group(GroupNews),
+    /// Another session of our name has changed the settings.
+    Settings(Settings),
     /// An admin tells everyone.
     Announcement(Announcement),
     /// A file moved on.

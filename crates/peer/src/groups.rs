@@ -14,7 +14,7 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] when the name is taken or breaks a rule.
     pub async fn create_group(&self, group: &str, history: bool) -> Result<(), RequestError> {
-        self.done(CreateGroup { group: group.to_owned(), history }.into()).await
+        self.done(CreateGroup { group: group.to_owned(), history, reference: None }.into()).await
     }
 
     /// Asks a user to join.
@@ -22,7 +22,10 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] without the role for it, or when `who` is in it already.
     pub async fn invite_to_group(&self, group: &str, who: &Name) -> Result<(), RequestError> {
-        self.done(InviteToGroup { group: group.to_owned(), user: who.clone() }.into()).await
+        self.done(
+            InviteToGroup { group: group.to_owned(), user: who.clone(), reference: None }.into(),
+        )
+        .await
     }
 
     /// Takes an invitation.
@@ -30,7 +33,7 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] when there is none.
     pub async fn join_group(&self, group: &str) -> Result<(), RequestError> {
-        self.done(JoinGroup { group: group.to_owned() }.into()).await
+        self.done(JoinGroup { group: group.to_owned(), reference: None }.into()).await
     }
 
     /// Leaves a group, or turns an invitation down.
@@ -38,7 +41,7 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] when we are not in it.
     pub async fn leave_group(&self, group: &str) -> Result<(), RequestError> {
-        self.done(LeaveGroup { group: group.to_owned() }.into()).await
+        self.done(LeaveGroup { group: group.to_owned(), reference: None }.into()).await
     }
 
     /// Puts a member out, or takes an invitation back.
@@ -46,7 +49,10 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] without a role above the member's.
     pub async fn remove_from_group(&self, group: &str, who: &Name) -> Result<(), RequestError> {
-        self.done(RemoveFromGroup { group: group.to_owned(), user: who.clone() }.into()).await
+        self.done(
+            RemoveFromGroup { group: group.to_owned(), user: who.clone(), reference: None }.into(),
+        )
+        .await
     }
 
     /// Gives a member another role; as the owner. A new owner makes us an admin.
@@ -54,7 +60,10 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] when we do not own the group.
     pub async fn set_role(&self, group: &str, who: &Name, role: Role) -> Result<(), RequestError> {
-        self.done(SetRole { group: group.to_owned(), user: who.clone(), role }.into()).await
+        self.done(
+            SetRole { group: group.to_owned(), user: who.clone(), role, reference: None }.into(),
+        )
+        .await
     }
 
     /// Gives a group another name.
@@ -62,7 +71,10 @@ impl Peer {
     /// # Errors
     /// [`RequestError::Refused`] without the role for it, or when the name is taken.
     pub async fn rename_group(&self, group: &str, to: &str) -> Result<(), RequestError> {
-        self.done(RenameGroup { group: group.to_owned(), to: to.to_owned() }.into()).await
+        self.done(
+            RenameGroup { group: group.to_owned(), to: to.to_owned(), reference: None }.into(),
+        )
+        .await
     }
 
     /// The groups that we are in or invited to, in order of name.

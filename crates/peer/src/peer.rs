@@ -8,10 +8,10 @@ use std::{
 
 use portolan_identity::PeerId;
 use portolan_protocol::{
-    Accept, AskServerInfo, ClearMailbox, Command, Converse, Deny, Echo, End, FileInfo, FileList,
-    Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId, Messages, Name, Password,
-    ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent, ServerInfo, SetAway,
-    SetPassword, Table, UserInfo, Users, Welcome, Whom,
+    Accept, AskServerInfo, ChangeSettings, ClearMailbox, Command, Converse, Deny, Echo, End,
+    FileInfo, FileList, Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId,
+    Messages, Name, Password, ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent,
+    ServerInfo, SetAway, SetPassword, Settings, Table, UserInfo, Users, Welcome, Whom,
 };
 use portolan_transport::{CloseCode, ConnectionStats};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
@@ -366,6 +366,22 @@ impl Peer {
     /// [`RequestError::Refused`] when it is shorter than 8 bytes or longer than 1,024.
     pub async fn set_password(&self, password: Option<Password>) -> Result<(), RequestError> {
         self.done(SetPassword { password }.into()).await
+    }
+
+    /// How the server treats our name.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn settings(&self) -> Result<Settings, RequestError> {
+        self.change_settings(ChangeSettings::default()).await
+    }
+
+    /// Changes how the server treats our name, and says how it does now.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] when a value is out of its bounds.
+    pub async fn change_settings(&self, change: ChangeSettings) -> Result<Settings, RequestError> {
+        ask!(self, change, Settings)
     }
 
     /// What the server is and how it fares.

@@ -78,7 +78,8 @@ impl Puppet {
         let (id, _) = puppet.request().await;
         let transport = "mem".to_owned();
         let (waiting, admin, moved) = (0, false, false);
-        let logged_in = LoggedIn { name: name("alice"), transport, waiting, admin, moved };
+        let logged_in =
+            LoggedIn { name: name("alice"), transport, waiting, admin, moved, beside: 0 };
         puppet.answer(id, logged_in.into()).await;
         puppet
     }
@@ -515,7 +516,12 @@ async fn what_is_not_to_be_done_twice_is_not_asked_twice() {
 async fn conversations_that_did_not_outlive_the_connection_are_told_of() {
     let (mut server, alice, mut events) = Puppet::with_one_who_returns().await;
     let news = |with: &str, state| {
-        ServerEvent::Conversation(Conversation { with: name(with), state, reason: None })
+        ServerEvent::Conversation(Conversation {
+            with: name(with),
+            state,
+            reason: None,
+            elsewhere: false,
+        })
     };
     for (with, state) in [
         ("bob", ConversationState::Accepted),
@@ -557,7 +563,7 @@ async fn an_accepted_request_that_is_accepted_again_is_no_failure() {
     assert!(matches!(command, Command::Accept(_)), "{command:?}");
     let mut server = server.let_in_again().await;
     let (with, state) = (name("bob"), ConversationState::Accepted);
-    let news = Conversation { with, state, reason: None };
+    let news = Conversation { with, state, reason: None, elsewhere: false };
     server.tell(ServerEvent::Conversation(news)).await;
     let (id, command) = next_command(&mut server).await;
     assert!(matches!(command, Command::Accept(_)), "{command:?}");

@@ -5,7 +5,7 @@ use std::fmt;
 use portolan_peer_id::PeerId;
 use serde::{Deserialize, Serialize};
 
-use crate::{MessageId, Name, Recipient, Timestamp, table::table};
+use crate::{DeviceId, MessageId, Name, Recipient, Timestamp, table::table};
 
 table! {
     /// A client's request on the control stream; each gets exactly one [`Reply`](crate::Reply)
@@ -45,6 +45,8 @@ table! {
         SetPassword(SetPassword) = "set_password",
         /// Says that we are not at the keyboard, or are again. Answered by `done`.
         SetAway(SetAway) = "set_away",
+        /// Changes how the server treats our name, or asks for it. Answered by `settings`.
+        Settings(ChangeSettings) = "settings",
         /// What was said with a user or in a group. Answered by `messages`.
         History(History) = "history",
         /// Makes a group and owns it. Answered by `done`.
@@ -111,6 +113,10 @@ pub struct Login {
     /// Lets the owner move a name to a new key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
+    /// Which device this is: it stands beside the other sessions of the name. Without one, the
+    /// session replaces them all; the same device again replaces its own session alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
 }
 
 /// A password; never printed.
@@ -291,6 +297,20 @@ pub struct SetAway {
     pub text: Option<String>,
 }
 
+/// Changes settings of our name; what is missing stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeSettings {
+    /// Whether others learn what we have seen; if not, we do not learn it of them either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<bool>,
+    /// In how many conversations we may be at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<u8>,
+    /// Whether others learn when we were there last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<bool>,
+}
+
 /// Asks for a page of what was said, the newest first asked for and in order of id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
@@ -312,6 +332,9 @@ pub struct CreateGroup {
     /// Whether those who join may read what was said before.
     #[serde(default)]
     pub history: bool,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// Asks a user to join a group; its owner and admins may.
@@ -321,6 +344,9 @@ pub struct InviteToGroup {
     pub group: String,
     /// Whom.
     pub user: Name,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// Takes an invitation.
@@ -328,6 +354,9 @@ pub struct InviteToGroup {
 pub struct JoinGroup {
     /// Which group.
     pub group: String,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// Leaves a group. An owner who leaves is followed by the admin, else the member, who has been
@@ -336,6 +365,9 @@ pub struct JoinGroup {
 pub struct LeaveGroup {
     /// Which.
     pub group: String,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// Puts a member out of a group; only those of a lower role can be.
@@ -345,6 +377,9 @@ pub struct RemoveFromGroup {
     pub group: String,
     /// Whom.
     pub user: Name,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// Gives a member another role; only the owner may. A new owner makes the old one an admin.
@@ -356,6 +391,9 @@ pub struct SetRole {
     pub user: Name,
     /// Which role.
     pub role: Role,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// What a member of a group may do.
@@ -377,6 +415,9 @@ pub struct RenameGroup {
     pub group: String,
     /// The new name.
     pub to: String,
+    /// The asker's own number: the same one again (after a reconnect) is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<u64>,
 }
 
 /// Asks for the groups that we are in or invited to.

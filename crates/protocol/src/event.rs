@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Candidate, MessageId, Name, ReceiptState, Recipient, Role, Timestamp, UserInfo, table::table,
+    Candidate, MessageId, Name, ReceiptState, Recipient, Role, Settings, Timestamp, UserInfo,
+    table::table,
 };
 
 table! {
@@ -19,6 +20,8 @@ table! {
         Presence(Presence) = "presence",
         /// Something changed in a group that we are in or invited to.
         Group(GroupNews) = "group",
+        /// Another session of our name has changed the settings.
+        Settings(Settings) = "settings",
         /// A user tells where they may be reached.
         Candidates(PeerCandidates) = "candidates",
         /// An admin tells everyone.
@@ -64,19 +67,24 @@ pub struct Conversation {
     /// Why, where there is more to say; untrusted when it is the other's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether another session of our name holds it, or has just done this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
 }
 
 /// States of a conversation as one side sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationState {
+    /// We have asked the other, and no answer has come; told to sessions that begin later.
+    Asked,
     /// The other asks us.
     Requested,
     /// Both agreed; it runs.
     Accepted,
     /// The other said no.
     Denied,
-    /// The other is in another conversation.
+    /// The other is in as many conversations as they allow.
     Busy,
     /// No answer in time, or our own answer came too late.
     TimedOut,

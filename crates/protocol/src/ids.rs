@@ -16,6 +16,13 @@ pub struct RequestId(pub u64);
 #[serde(transparent)]
 pub struct MessageId(pub u64);
 
+/// One of the devices of a name; chosen by the client at random and kept there.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct DeviceId(pub u64);
+
 /// Wall-clock time in milliseconds since 1970-01-01 00:00 UTC.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

@@ -47,7 +47,7 @@ pub use codec::{
 pub use command::*;
 pub use error_code::{ErrorBody, ErrorCode};
 pub use event::*;
-pub use ids::{MessageId, RequestId, Timestamp};
+pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;
 pub use name::{Name, NameError};
 pub use opening::{Opened, Opening, Ready, Relay, Relayed};

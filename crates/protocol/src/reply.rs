@@ -4,7 +4,7 @@ use portolan_peer_id::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, MessageId, Name, Role, Timestamp, UserInfo, command::Empty, event::Delivery,
+    Limits, MessageId, Name, Role, Settings, Timestamp, UserInfo, command::Empty, event::Delivery,
     table::table,
 };
 
@@ -31,6 +31,8 @@ table! {
         Echo(EchoReply) = "echo",
         /// To `mailbox` and `history`.
         Messages(Messages) = "messages",
+        /// To `settings`.
+        Settings(Settings) = "settings",
         /// To `list_groups`.
         Groups(Groups) = "groups",
         /// To `list_members`.
@@ -85,6 +87,9 @@ pub struct LoggedIn {
     /// Whether the password has just moved the name to this key.
     #[serde(default)]
     pub moved: bool,
+    /// Other sessions of our name that are there.
+    #[serde(default)]
+    pub beside: u32,
 }
 
 /// A sign of life.

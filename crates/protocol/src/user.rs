@@ -27,6 +27,27 @@ pub struct UserInfo {
     /// Not at the keyboard, in the user's words, perhaps none; untrusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away: Option<String>,
+    /// The transports of the name's other sessions, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+}
+
+/// How the server treats a name, as its owner wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Whether others learn what we have seen, and we what they have.
+    pub seen: bool,
+    /// In how many conversations we may be at a time.
+    pub conversations: u8,
+    /// Whether others learn when we were there last.
+    pub last_seen: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { seen: true, conversations: 1, last_seen: true }
+    }
 }
 
 /// Whether a user can be asked for a conversation.
@@ -35,7 +56,7 @@ pub struct UserInfo {
 pub enum Availability {
     /// Can be asked.
     Free,
-    /// In a conversation.
+    /// In as many conversations as they allow.
     Busy,
     /// Not there: only those who ask for the absent see it.
     Offline,

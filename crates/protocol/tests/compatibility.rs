@@ -128,6 +128,7 @@ fn a_password_is_never_printed() {
     let login = portolan_protocol::Login {
         name: "alice".into(),
         password: Some(portolan_protocol::Password("hunter2".into())),
+        device: None,
     };
     assert!(!format!("{login:?}").contains("hunter2"));
 }

@@ -167,6 +167,10 @@ pub struct Limits {
     /// Users to whom one user has written and of whom that is remembered: those who have written
     /// back may know when the user was last seen.
     pub acquaintances: usize,
+    /// Sessions of one name beside each other, and devices for which copies are kept.
+    pub devices: usize,
+    /// Conversations at a time that a user may allow.
+    pub conversations_per_user: u8,
     /// Open requests for a conversation, made or received by one user.
     pub requests_per_user: usize,
     /// Messages that wait for one user.
@@ -272,6 +276,8 @@ impl Default for Limits {
             users_per_registry: 20_000,
             acquaintances: 1_024,
             requests_per_user: 16,
+            devices: 8,
+            conversations_per_user: 8,
             mailbox_messages: 1_000,
             mailbox_bytes: 4 << 20,
             window_messages: 256,

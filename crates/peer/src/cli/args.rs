@@ -67,6 +67,10 @@ pub(crate) struct Options {
     /// The same with a password that is asked for
     #[arg(long, global = true)]
     pub(crate) ask_password: bool,
+    /// Stand beside other sessions of your name, on this machine or elsewhere, instead of replacing
+    /// them; the server keeps for each device what it misses
+    #[arg(long, global = true, env = "PORTOLAN_BESIDE")]
+    pub(crate) beside: bool,
     /// Where keys and known hosts are kept
     #[arg(long, global = true, env = "PORTOLAN_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -172,6 +176,19 @@ pub(crate) enum OneShot {
         /// Remove the password: the name belongs to the key alone
         #[arg(long, conflicts_with = "new")]
         remove: bool,
+    },
+    /// Show or change how the server treats your name: seen=on|off, last-seen=on|off,
+    /// conversations=1…8
+    Settings {
+        /// What to change
+        #[arg(value_name = "NAME=VALUE")]
+        changes: Vec<String>,
+    },
+    /// Show the messages that wait for you at the server, or throw them away
+    Mailbox {
+        /// Throw them away, on every device
+        #[arg(long)]
+        clear: bool,
     },
     /// Show your own key, which is made at first use
     Id,

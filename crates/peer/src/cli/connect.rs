@@ -83,6 +83,7 @@ async fn config(
     config.known_peers = Some(settings.known_peers());
     config.shared = settings.shared.clone();
     config.password = password;
+    config.device = settings.device();
     Ok(config)
 }
 

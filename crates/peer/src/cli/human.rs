@@ -4,8 +4,8 @@ use portolan_protocol::Timestamp;
 
 use super::{
     line::{
-        ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine, Shared,
-        Status, User,
+        ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine,
+        SettingsLine, Shared, Status, User,
     },
     text::{plain, size, time},
 };
@@ -24,8 +24,12 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
     let result = |text| Some((Channel::Result, text));
     let message = |text| Some((Channel::Message, text));
     match line {
-        Line::Ready { name, transport, server, .. } => {
-            message(format!("* you are {name}, connected to {server} over {transport}"))
+        Line::Ready { name, transport, server, beside, .. } => {
+            let beside = match beside {
+                0 => String::new(),
+                count => format!("; {count} other sessions of yours are there"),
+            };
+            message(format!("* you are {name}, connected to {server} over {transport}{beside}"))
         }
         Line::Users { users } => result(user_table(users)),
         Line::Whois(user) => result(whois(user)),
@@ -37,6 +41,10 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Groups { groups } => result(group_table(groups)),
         Line::Members { members, .. } => result(member_table(members)),
         Line::History { messages, more, .. } => result(history(messages, *more)),
+        Line::Settings(settings) => result(settings_text(settings)),
+        Line::Mailbox { messages } if messages.is_empty() => result("nothing waits for you".into()),
+        Line::Mailbox { messages } => result(history(messages, false)),
+        Line::Talking { with, others } => result(talking_text(with.as_deref(), others)),
         Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
         Line::File(update) => file(update).and_then(message),
         Line::Path(path) => result(path_text(path)),
@@ -76,15 +84,14 @@ fn user_table(users: &[User]) -> String {
         return "nobody is there".to_owned();
     }
     table(users.iter().map(|user| {
-        [
-            user.name.clone(),
-            plain(&user.transport),
-            state(user),
-            since(user),
-            user.id.clone(),
-            away(user),
-        ]
+        [user.name.clone(), transports(user), state(user), since(user), user.id.clone(), away(user)]
     }))
+}
+
+/// The transports of all sessions of a name, the latest first.
+fn transports(user: &User) -> String {
+    let all = std::iter::once(&user.transport).chain(&user.also);
+    all.map(|transport| plain(transport)).collect::<Vec<_>>().join("+")
 }
 
 fn state(user: &User) -> String {
@@ -144,6 +151,9 @@ fn table<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
 
 fn message_text(message: &Message) -> String {
     let text = plain(&message.text);
+    if message.own {
+        return format!("you to {}: {text}", plain(&message.to));
+    }
     match message.to.as_str() {
         to @ ("all" | "others") => format!("{} to {to}: {text}", message.from),
         _ => match &message.group {
@@ -155,7 +165,11 @@ fn message_text(message: &Message) -> String {
 
 fn conversation(news: &ConversationLine) -> String {
     let with = &news.with;
+    if news.elsewhere {
+        return elsewhere(news);
+    }
     let words = match news.state {
+        "asked" => format!("you have asked {with} for a conversation"),
         "requested" => format!("{with} asks for a conversation: /accept {with} or /deny {with}"),
         "accepted" => format!("you are talking with {with}: just type; /end ends it"),
         "denied" => format!("{with} does not want to talk now"),
@@ -168,6 +182,44 @@ fn conversation(news: &ConversationLine) -> String {
     match &news.reason {
         Some(reason) if !reason.is_empty() => format!("* {words} ({})", plain(reason)),
         Some(_) | None => format!("* {words}"),
+    }
+}
+
+/// What another of our devices has done.
+fn elsewhere(news: &ConversationLine) -> String {
+    let with = &news.with;
+    let words = match news.state {
+        "asked" => format!("you have asked {with} for a conversation"),
+        "accepted" => format!("you are talking with {with}"),
+        "denied" => format!("the request between you and {with} was denied"),
+        "busy" => format!("{with} is in another conversation"),
+        "timed_out" => format!("the request between you and {with} has lapsed"),
+        "vanished" => format!("{with} has vanished"),
+        _ => format!("the conversation with {with} is over"),
+    };
+    format!("* {words}, on another device")
+}
+
+fn settings_text(settings: &SettingsLine) -> String {
+    let word = |is_on| if is_on { "on" } else { "off" };
+    let rows = [
+        (
+            "seen",
+            word(settings.seen).to_owned(),
+            "others learn what you have seen, and you of them",
+        ),
+        ("last-seen", word(settings.last_seen).to_owned(), "others learn when you were there last"),
+        ("conversations", settings.conversations.to_string(), "as many at a time"),
+    ];
+    table(rows.into_iter().map(|(name, value, help)| [name.to_owned(), value, help.to_owned()]))
+}
+
+fn talking_text(with: Option<&str>, others: &[String]) -> String {
+    match (with, others) {
+        (None, []) => "you are in no conversation".to_owned(),
+        (None, others) => format!("also talking with {}: /switch WHO", others.join(", ")),
+        (Some(with), []) => format!("talking with {with}"),
+        (Some(with), others) => format!("talking with {with}; also with {}", others.join(", ")),
     }
 }
 
@@ -323,6 +375,7 @@ mod tests {
             group: None,
             text: text.into(),
             at: 0,
+            own: false,
         })
     }
 
@@ -338,7 +391,12 @@ mod tests {
 
     #[test]
     fn a_request_says_what_to_type() {
-        let news = ConversationLine { with: "bob".into(), state: "requested", reason: None };
+        let news = ConversationLine {
+            with: "bob".into(),
+            state: "requested",
+            reason: None,
+            elsewhere: false,
+        };
         let text = render(&Line::Conversation(news)).unwrap().1;
         assert!(text.contains("/accept bob") && text.contains("/deny bob"), "{text}");
     }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use portolan_protocol::{Conversation, ConversationState, ErrorCode, Name, Recipient};
+use portolan_protocol::{
+    Conversation, ConversationState, ErrorCode, MessageId, Name, ReceiptState, Recipient,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
@@ -17,10 +19,11 @@ use super::{
     group::GroupOrder,
     input::{Input, Names, TerminalGuard, edit_lines, learn, read_lines},
     line::Line,
-    one_shot::{at_most, echo, show_sent},
+    one_shot::{at_most, echo, show_sent, waiting},
     output::Output,
     settings::Settings,
     slash::{ListOrder, Slash, parse},
+    talks::Talks,
 };
 use crate::{
     Event, Events, Existing, FileRule, Peer, ReceiptRule, RequestError, SessionEnd, Stack,
@@ -29,6 +32,8 @@ use crate::{
 
 /// Transfers that one person may have started and not seen the end of.
 const TRANSFERS_MAX: usize = 64;
+/// Seen messages whose writers wait to be told; of more nobody is.
+const SHOWN_MAX: usize = 256;
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -59,8 +64,12 @@ pub(crate) async fn run(
     if edits {
         output.note("* /help shows the commands");
     }
-    let app = App { peer, output, names, existing: settings.existing, talk: Mutex::default() };
-    Loop { app: Arc::new(app), lines, events, transfers: JoinSet::new(), running: None }.run().await
+    let reader = if edits { Reader::Person } else { Reader::Program };
+    let existing = settings.existing;
+    let app = App { peer, output, names, existing, talks: Mutex::default() };
+    let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
+    let (transfers, running) = (JoinSet::new(), None);
+    Loop { app: Arc::new(app), lines, events, transfers, running, shown }.run().await
 }
 
 /// What commands work on.
@@ -69,15 +78,44 @@ struct App {
     output: Output,
     names: Names,
     existing: Existing,
-    talk: Mutex<Talk>,
+    talks: Mutex<Talks>,
 }
 
-/// With whom we talk, and who asks us.
-#[derive(Debug, Default)]
-struct Talk {
-    current: Option<Name>,
-    asking: Option<Name>,
-    asked: Option<Name>,
+/// Who reads what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// Somebody at a terminal: what is shown there is seen.
+    Person,
+    /// A program or a file, which says itself what was seen.
+    Program,
+}
+
+/// Messages that a person has seen and whose writers are not told yet.
+struct Shown {
+    reader: Reader,
+    ids: Vec<MessageId>,
+    telling: JoinSet<()>,
+}
+
+impl Shown {
+    fn note(&mut self, id: MessageId) {
+        if self.reader == Reader::Person && self.ids.len() < SHOWN_MAX {
+            self.ids.push(id);
+        }
+    }
+
+    /// Tells the writers of what has gathered, one request at a time.
+    fn tell(&mut self, peer: &Peer) {
+        if self.ids.is_empty() || !self.telling.is_empty() {
+            return;
+        }
+        let (peer, ids) = (peer.clone(), std::mem::take(&mut self.ids));
+        self.telling.spawn(async move {
+            if let Err(error) = peer.receipts(ids, ReceiptState::Seen).await {
+                tracing::debug!(%error, "nobody was told what was seen");
+            }
+        });
+    }
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
@@ -90,6 +128,7 @@ struct Loop {
     transfers: JoinSet<()>,
     /// One command at a time, so that they are carried out in order; no line is read meanwhile.
     running: Option<Running>,
+    shown: Shown,
 }
 
 /// Why the loop ends.
@@ -130,6 +169,7 @@ impl Loop {
     }
 
     async fn step(&mut self) -> Option<Ending> {
+        self.shown.tell(&self.app.peer);
         let running = self.running.is_some();
         tokio::select! {
             result = async { self.running.as_mut()?.await.err() }, if running => {
@@ -140,6 +180,7 @@ impl Loop {
             event = self.events.next() => self.on_event(event),
             input = self.lines.recv(), if !running => self.on_input(input),
             Some(_) = self.transfers.join_next(), if !self.transfers.is_empty() => None,
+            Some(_) = self.shown.telling.join_next(), if !self.shown.telling.is_empty() => None,
             _ = tokio::signal::ctrl_c() => Some(Ending::Interrupted),
         }
     }
@@ -169,11 +210,15 @@ impl Loop {
         self.app.on_event(&event);
         match event {
             Event::Closed(end) => Some(Ending::Session(end)),
-            Event::Message(_)
-            | Event::Receipt(_)
+            Event::Message(message) => {
+                self.shown.note(message.id);
+                None
+            }
+            Event::Receipt(_)
             | Event::Conversation(_)
             | Event::Presence(_)
             | Event::Group(_)
+            | Event::Settings(_)
             | Event::Announcement(_)
             | Event::File(_)
             | Event::Path(_)
@@ -235,8 +280,8 @@ impl Loop {
 }
 
 impl App {
-    fn talk(&self) -> MutexGuard<'_, Talk> {
-        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn talks(&self) -> MutexGuard<'_, Talks> {
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complain(&self, code: &str, message: String) {
@@ -245,11 +290,12 @@ impl App {
 
     fn on_event(&self, event: &Event) {
         match event {
-            Event::Conversation(news) => self.on_conversation(news),
+            Event::Conversation(news) => self.talks().on_news(news),
             Event::Message(message) => learn(&self.names, message.from.as_str()),
             Event::Presence(presence) => learn(&self.names, presence.user.name.as_str()),
             Event::Receipt(_)
             | Event::Group(_)
+            | Event::Settings(_)
             | Event::Announcement(_)
             | Event::File(_)
             | Event::Path(_)
@@ -262,29 +308,33 @@ impl App {
         // People hear from receipts only when they ask; the sender was told `stored` already.
         let quiet = matches!(event, Event::Receipt(_) | Event::Path(_));
         if self.output.is_json() || !quiet {
-            self.output.show(&event.into());
+            self.output.show(&self.line(event));
+        }
+        if let Event::Conversation(news) = event {
+            self.advise(news);
         }
     }
 
-    fn on_conversation(&self, news: &Conversation) {
-        let talk = &mut *self.talk();
-        let with = Some(news.with.clone());
-        match news.state {
-            ConversationState::Requested => talk.asking = with,
-            ConversationState::Accepted => {
-                talk.current = with;
-                talk.asking = None;
-                talk.asked = None;
-            }
-            ConversationState::Denied
-            | ConversationState::Busy
-            | ConversationState::TimedOut
-            | ConversationState::Ended
-            | ConversationState::Vanished => {
-                for place in [&mut talk.current, &mut talk.asking, &mut talk.asked] {
-                    place.take_if(|name| *name == news.with);
-                }
-            }
+    fn line(&self, event: &Event) -> Line {
+        let us = self.peer.name();
+        match event {
+            Event::Message(message) if message.from == *us => match &message.to {
+                Recipient::User(to) if to == us => event.into(),
+                Recipient::User(_) | Recipient::Group(_) => Line::own(message),
+                Recipient::All | Recipient::Others => event.into(),
+            },
+            _ => event.into(),
+        }
+    }
+
+    /// What a person may want to know when a conversation ends and others go on.
+    fn advise(&self, news: &Conversation) {
+        let talks = self.talks();
+        if talks.current().is_none()
+            && let Some(other) = talks.others().last()
+            && news.state != ConversationState::Requested
+        {
+            self.output.note(&format!("* /switch {other} goes on with {other}"));
         }
     }
 
@@ -298,6 +348,16 @@ impl App {
             Slash::Accept(who) => self.accept(who).await?,
             Slash::Deny(who, words) => self.deny(who, words).await?,
             Slash::End(who) => self.end(who).await?,
+            Slash::Switch(who) => self.switch(who)?,
+            Slash::Set(change) => {
+                self.output.show(&Line::settings(self.peer.change_settings(change).await?));
+            }
+            Slash::Mailbox => self.output.show(&Line::mailbox(&waiting(&self.peer).await?)),
+            Slash::ClearMailbox => {
+                self.peer.clear_mailbox().await?;
+                self.output.show(&Line::mailbox(&[]));
+            }
+            Slash::Seen(ids) => self.peer.receipts(ids, ReceiptState::Seen).await?,
             Slash::Message(to, text) => self.say(to, text).await?,
             Slash::Echo(text) => echo(&self.peer, text, &self.output).await?,
             Slash::Share(directory) => self.share(directory).await?,
@@ -330,13 +390,13 @@ impl App {
             Ok(requested) => {
                 let seconds = requested.expires_ms / 1000;
                 self.output.note(&format!("* asked {who}, who has {seconds} s to answer"));
-                self.talk().asked = Some(who);
+                self.talks().note_asked(&who);
                 Ok(())
             }
             // The same news, whichever way the server tells it.
             Err(RequestError::Refused(body)) if body.code == ErrorCode::Busy => {
                 let (state, reason) = (ConversationState::Busy, None);
-                let news = Conversation { with: who, state, reason };
+                let news = Conversation { with: who, state, reason, elsewhere: false };
                 self.on_event(&Event::Conversation(news));
                 Ok(())
             }
@@ -345,29 +405,24 @@ impl App {
     }
 
     async fn accept(&self, who: Option<Name>) -> Result<(), Failure> {
-        let who = who.or_else(|| self.talk().asking.clone());
+        let who = who.or_else(|| self.talks().asking().cloned());
         let who = who.ok_or_else(|| Failure::usage("nobody asks for a conversation"))?;
         Ok(self.peer.accept(&who).await?)
     }
 
     async fn deny(&self, who: Option<Name>, words: Option<String>) -> Result<(), Failure> {
-        let who = who.or_else(|| self.talk().asking.clone());
+        let who = who.or_else(|| self.talks().asking().cloned());
         let who = who.ok_or_else(|| Failure::usage("nobody asks for a conversation"))?;
         self.peer.deny(&who, words).await?;
-        self.talk().asking.take_if(|name| *name == who);
+        self.talks().forget(&who);
         Ok(())
     }
 
     async fn end(&self, who: Option<Name>) -> Result<(), Failure> {
-        let who = who.or_else(|| {
-            let talk = self.talk();
-            talk.current.clone().or_else(|| talk.asked.clone())
-        });
+        let who = who.or_else(|| self.talks().to_end().cloned());
         let who = who.ok_or_else(|| Failure::usage("there is no conversation to end"))?;
         self.peer.end(&who).await?;
-        let mut talk = self.talk();
-        talk.current.take_if(|name| *name == who);
-        talk.asked.take_if(|name| *name == who);
+        self.talks().forget(&who);
         Ok(())
     }
 
@@ -381,10 +436,32 @@ impl App {
     }
 
     async fn say_here(&self, text: String) -> Result<(), Failure> {
-        let current = self.talk().current.clone();
-        let advice = "you are in no conversation: /chat WHO asks for one, /msg WHO TEXT needs none";
+        let (current, others) = {
+            let talks = self.talks();
+            (talks.current().cloned(), talks.others().len())
+        };
+        let advice = match others {
+            0 => "you are in no conversation: /chat WHO asks for one, /msg WHO TEXT needs none",
+            _ => "say with whom to go on: /switch WHO",
+        };
         let who = current.ok_or_else(|| Failure::usage(advice))?;
+        if others > 0 {
+            self.output.note(&format!("* to {who}:"));
+        }
         self.say(Recipient::User(who), text).await
+    }
+
+    fn switch(&self, who: Option<Name>) -> Result<(), Failure> {
+        let mut talks = self.talks();
+        if let Some(who) = who
+            && !talks.switch(&who)
+        {
+            return Err(Failure::usage(format!("you are not talking with {who}")));
+        }
+        let with = talks.current().map(ToString::to_string);
+        let others = talks.others().iter().map(ToString::to_string).collect();
+        self.output.show(&Line::Talking { with, others });
+        Ok(())
     }
 
     async fn group(&self, order: GroupOrder) -> Result<(), Failure> {
@@ -424,7 +501,7 @@ impl App {
 
     async fn status(&self) -> Result<(), Failure> {
         let server = self.peer.server_info().await?;
-        let conversation = self.talk().current.as_ref().map(ToString::to_string);
+        let conversation = self.talks().current().map(ToString::to_string);
         self.output.show(&Line::status(&self.peer, &server, conversation));
         Ok(())
     }

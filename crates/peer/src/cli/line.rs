@@ -5,7 +5,7 @@
 use portolan_protocol::{
     Announcement, Availability, Closing, Conversation, ConversationState, Delivery, FileInfo,
     GroupChange, GroupInfo, GroupNews, Messages, Presence, PresenceChange, Receipt, ReceiptState,
-    Recipient, ServerInfo, UserInfo,
+    Recipient, ServerInfo, Settings, UserInfo,
 };
 use serde::Serialize;
 
@@ -21,6 +21,9 @@ pub(crate) enum Line {
         id: String,
         transport: String,
         server: String,
+        /// Other sessions of the name that are there.
+        #[serde(skip_serializing_if = "is_zero")]
+        beside: u32,
     },
     Users {
         users: Vec<User>,
@@ -49,6 +52,15 @@ pub(crate) enum Line {
         with: String,
         messages: Vec<Message>,
         more: bool,
+    },
+    Settings(SettingsLine),
+    Mailbox {
+        messages: Vec<Message>,
+    },
+    Talking {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<String>,
+        others: Vec<String>,
     },
     Announcement {
         text: String,
@@ -116,6 +128,8 @@ pub(crate) struct User {
     pub(crate) with: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) away: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also: Vec<String>,
 }
 
 /// A message.
@@ -128,6 +142,17 @@ pub(crate) struct Message {
     pub(crate) group: Option<String>,
     pub(crate) text: String,
     pub(crate) at: u64,
+    /// Another of our devices has sent it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) own: bool,
+}
+
+/// How the server treats our name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SettingsLine {
+    pub(crate) seen: bool,
+    pub(crate) last_seen: bool,
+    pub(crate) conversations: u8,
 }
 
 /// News of a conversation.
@@ -137,6 +162,8 @@ pub(crate) struct ConversationLine {
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) elsewhere: bool,
 }
 
 /// News of a group.
@@ -264,6 +291,7 @@ impl Line {
             id: peer.id().to_string(),
             transport: peer.transport().to_owned(),
             server: peer.server_addr().to_string(),
+            beside: peer.logged_in().beside,
         }
     }
 
@@ -296,6 +324,20 @@ impl Line {
     pub(crate) fn history(with: &Recipient, page: &Messages) -> Self {
         let messages = page.messages.iter().map(Message::from).collect();
         Self::History { with: recipient_words(with).0, messages, more: page.more }
+    }
+
+    pub(crate) fn settings(settings: Settings) -> Self {
+        let Settings { seen, conversations, last_seen } = settings;
+        Self::Settings(SettingsLine { seen, last_seen, conversations })
+    }
+
+    pub(crate) fn mailbox(messages: &[Delivery]) -> Self {
+        Self::Mailbox { messages: messages.iter().map(Message::from).collect() }
+    }
+
+    /// A message that another of our devices has sent.
+    pub(crate) fn own(delivery: &Delivery) -> Self {
+        Self::Message(Message { own: true, ..delivery.into() })
     }
 
     pub(crate) fn files(with: &str, files: &[FileInfo]) -> Self {
@@ -357,6 +399,7 @@ impl From<&Event> for Line {
             Event::Conversation(news) => Self::Conversation(news.into()),
             Event::Presence(presence) => presence.into(),
             Event::Group(news) => Self::Group(news.into()),
+            Event::Settings(settings) => Self::settings(*settings),
             Event::Announcement(words) => words.into(),
             Event::File(update) => Self::File(update.into()),
             Event::Path(path) => path.into(),
@@ -399,6 +442,7 @@ impl From<&UserInfo> for User {
             online_since: user.online_since.0,
             with: user.with.as_ref().map(ToString::to_string),
             away: user.away.clone(),
+            also: user.also.clone(),
         }
     }
 }
@@ -413,6 +457,7 @@ impl From<&Delivery> for Message {
             group,
             text: delivery.text.clone(),
             at: delivery.at.0,
+            own: false,
         }
     }
 }
@@ -462,6 +507,7 @@ impl From<&Receipt> for Line {
 impl From<&Conversation> for ConversationLine {
     fn from(news: &Conversation) -> Self {
         let state = match news.state {
+            ConversationState::Asked => "asked",
             ConversationState::Requested => "requested",
             ConversationState::Accepted => "accepted",
             ConversationState::Denied => "denied",
@@ -470,7 +516,12 @@ impl From<&Conversation> for ConversationLine {
             ConversationState::Ended => "ended",
             ConversationState::Vanished => "vanished",
         };
-        Self { with: news.with.to_string(), state, reason: news.reason.clone() }
+        Self {
+            with: news.with.to_string(),
+            state,
+            reason: news.reason.clone(),
+            elsewhere: news.elsewhere,
+        }
     }
 }
 
@@ -553,6 +604,11 @@ impl From<&SessionEnd> for Line {
     fn from(end: &SessionEnd) -> Self {
         Self::Closed { reason: end.to_string() }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

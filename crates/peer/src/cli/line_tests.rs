@@ -30,6 +30,7 @@ fn user() -> UserInfo {
         online_since: Timestamp(5),
         with: Some(name("alice")),
         away: Some("tea".into()),
+        also: Vec::new(),
     }
 }
 
@@ -126,6 +127,7 @@ fn every_event_has_the_documented_shape() {
                 with: name("bob"),
                 state: ConversationState::TimedOut,
                 reason: None,
+                elsewhere: false,
             }))
                 .into(),
             r#"{"event":"conversation","with":"bob","state":"timed_out"}"#.into(),
@@ -210,9 +212,19 @@ fn every_event_has_the_documented_shape() {
                 id: "k".into(),
                 transport: "tcp".into(),
                 server: "127.0.0.1:7275".into(),
+                beside: 0,
             },
             r#"{"event":"ready","name":"alice","id":"k","transport":"tcp","server":"127.0.0.1:7275"}"#.into(),
         ),
+        (
+            Line::settings(portolan_protocol::Settings::default()),
+            r#"{"event":"settings","seen":true,"last_seen":true,"conversations":1}"#.into(),
+        ),
+        (
+            Line::Talking { with: Some("bob".into()), others: vec!["carol".into()] },
+            r#"{"event":"talking","with":"bob","others":["carol"]}"#.into(),
+        ),
+        (Line::mailbox(&[]), r#"{"event":"mailbox","messages":[]}"#.into()),
         (
             Line::Echo { text: "hi".into(), rtt_us: 120 },
             r#"{"event":"echo","text":"hi","rtt_us":120}"#.into(),

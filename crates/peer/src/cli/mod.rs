@@ -14,6 +14,7 @@ mod address;
 mod args;
 mod connect;
 mod counters;
+mod device;
 mod exit;
 mod group;
 mod human;
@@ -23,8 +24,10 @@ mod line;
 mod one_shot;
 mod output;
 mod password;
+mod preferences;
 mod settings;
 mod slash;
+mod talks;
 mod text;
 mod watch;
 
@@ -101,7 +104,7 @@ fn run(mut arguments: Arguments, stack: Stack, demo: DemoCommand, runtime: &Runt
 }
 
 async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
-    let settings = Settings::new(&arguments.options, &stack)?;
+    let mut settings = Settings::new(&arguments.options, &stack)?;
     let output = match settings.output {
         Format::Json => Output::json(),
         Format::Human => Output::human(),
@@ -114,11 +117,13 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Some(command) => {
+            settings.take_device()?;
             let done = one_shot::run(command, &settings, &stack, &output.with_bars()).await;
             watch::finish(&settings.shared);
             done
         }
         None => {
+            settings.take_device()?;
             let shared = settings.shared.clone();
             let done = Box::pin(interactive::run(settings, &stack, output)).await;
             watch::finish(&shared);

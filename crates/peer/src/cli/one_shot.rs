@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use portolan_protocol::{Name, Recipient, Sent};
+use portolan_protocol::{ChangeSettings, Delivery, Name, Recipient, Sent};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout},
@@ -18,6 +18,7 @@ use super::{
     line::Line,
     output::Output,
     password::Source,
+    preferences::parse as parse_settings,
     settings::Settings,
     slash::{ListOrder, recipient},
 };
@@ -78,6 +79,7 @@ fn on_event(event: &Event, output: &Output, reports: Reports) {
         | Event::Conversation(_)
         | Event::Presence(_)
         | Event::Group(_)
+        | Event::Settings(_)
         | Event::Announcement(_)
         | Event::Closing(_)
         | Event::Reconnecting(_)
@@ -100,6 +102,8 @@ enum Checked {
     Files { who: Name },
     Echo { text: String },
     Password { new: Option<Source> },
+    Settings { change: ChangeSettings },
+    Mailbox { clear: bool },
 }
 
 impl Checked {
@@ -140,6 +144,11 @@ impl Checked {
             OneShot::Password { new, remove: false } => {
                 Self::Password { new: Source::new(new, true) }
             }
+            OneShot::Settings { changes } => {
+                let change = parse_settings(&changes.join(" ")).map_err(Failure::usage)?;
+                Self::Settings { change }
+            }
+            OneShot::Mailbox { clear } => Self::Mailbox { clear },
             OneShot::Id | OneShot::Demo => {
                 return Err(Failure::usage("this command needs no server"));
             }
@@ -171,8 +180,31 @@ async fn execute(
         }
         Checked::Echo { text } => echo(peer, text, output).await?,
         Checked::Password { new } => set_password(peer, new, output).await?,
+        Checked::Settings { change } => {
+            output.show(&Line::settings(peer.change_settings(change).await?));
+        }
+        Checked::Mailbox { clear } => {
+            if clear {
+                peer.clear_mailbox().await?;
+            }
+            output.show(&Line::mailbox(&waiting(peer).await?));
+        }
     }
     Ok(())
+}
+
+/// Everything that waits for us, in order; the server bounds it.
+pub(crate) async fn waiting(peer: &Peer) -> Result<Vec<Delivery>, Failure> {
+    let mut messages: Vec<Delivery> = Vec::new();
+    loop {
+        let after = messages.last().map(|message| message.id);
+        let page = peer.mailbox(after).await?;
+        let is_last = !page.more || page.messages.is_empty();
+        messages.extend(page.messages);
+        if is_last {
+            return Ok(messages);
+        }
+    }
 }
 
 async fn set_password(peer: &Peer, new: Option<Source>, output: &Output) -> Result<(), Failure> {

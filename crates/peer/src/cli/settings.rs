@@ -3,16 +3,18 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use directories::{ProjectDirs, UserDirs};
 use portolan_identity::{Identity, PeerId};
-use portolan_protocol::Name;
+use portolan_protocol::{DeviceId, Name};
 use portolan_transport::{Shared, Transport};
 use serde::Deserialize;
 
 use super::{
-    address::ServerAddress, args::Options, exit::Failure, password::Source, watch::shared,
+    address::ServerAddress, args::Options, device::Slot, exit::Failure, password::Source,
+    watch::shared,
 };
 use crate::{Existing, FileRule, Reconnect, Stack};
 
@@ -28,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) trust: Trust,
     /// What proves that the name is ours, if our key does not.
     pub(crate) password: Option<Source>,
+    /// Whether this run stands beside others of its name, and as which device.
+    pub(crate) standing: Standing,
     pub(crate) data: PathBuf,
     pub(crate) share: Option<PathBuf>,
     pub(crate) downloads: PathBuf,
@@ -67,6 +71,17 @@ pub(crate) enum FirstMeeting {
     Ask,
 }
 
+/// What becomes of the other sessions of the name.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// They are replaced.
+    Alone,
+    /// They stay.
+    Beside,
+    /// They stay, and this is the device that we are.
+    Device(Arc<Slot>),
+}
+
 /// For whom the output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -89,6 +104,7 @@ struct ConfigFile {
     accept_files: Option<String>,
     overwrite: Option<bool>,
     no_reconnect: Option<bool>,
+    beside: Option<bool>,
     qlog: Option<PathBuf>,
 }
 
@@ -112,6 +128,7 @@ impl Settings {
         let accept_files =
             rule.map(|text| text.parse::<FileRule>()).transpose().map_err(Failure::usage)?;
         let overwrite = options.overwrite || file.overwrite.unwrap_or(false);
+        let is_beside = options.beside || file.beside.unwrap_or(false);
         let is_final = options.no_reconnect || file.no_reconnect.unwrap_or(false);
         Ok(Self {
             server,
@@ -119,6 +136,7 @@ impl Settings {
             name: options.as_name.clone().or(file.name),
             trust: Trust { pinned, first_meeting },
             password: Source::new(options.password_file.clone(), options.ask_password),
+            standing: if is_beside { Standing::Beside } else { Standing::Alone },
             data: options.data.clone().or(file.data).map_or_else(default_data, Ok)?,
             share: options.share.clone().or(file.share),
             downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),
@@ -148,6 +166,22 @@ impl Settings {
     /// The key of `name`, made at first use.
     pub(crate) fn identity(&self, name: &Name) -> Result<Identity, Failure> {
         Ok(Identity::load_or_create(&self.data.join(format!("{}.key", name.key())))?)
+    }
+
+    /// Takes a device of this machine that no other run has, if this run is to be one.
+    pub(crate) fn take_device(&mut self) -> Result<(), Failure> {
+        if let Standing::Beside = self.standing {
+            let slot = Slot::take(&self.data, &self.name()?)?;
+            self.standing = Standing::Device(Arc::new(slot));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn device(&self) -> Option<DeviceId> {
+        match &self.standing {
+            Standing::Device(slot) => Some(slot.id()),
+            Standing::Alone | Standing::Beside => None,
+        }
     }
 
     pub(crate) fn known_hosts(&self) -> PathBuf {

@@ -1,8 +1,11 @@
 //! Slash commands: one table, and the parser that help, completion and advice share with it.
 
-use portolan_protocol::{List, Name, Recipient, Whom};
+use portolan_protocol::{ChangeSettings, List, MessageId, Name, Recipient, Whom};
 
-use super::group::{self, GroupOrder};
+use super::{
+    group::{self, GroupOrder},
+    preferences,
+};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,11 @@ pub(crate) enum Slash {
     Accept(Option<Name>),
     Deny(Option<Name>, Option<String>),
     End(Option<Name>),
+    Switch(Option<Name>),
+    Set(ChangeSettings),
+    Mailbox,
+    ClearMailbox,
+    Seen(Vec<MessageId>),
     Message(Recipient, String),
     Echo(String),
     Share(Option<String>),
@@ -34,6 +42,9 @@ pub(crate) enum Slash {
     /// Nothing at all.
     Nothing,
 }
+
+/// Messages in one `/seen`.
+const SEEN_MAX: usize = 256;
 
 /// Whom a list is to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,6 +107,12 @@ pub(crate) const TABLE: &[Row] = &[
         optional_name(row, rest).map(Slash::End)
     }),
     row(
+        "switch",
+        "[WHO]",
+        "goes on with WHO; shows with whom you talk without WHO",
+        |row, rest| optional_name(row, rest).map(Slash::Switch),
+    ),
+    row(
         "msg",
         "WHO TEXT",
         "sends a message; WHO need not be there, or is a #group",
@@ -145,6 +162,25 @@ pub(crate) const TABLE: &[Row] = &[
             count => Some(count.parse().map_err(|_| row.usage())?),
         };
         Ok(Slash::History(recipient(who)?, count))
+    }),
+    row("mailbox", "[clear]", "shows what waits at the server, or throws it away", |row, rest| {
+        match rest {
+            "" => Ok(Slash::Mailbox),
+            "clear" => Ok(Slash::ClearMailbox),
+            _ => Err(row.usage()),
+        }
+    }),
+    row("seen", "ID…", "tells the writers of these messages that they were seen", |row, rest| {
+        let ids: Result<Vec<u64>, _> = rest.split_whitespace().map(str::parse).collect();
+        match ids {
+            Ok(ids) if (1..=SEEN_MAX).contains(&ids.len()) => {
+                Ok(Slash::Seen(ids.into_iter().map(MessageId).collect()))
+            }
+            Ok(_) | Err(_) => Err(row.usage()),
+        }
+    }),
+    row("set", "[NAME=VALUE]", "changes a setting; shows them all without one", |_, rest| {
+        preferences::parse(rest).map(Slash::Set)
     }),
     row("status", "", "shows the session and the server", |row, rest| {
         none(row, rest, Slash::Status)
@@ -298,7 +334,7 @@ fn unquoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portolan_protocol::{Name, Recipient};
+    use portolan_protocol::{ChangeSettings, MessageId, Name, Recipient};
 
     use super::{GroupOrder, ListOrder, Slash, TABLE, parse};
 
@@ -322,6 +358,15 @@ mod tests {
             ("deny bob not now, please", Slash::Deny(Some(bob()), Some("not now, please".into()))),
             ("end", Slash::End(None)),
             ("end bob", Slash::End(Some(bob()))),
+            ("switch", Slash::Switch(None)),
+            ("switch bob", Slash::Switch(Some(bob()))),
+            ("mailbox", Slash::Mailbox),
+            ("mailbox clear", Slash::ClearMailbox),
+            ("seen 3 4", Slash::Seen(vec![MessageId(3), MessageId(4)])),
+            (
+                "set seen=off",
+                Slash::Set(ChangeSettings { seen: Some(false), ..ChangeSettings::default() }),
+            ),
             ("msg bob  two  words", Slash::Message(Recipient::User(bob()), "two  words".into())),
             ("all hello", Slash::Message(Recipient::All, "hello".into())),
             ("others hello", Slash::Message(Recipient::Others, "hello".into())),
@@ -354,7 +399,7 @@ mod tests {
     }
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
-        "help list whois away back chat accept deny end msg all others echo share files send get accept-file \
+        "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get accept-file \
          deny-file group history status path quit"
             .split_whitespace()
     }

@@ -25,6 +25,21 @@ pub(crate) struct Lasting {
     talking: BTreeSet<Name>,
     /// Who asks for one.
     asking: BTreeSet<Name>,
+    /// Whom we have asked.
+    asked: BTreeSet<Name>,
+}
+
+/// What was open on a connection that is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    talks: BTreeSet<Name>,
+    asked: BTreeSet<Name>,
+}
+
+impl Open {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.talks.is_empty() && self.asked.is_empty()
+    }
 }
 
 impl Lasting {
@@ -37,6 +52,7 @@ impl Lasting {
             held: VecDeque::new(),
             talking: BTreeSet::new(),
             asking: BTreeSet::new(),
+            asked: BTreeSet::new(),
         }
     }
 
@@ -98,7 +114,13 @@ impl Lasting {
         let with = &news.with;
         self.asking.remove(with);
         self.talking.remove(with);
+        self.asked.remove(with);
+        if news.elsewhere {
+            // Another session holds it; it does not end with our connection.
+            return;
+        }
         match news.state {
+            ConversationState::Asked => remember(&mut self.asked, with),
             ConversationState::Requested => remember(&mut self.asking, with),
             ConversationState::Accepted => remember(&mut self.talking, with),
             ConversationState::Denied
@@ -110,26 +132,39 @@ impl Lasting {
     }
 
     /// Forgets what was open: the server tells what still is.
-    pub(crate) fn take_open_talks(&mut self) -> BTreeSet<Name> {
-        let mut open = std::mem::take(&mut self.talking);
-        open.append(&mut self.asking);
-        open
+    pub(crate) fn take_open(&mut self) -> Open {
+        let mut talks = std::mem::take(&mut self.talking);
+        talks.append(&mut self.asking);
+        Open { talks, asked: std::mem::take(&mut self.asked) }
+    }
+
+    /// The server has taken our request to somebody.
+    pub(crate) fn on_asked(&mut self, with: &Name) {
+        if !self.talking.contains(with) {
+            remember(&mut self.asked, with);
+        }
     }
 
     /// Remembers for the next connection what this one was not told of.
-    pub(crate) fn put_back(&mut self, before: BTreeSet<Name>) {
-        before.iter().for_each(|with| remember(&mut self.talking, with));
+    pub(crate) fn put_back(&mut self, before: &Open) {
+        before.talks.iter().for_each(|with| remember(&mut self.talking, with));
+        before.asked.iter().for_each(|with| remember(&mut self.asked, with));
     }
 
     /// The server has told everything that still is open; what was open before and is not among
     /// it ended with the connection.
-    pub(crate) fn miss(&mut self, before: BTreeSet<Name>) {
-        let gone = |with: &Name| !self.talking.contains(with) && !self.asking.contains(with);
-        let gone: Vec<Name> = before.into_iter().filter(gone).collect();
-        for with in gone {
-            let reason = Some("it ended while the connection was lost".to_owned());
-            let state = ConversationState::Vanished;
-            self.hold(Event::Conversation(Conversation { with, state, reason }));
+    pub(crate) fn miss(&mut self, before: Open) {
+        let lost_talk = "it ended while the connection was lost";
+        let lost_request = "the request was lost with the connection; ask again";
+        let talks = before.talks.into_iter().map(|with| (with, lost_talk));
+        let asked = before.asked.into_iter().map(|with| (with, lost_request));
+        for (with, reason) in talks.chain(asked) {
+            let known = [&self.talking, &self.asking, &self.asked];
+            if known.iter().any(|names| names.contains(&with)) {
+                continue;
+            }
+            let (state, reason) = (ConversationState::Vanished, Some(reason.to_owned()));
+            self.hold(Event::Conversation(Conversation { with, state, reason, elsewhere: false }));
         }
     }
 
@@ -166,6 +201,7 @@ fn message_id(event: &Event) -> Option<MessageId> {
         | Event::Conversation(_)
         | Event::Presence(_)
         | Event::Group(_)
+        | Event::Settings(_)
         | Event::Announcement(_)
         | Event::File(_)
         | Event::Path(_)

@@ -69,7 +69,7 @@ impl Control {
 
     async fn login(&mut self, config: &Config) -> Result<LoggedIn, ConnectError> {
         let name = config.name.as_str().to_owned();
-        let login = Login { name, password: config.password.clone() };
+        let login = Login { name, password: config.password.clone(), device: config.device };
         match self.ask(Command::Login(login)).await? {
             Reply::LoggedIn(logged_in) => Ok(logged_in),
             other => Err(unexpected(&other)),

@@ -73,12 +73,21 @@ impl Requests {
         }
     }
 
-    /// Gives a message the number by which the server knows it if it has to be sent again.
+    /// Gives a message, or a change of a group, the number by which the server knows it if it has to be sent again.
     fn refer(&self, mut command: Command) -> Command {
-        if let Command::Send(send) = &mut command
-            && send.reference.is_none()
-        {
-            send.reference = Some(self.reference.fetch_add(1, Ordering::Relaxed));
+        let reference = match &mut command {
+            Command::Send(send) => &mut send.reference,
+            Command::CreateGroup(create) => &mut create.reference,
+            Command::InviteToGroup(invite) => &mut invite.reference,
+            Command::JoinGroup(join) => &mut join.reference,
+            Command::LeaveGroup(leave) => &mut leave.reference,
+            Command::RemoveFromGroup(remove) => &mut remove.reference,
+            Command::SetRole(set) => &mut set.reference,
+            Command::RenameGroup(rename) => &mut rename.reference,
+            _ => return command,
+        };
+        if reference.is_none() {
+            *reference = Some(self.reference.fetch_add(1, Ordering::Relaxed));
         }
         command
     }
@@ -103,6 +112,6 @@ impl Requests {
 
 /// A number that nobody foresees: the standard library keys its hashes with the system's
 /// randomness.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

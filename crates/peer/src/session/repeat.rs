@@ -30,9 +30,7 @@ const fn change(done: &'static [ErrorCode], unsure: &'static [ErrorCode]) -> Rep
 
 /// The table: every command, and whether and how it is repeated.
 pub(crate) fn repetition(command: &Command) -> Repetition {
-    use ErrorCode::{
-        Conflict, Forbidden, NoConversation, Offline, Quota, RateLimited, UnknownGroup, UnknownUser,
-    };
+    use ErrorCode::{NoConversation, Offline, Quota, RateLimited};
 
     match command {
         // They make a session and are not asked in it; after a logout there is none.
@@ -45,22 +43,17 @@ pub(crate) fn repetition(command: &Command) -> Repetition {
         // What holds after the second as after the first.
         Command::Receipts(_) | Command::SetPassword(_) | Command::Candidates(_) => SAME,
         Command::SetAway(_) => change(&[], &[RateLimited]),
+        Command::Settings(_) => SAME,
         // The reference makes it one message; its rate and its room may be used up by the first.
         Command::Send(_) => change(&[], &[RateLimited, Quota]),
         // See also `settle`: what the first one did may be going on.
         Command::Converse(_) => change(&[], &[RateLimited, Quota]),
         Command::Accept(_) => SAME,
         Command::Deny(_) | Command::End(_) => change(&[NoConversation], &[]),
-        // The group may be ours or another's.
-        Command::CreateGroup(_) => change(&[], &[Conflict, RateLimited, Quota]),
-        Command::InviteToGroup(_) => change(&[Conflict], &[RateLimited, Quota]),
-        Command::JoinGroup(_) => change(&[Conflict], &[RateLimited, Quota]),
-        Command::LeaveGroup(_) => change(&[UnknownGroup], &[RateLimited]),
-        Command::RemoveFromGroup(_) => change(&[UnknownUser], &[RateLimited]),
-        // Who has made another the owner is the owner no more.
-        Command::SetRole(_) => change(&[], &[Forbidden, RateLimited]),
-        // The old name is gone.
-        Command::RenameGroup(_) => change(&[], &[UnknownGroup, RateLimited]),
+        // The reference makes it one change.
+        Command::CreateGroup(_) | Command::RenameGroup(_) | Command::SetRole(_) => SAME,
+        Command::InviteToGroup(_) | Command::RemoveFromGroup(_) => SAME,
+        Command::JoinGroup(_) | Command::LeaveGroup(_) => SAME,
         Command::Kick(_) => change(&[Offline], &[]),
         // What came meanwhile, and whom it would meet, is not what was meant.
         Command::ClearMailbox(_) | Command::Announce(_) => Repetition::Never,
@@ -109,7 +102,7 @@ mod tests {
 
     use portolan_protocol::{
         Accept, ClearMailbox, Command, Converse, CreateGroup, Deny, Empty, End, ErrorBody,
-        ErrorCode, InviteToGroup, JoinGroup, LeaveGroup, Name, Recipient, Reply, Requested, Send,
+        ErrorCode, Name, Recipient, Reply, Requested, Send,
     };
 
     use super::{Repetition, repetition, settle};
@@ -129,8 +122,7 @@ mod tests {
         let unknown = || Err(RequestError::Broken(SessionEnd::Silent));
         let refused = |code| Err(RequestError::Refused(ErrorBody::new(code, "no")));
         let send = Send { to: Recipient::All, text: "hi".into(), reference: Some(1) };
-        let group = || "crew".to_owned();
-        let rows: [Row<'_>; 13] = [
+        let rows: [Row<'_>; 9] = [
             (Accept { with: bob() }.into(), ErrorCode::NoConversation, &talking, done()),
             (
                 Accept { with: bob() }.into(),
@@ -155,24 +147,10 @@ mod tests {
             (send.clone().into(), ErrorCode::RateLimited, &nobody, unknown()),
             (send.into(), ErrorCode::UnknownUser, &nobody, refused(ErrorCode::UnknownUser)),
             (
-                CreateGroup { group: group(), history: false }.into(),
+                CreateGroup { group: "crew".to_owned(), history: false, reference: Some(2) }.into(),
                 ErrorCode::Conflict,
                 &nobody,
-                unknown(),
-            ),
-            (
-                InviteToGroup { group: group(), user: bob() }.into(),
-                ErrorCode::Conflict,
-                &nobody,
-                done(),
-            ),
-            (JoinGroup { group: group() }.into(), ErrorCode::Conflict, &nobody, done()),
-            (LeaveGroup { group: group() }.into(), ErrorCode::UnknownGroup, &nobody, done()),
-            (
-                LeaveGroup { group: group() }.into(),
-                ErrorCode::Internal,
-                &nobody,
-                refused(ErrorCode::Internal),
+                refused(ErrorCode::Conflict),
             ),
         ];
         for (command, code, talking, wanted) in rows {

@@ -1,14 +1,11 @@
 //! The task that owns the control stream: pairs requests with answers, passes events on, keeps
 //! the session alive.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use portolan_protocol::{
     Closing, Command, ControlMessage, DecodeError, Delivery, ErrorBody, ErrorCode,
-    Event as ServerEvent, Heartbeat, Limits as MessageLimits, Message, Name, Reply, RequestId,
+    Event as ServerEvent, Heartbeat, Limits as MessageLimits, Message, Reply, RequestId,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{CloseReason, RecvStream, SendStream};
@@ -20,7 +17,7 @@ use tokio::{
 use super::{
     Answer, Ask,
     ending::is_for_good,
-    lasting::Lasting,
+    lasting::{Lasting, Open},
     login::{Control, read_end, write_end},
     repeat::{Repetition, repetition, settle},
 };
@@ -42,8 +39,8 @@ pub(crate) struct SessionTask<'a> {
     roaming: Roaming,
     pending: BTreeMap<RequestId, Pending>,
     next_id: u64,
-    /// With whom something was open on the connection before.
-    before: BTreeSet<Name>,
+    /// What was open on the connection before.
+    before: Open,
     closing: Option<Closing>,
     logging_out: bool,
     /// A logout that waits for the answers to the receipts before this number: what the
@@ -94,7 +91,7 @@ impl<'a> SessionTask<'a> {
         Self {
             reader: control.reader,
             writer: control.writer,
-            before: lasting.take_open_talks(),
+            before: lasting.take_open(),
             asks,
             lasting,
             rules,
@@ -155,7 +152,7 @@ impl<'a> SessionTask<'a> {
             (Asker::Receipt, Command::Receipts(receipts)) => {
                 receipts.ids.into_iter().for_each(|id| self.lasting.inbox.confirm(id));
             }
-            (Asker::Arrival, _) => self.lasting.put_back(std::mem::take(&mut self.before)),
+            (Asker::Arrival, _) => self.lasting.put_back(&std::mem::take(&mut self.before)),
             (Asker::Heartbeat | Asker::Receipt, _) => {}
         }
     }
@@ -250,6 +247,12 @@ impl<'a> SessionTask<'a> {
         if let Asker::Arrival = pending.asker {
             self.lasting.miss(std::mem::take(&mut self.before));
         }
+        if let (Command::Converse(converse), Ok(Reply::Requested(requested))) =
+            (&pending.command, &result)
+            && requested.expires_ms > 0
+        {
+            self.lasting.on_asked(&converse.with);
+        }
         pending.answer(result);
     }
 
@@ -260,6 +263,7 @@ impl<'a> SessionTask<'a> {
             ServerEvent::Conversation(news) => self.lasting.hold(Event::Conversation(news)),
             ServerEvent::Presence(presence) => self.lasting.hold(Event::Presence(presence)),
             ServerEvent::Group(news) => self.lasting.hold(Event::Group(news)),
+            ServerEvent::Settings(settings) => self.lasting.hold(Event::Settings(settings)),
             ServerEvent::Candidates(candidates) => {
                 tracing::debug!(from = %candidates.from, "candidates are not used yet");
             }

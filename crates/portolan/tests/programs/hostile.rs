@@ -58,7 +58,7 @@ impl Rogue {
     async fn logged_in(server: &Server, transport: &dyn Transport, seed: u8, name: &str) -> Self {
         let mut rogue = Self::opened(server, transport, seed).await;
         rogue.hello().await;
-        let login = Login { name: name.into(), password: None };
+        let login = Login { name: name.into(), password: None, device: None };
         assert!(matches!(rogue.ask(login.into()).await, Ok(Reply::LoggedIn(_))));
         rogue
     }
@@ -163,7 +163,7 @@ async fn an_unknown_kind_is_answered_and_the_session_goes_on() {
         assert_eq!(client.answer().await, Err(ErrorCode::Unsupported));
         client.raw(&frame("lookup", &[0xc0])).await;
         assert_eq!(client.answer().await, Err(ErrorCode::BadRequest));
-        let long = Login { name: "n".repeat(10_000), password: None };
+        let long = Login { name: "n".repeat(10_000), password: None, device: None };
         assert!(client.ask(long.into()).await.is_err());
         let echo = portolan::protocol::Echo { text: "here".into() };
         assert!(matches!(client.ask(echo.into()).await, Ok(Reply::Echo(_))));

@@ -21,6 +21,7 @@ fn user() -> UserInfo {
         online_since: Timestamp(1_700_000_000_000),
         with: Some(name("bob")),
         away: Some("tea".into()),
+        also: vec!["tcp".into()],
     }
 }
 
@@ -64,7 +65,12 @@ pub(crate) fn commands() -> Vec<Command> {
     let bob = || name("bob");
     vec![
         hello().into(),
-        Login { name: "Alice".into(), password: Some(Password("secret".into())) }.into(),
+        Login {
+            name: "Alice".into(),
+            password: Some(Password("secret".into())),
+            device: Some(DeviceId(9)),
+        }
+        .into(),
         Logout {}.into(),
         Heartbeat { nonce: 7 }.into(),
         List {
@@ -87,14 +93,15 @@ pub(crate) fn commands() -> Vec<Command> {
         ClearMailbox {}.into(),
         SetPassword { password: Some(Password("secret".into())) }.into(),
         SetAway { text: Some("tea".into()) }.into(),
+        ChangeSettings { seen: Some(false), conversations: Some(3), last_seen: Some(false) }.into(),
         History { with: Recipient::User(bob()), before: Some(MessageId(9)), limit: Some(5) }.into(),
-        CreateGroup { group: "crew".into(), history: true }.into(),
-        InviteToGroup { group: "crew".into(), user: bob() }.into(),
-        JoinGroup { group: "crew".into() }.into(),
-        LeaveGroup { group: "crew".into() }.into(),
-        RemoveFromGroup { group: "crew".into(), user: bob() }.into(),
-        SetRole { group: "crew".into(), user: bob(), role: Role::Admin }.into(),
-        RenameGroup { group: "crew".into(), to: "hands".into() }.into(),
+        CreateGroup { group: "crew".into(), history: true, reference: Some(3) }.into(),
+        InviteToGroup { group: "crew".into(), user: bob(), reference: None }.into(),
+        JoinGroup { group: "crew".into(), reference: None }.into(),
+        LeaveGroup { group: "crew".into(), reference: None }.into(),
+        RemoveFromGroup { group: "crew".into(), user: bob(), reference: None }.into(),
+        SetRole { group: "crew".into(), user: bob(), role: Role::Admin, reference: None }.into(),
+        RenameGroup { group: "crew".into(), to: "hands".into(), reference: Some(4) }.into(),
         ListGroups {}.into(),
         ListMembers { group: "crew".into(), after: Some(bob()), limit: Some(5) }.into(),
         Candidates { to: bob(), candidates: vec![candidate()] }.into(),
@@ -125,6 +132,7 @@ pub(crate) fn replies() -> Vec<Reply> {
             waiting: 2,
             admin: false,
             moved: true,
+            beside: 1,
         }
         .into(),
         Empty {}.into(),
@@ -135,6 +143,7 @@ pub(crate) fn replies() -> Vec<Reply> {
         Sent { id: MessageId(42), at: Timestamp(1_700_000_000_123), online: 1, waiting: 0 }.into(),
         EchoReply { text: "ahoy".into() }.into(),
         Messages { messages: vec![delivery()], more: false }.into(),
+        Settings { seen: false, conversations: 3, last_seen: false }.into(),
         Groups {
             groups: vec![GroupInfo {
                 group: "crew".into(),
@@ -203,6 +212,7 @@ pub(crate) fn events() -> Vec<Event> {
             with: name("bob"),
             state: ConversationState::TimedOut,
             reason: Some("no answer".into()),
+            elsewhere: true,
         }
         .into(),
         Presence { user: user(), change: PresenceChange::Vanished }.into(),
@@ -215,6 +225,7 @@ pub(crate) fn events() -> Vec<Event> {
             to: Some("hands".into()),
         }
         .into(),
+        Settings::default().into(),
         PeerCandidates { from: name("bob"), candidates: vec![candidate()] }.into(),
         Announcement { text: "tea".into(), at: Timestamp(1_700_000_000_123) }.into(),
         Closing {

@@ -28,19 +28,20 @@ impl Core {
         let by = self.admin(session)?;
         check_short_text(&kick.reason, "reason")?;
         let user = self.online_user(&kick.name)?;
-        let Some(online) = self.user(user).and_then(|known| known.online) else { return Ok(()) };
         self.log_admin(by, "kick", Some(kick.name.clone()), &kick.reason);
         let text = match kick.reason.as_str() {
             "" => "an admin ended your session".to_owned(),
             reason => format!("an admin ended your session: {reason}"),
         };
-        self.farewell(online.session, ClosingReason::Kicked, &text);
         let told = match kick.reason.as_str() {
             "" => "kicked by an admin".to_owned(),
             reason => format!("kicked by an admin: {reason}"),
         };
-        self.leave(now, online.session, Departure::Kicked, &told);
-        self.close(online.session, close_code::KICKED, text);
+        for session in self.sessions_of(user) {
+            self.farewell(session, ClosingReason::Kicked, &text);
+            self.leave(now, session, Departure::Kicked, &told);
+            self.close(session, close_code::KICKED, text.clone());
+        }
         Ok(())
     }
 
@@ -98,7 +99,8 @@ impl Core {
             | Outcome::Kept
             | Outcome::Repeated { .. }
             | Outcome::Page { .. }
-            | Outcome::Noted { .. } => self.refuse(session, id, store_failed()),
+            | Outcome::Noted { .. }
+            | Outcome::Trimmed { .. } => self.refuse(session, id, store_failed()),
         }
     }
 

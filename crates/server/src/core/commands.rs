@@ -44,25 +44,31 @@ impl Core {
             Command::ClearMailbox(_) => self.clear_mailbox(session, id),
             Command::SetPassword(set) => self.set_password(now, session, id, set),
             Command::SetAway(away) => self.set_away(now, session, id, away),
+            Command::Settings(change) => self.change_settings(now, session, id, change),
             Command::History(history) => self.history(session, id, &history),
             Command::CreateGroup(create) => self.create_group(now, session, id, &create),
-            Command::InviteToGroup(InviteToGroup { group, user }) => {
-                self.change_group(now, session, id, &group, Change::Invite(user));
+            Command::InviteToGroup(InviteToGroup { group, user, reference }) => {
+                let asked = (session, id, reference);
+                self.change_group(now, asked, &group, Change::Invite(user));
             }
             Command::JoinGroup(join) => {
-                self.change_group(now, session, id, &join.group, Change::Join);
+                self.change_group(now, (session, id, join.reference), &join.group, Change::Join);
             }
             Command::LeaveGroup(leave) => {
-                self.change_group(now, session, id, &leave.group, Change::Leave);
+                let asked = (session, id, leave.reference);
+                self.change_group(now, asked, &leave.group, Change::Leave);
             }
-            Command::RemoveFromGroup(RemoveFromGroup { group, user }) => {
-                self.change_group(now, session, id, &group, Change::Remove(user));
+            Command::RemoveFromGroup(RemoveFromGroup { group, user, reference }) => {
+                let asked = (session, id, reference);
+                self.change_group(now, asked, &group, Change::Remove(user));
             }
-            Command::SetRole(SetRole { group, user, role }) => {
-                self.change_group(now, session, id, &group, Change::SetRole(user, role));
+            Command::SetRole(SetRole { group, user, role, reference }) => {
+                let asked = (session, id, reference);
+                self.change_group(now, asked, &group, Change::SetRole(user, role));
             }
-            Command::RenameGroup(RenameGroup { group, to }) => {
-                self.change_group(now, session, id, &group, Change::Rename(to));
+            Command::RenameGroup(RenameGroup { group, to, reference }) => {
+                let asked = (session, id, reference);
+                self.change_group(now, asked, &group, Change::Rename(to));
             }
             Command::ListGroups(_) => self.list_groups(session, id),
             Command::ListMembers(list) => self.list_members(session, id, &list),

@@ -1,6 +1,7 @@
 //! Conversations: request, accept, deny, busy, time-out, end, vanished.
-
-use std::time::Instant;
+//!
+//! A conversation is between two users and held by one session of each. Every session of a user is
+//! told of it; those that do not hold it are told so with `elsewhere`.
 
 use portolan_protocol::{
     Conversation, ConversationState, Deny, ErrorBody, ErrorCode, Name, PresenceChange, RequestId,
@@ -10,21 +11,35 @@ use portolan_protocol::{
 use super::{
     Core, Now, SessionId,
     commands::{check_short_text, millis, rate_limited},
+    conversations::OpenRequest,
     rates::Action,
     timers::Timer,
 };
 use crate::{event_log::LogEntry, store::UserId};
 
 impl Core {
+    /// Whether a user is in as many conversations as they allow.
+    pub(super) fn is_busy(&self, user: UserId) -> bool {
+        let allowed = self.user(user).map_or(1, |known| usize::from(known.settings.conversations));
+        self.conversations.of(user) >= allowed
+    }
+
     pub(super) fn converse(&mut self, now: Now, session: SessionId, id: RequestId, with: &Name) {
-        match self.check_request(now, session, with) {
-            Err(error) => self.refuse(session, id, error),
-            Ok((asker, asked)) if self.conversations.lapses_at(asked, asker).is_some() => {
-                // Both have asked: that is agreement.
+        let (asker, asked) = match self.check_request(now, session, with) {
+            Err(error) => return self.refuse(session, id, error),
+            Ok(both) => both,
+        };
+        if self.conversations.holder(asker, asked).is_some() {
+            self.answer(session, id, Requested { expires_ms: 0 });
+            return self.take_over(session, asker, asked);
+        }
+        match self.conversations.open_request(asked, asker) {
+            // Both have asked: that is agreement.
+            Some(request) => {
                 self.answer(session, id, Requested { expires_ms: 0 });
-                self.begin(now, asked, asker);
+                self.begin(now, (asked, request.session), (asker, session));
             }
-            Ok((asker, asked)) => self.ask(now, session, id, asker, asked),
+            None => self.ask(now, session, id, asker, asked),
         }
     }
 
@@ -42,14 +57,15 @@ impl Core {
                 "a conversation takes two; ask somebody else",
             ));
         }
-        if let Some(partner) = self.conversations.partner(asker) {
-            let partner = self.name_of(partner);
-            let message = format!("you are in a conversation with {partner}; end it first");
-            return Err(ErrorBody::new(ErrorCode::Conflict, message).with_detail(partner));
-        }
-        if self.conversations.partner(asked).is_some() {
-            let message = format!("{with} is in another conversation; try again later");
-            return Err(ErrorBody::new(ErrorCode::Busy, message).with_detail(with.as_str()));
+        match self.conversations.holder(asker, asked) {
+            Some(holder) if holder == session => return Err(self.talking_already(with)),
+            Some(_) => {}
+            None if self.is_busy(asker) => return Err(self.all_taken(asker)),
+            None if self.is_busy(asked) => {
+                let message = format!("{with} is in another conversation; try again later");
+                return Err(ErrorBody::new(ErrorCode::Busy, message).with_detail(with.as_str()));
+            }
+            None => {}
         }
         let key = self.user(asker).map(|user| user.key);
         if key.is_some_and(|key| !self.rates.take(now.instant, key, Action::Request)) {
@@ -62,6 +78,23 @@ impl Core {
         Ok((asker, asked))
     }
 
+    fn talking_already(&self, with: &Name) -> ErrorBody {
+        let message = format!("you are in a conversation with {with} already");
+        ErrorBody::new(ErrorCode::Conflict, message).with_detail(with.as_str())
+    }
+
+    fn all_taken(&self, asker: UserId) -> ErrorBody {
+        let partners = self.conversations.partners(asker);
+        let names: Vec<String> = partners.iter().map(|(user, _)| self.name_of(*user)).collect();
+        let message = format!(
+            "you are in a conversation with {}; end one first, or allow yourself more in your \
+             settings",
+            names.join(", ")
+        );
+        ErrorBody::new(ErrorCode::Conflict, message)
+            .with_detail(names.first().cloned().unwrap_or_default())
+    }
+
     fn check_open_requests(
         &self,
         asker: UserId,
@@ -69,7 +102,7 @@ impl Core {
         with: &Name,
     ) -> Result<(), ErrorBody> {
         let limit = self.limits.requests_per_user;
-        if self.conversations.lapses_at(asker, asked).is_some() {
+        if self.conversations.open_request(asker, asked).is_some() {
             return Ok(());
         }
         if self.conversations.asked_by(asker).len() >= limit {
@@ -84,44 +117,58 @@ impl Core {
     }
 
     fn ask(&mut self, now: Now, session: SessionId, id: RequestId, asker: UserId, asked: UserId) {
-        if let Some(lapses_at) = self.conversations.lapses_at(asker, asked) {
-            let left = lapses_at.saturating_duration_since(now.instant);
+        if let Some(open) = self.conversations.open_request(asker, asked) {
+            let left = open.lapses_at.saturating_duration_since(now.instant);
             return self.answer(session, id, Requested { expires_ms: millis(left) });
         }
         let lapses_at = now.instant + self.timing.request;
-        self.conversations.request(asker, asked, lapses_at);
+        self.conversations.request(asker, asked, OpenRequest { session, lapses_at });
         self.timers.start(lapses_at, Timer::Request { asker, asked });
         self.answer(session, id, Requested { expires_ms: millis(self.timing.request) });
         self.tell_state(asked, asker, ConversationState::Requested, None);
+        self.tell_others((asker, session), asked, ConversationState::Asked);
         self.log_state(asker, asked, ConversationState::Requested);
+    }
+
+    /// Another session of a user goes on with a conversation.
+    fn take_over(&mut self, session: SessionId, user: UserId, with: UserId) {
+        self.conversations.hold(user, with, session);
+        self.tell_state(user, with, ConversationState::Accepted, None);
     }
 
     pub(super) fn accept(&mut self, now: Now, session: SessionId, id: RequestId, with: &Name) {
         let result = self.request_from(session, with);
-        let both = result.as_ref().ok().copied();
+        let found = result.as_ref().ok().copied();
         self.respond_done(session, id, result.map(drop));
-        if let Some((asker, asked)) = both {
-            self.begin(now, asker, asked);
+        if let Some((asker, asked, request)) = found {
+            self.begin(now, (asker, request.session), (asked, session));
         }
     }
 
     pub(super) fn deny(&mut self, session: SessionId, id: RequestId, deny: Deny) {
         let result = check_short_text(deny.reason.as_deref().unwrap_or_default(), "reason")
             .and_then(|()| self.request_from(session, &deny.with));
-        let both = result.as_ref().ok().copied();
+        let found = result.as_ref().ok().copied();
         self.respond_done(session, id, result.map(drop));
-        if let Some((asker, asked)) = both {
+        if let Some((asker, asked, request)) = found {
             self.drop_request(asker, asked);
-            self.tell_state(asker, asked, ConversationState::Denied, deny.reason);
+            let asker_at = (asker, Some(request.session));
+            self.tell_state_at(asker_at, asked, ConversationState::Denied, deny.reason);
+            self.tell_others((asked, session), asker, ConversationState::Denied);
             self.log_state(asker, asked, ConversationState::Denied);
         }
     }
 
     /// Who asked and who was asked, if `with` has an open request to this session's user.
-    fn request_from(&self, session: SessionId, with: &Name) -> Result<(UserId, UserId), ErrorBody> {
+    fn request_from(
+        &self,
+        session: SessionId,
+        with: &Name,
+    ) -> Result<(UserId, UserId, OpenRequest), ErrorBody> {
         let asked = self.logged_in(session)?;
         let asker = self.known_user(with)?;
-        self.conversations.lapses_at(asker, asked).map(|_| (asker, asked)).ok_or_else(|| {
+        let open = self.conversations.open_request(asker, asked);
+        open.map(|request| (asker, asked, request)).ok_or_else(|| {
             let message =
                 format!("no request from {with} is open: it lapsed, was taken back, or never came");
             ErrorBody::new(ErrorCode::NoConversation, message).with_detail(with.as_str())
@@ -136,15 +183,17 @@ impl Core {
     fn try_end(&mut self, now: Now, session: SessionId, with: &Name) -> Result<(), ErrorBody> {
         let user = self.logged_in(session)?;
         let other = self.known_user(with)?;
-        if self.conversations.partner(user) == Some(other) {
-            self.conversations.end(user);
-            self.mark_free(now, &[user, other]);
-            self.tell_state(other, user, ConversationState::Ended, None);
+        let held_at = self.conversations.holder(other, user);
+        if self.conversations.end(user, other) {
+            self.tell_state_at((other, held_at), user, ConversationState::Ended, None);
+            self.tell_others((user, session), other, ConversationState::Ended);
             self.log_state(user, other, ConversationState::Ended);
+            self.refresh_states(now, &[user, other]);
             return Ok(());
         }
-        if self.drop_request(user, other) {
+        if self.drop_request(user, other).is_some() {
             self.tell_state(other, user, ConversationState::Ended, Some("taken back".into()));
+            self.tell_others((user, session), other, ConversationState::Ended);
             self.log_state(user, other, ConversationState::Ended);
             return Ok(());
         }
@@ -153,102 +202,154 @@ impl Core {
     }
 
     pub(super) fn on_request_lapsed(&mut self, asker: UserId, asked: UserId) {
-        if self.drop_request(asker, asked) {
-            self.tell_state(asker, asked, ConversationState::TimedOut, None);
+        if let Some(request) = self.drop_request(asker, asked) {
+            let asker_at = (asker, Some(request.session));
+            self.tell_state_at(asker_at, asked, ConversationState::TimedOut, None);
             self.tell_state(asked, asker, ConversationState::TimedOut, None);
             self.log_state(asker, asked, ConversationState::TimedOut);
         }
     }
 
-    /// Both agreed. What else they asked, or were asked, ends here.
-    fn begin(&mut self, now: Now, asker: UserId, asked: UserId) {
-        self.drop_request(asker, asked);
+    /// Both agreed. What else is open between them ends here; so do all requests of those who are
+    /// in as many conversations as they allow now.
+    fn begin(&mut self, now: Now, asker: (UserId, SessionId), asked: (UserId, SessionId)) {
+        self.drop_request(asker.0, asked.0);
+        self.drop_request(asked.0, asker.0);
         self.conversations.start(asker, asked);
-        for user in [asker, asked] {
+        for (user, _) in [asker, asked] {
+            self.close_if_busy(user);
+        }
+        self.tell_state(asker.0, asked.0, ConversationState::Accepted, None);
+        self.tell_state(asked.0, asker.0, ConversationState::Accepted, None);
+        self.log_state(asker.0, asked.0, ConversationState::Accepted);
+        self.refresh_states(now, &[asker.0, asked.0]);
+    }
+
+    /// Ends the open requests of a user who has no room for another conversation.
+    pub(super) fn close_if_busy(&mut self, user: UserId) {
+        if self.is_busy(user) {
             self.withdraw_requests(user);
             self.turn_askers_away(user);
-        }
-        self.set_state_since(now, &[asker, asked]);
-        self.tell_state(asker, asked, ConversationState::Accepted, None);
-        self.tell_state(asked, asker, ConversationState::Accepted, None);
-        self.log_state(asker, asked, ConversationState::Accepted);
-        for user in [asker, asked] {
-            self.tell_presence(user, PresenceChange::Changed);
         }
     }
 
     fn withdraw_requests(&mut self, asker: UserId) {
-        for asked in self.conversations.asked_by(asker) {
+        for (asked, session) in self.conversations.asked_by(asker) {
             self.drop_request(asker, asked);
             let reason = "now in another conversation".to_owned();
             self.tell_state(asked, asker, ConversationState::Ended, Some(reason));
+            let reason = Some("your request is taken back: you are talking already".to_owned());
+            let asker_at = (asker, Some(session));
+            self.tell_state_at(asker_at, asked, ConversationState::Ended, reason);
             self.log_state(asker, asked, ConversationState::Ended);
         }
     }
 
     fn turn_askers_away(&mut self, asked: UserId) {
         for asker in self.conversations.askers_of(asked) {
-            self.drop_request(asker, asked);
-            self.tell_state(asker, asked, ConversationState::Busy, None);
+            let request = self.drop_request(asker, asked);
+            let asker_at = (asker, request.map(|request| request.session));
+            self.tell_state_at(asker_at, asked, ConversationState::Busy, None);
+            let reason = Some("you are talking already".to_owned());
+            self.tell_state(asked, asker, ConversationState::TimedOut, reason);
             self.log_state(asker, asked, ConversationState::Busy);
         }
     }
 
     /// The user is gone: everyone who talks with them, has asked them or was asked is told why.
     pub(super) fn abandon_conversations(&mut self, now: Now, user: UserId, reason: &str) {
-        let mut told = Vec::new();
-        if let Some(partner) = self.conversations.end(user) {
-            self.mark_free(now, &[partner]);
-            told.push((user, partner, partner));
+        for (partner, _) in self.conversations.partners(user) {
+            self.break_off(now, user, partner, reason);
         }
-        for asked in self.conversations.asked_by(user) {
-            self.drop_request(user, asked);
-            told.push((user, asked, asked));
+        for (asked, _) in self.conversations.asked_by(user) {
+            self.lose_request(user, asked, reason);
         }
         for asker in self.conversations.askers_of(user) {
-            self.drop_request(asker, user);
-            told.push((asker, user, asker));
-        }
-        for (from, to, whom) in told {
-            self.tell_state(whom, user, ConversationState::Vanished, Some(reason.to_owned()));
-            self.log_state(from, to, ConversationState::Vanished);
-        }
-    }
-
-    /// A user who logged in anew learns of what goes on.
-    pub(super) fn resume_conversations(&mut self, user: UserId) {
-        if let Some(partner) = self.conversations.partner(user) {
-            self.tell_state(user, partner, ConversationState::Accepted, None);
-        }
-        for asker in self.conversations.askers_of(user) {
-            self.tell_state(user, asker, ConversationState::Requested, None);
+            let request = self.drop_request(asker, user);
+            let asker_at = (asker, request.map(|request| request.session));
+            let reason = Some(reason.to_owned());
+            self.tell_state_at(asker_at, user, ConversationState::Vanished, reason);
+            self.log_state(asker, user, ConversationState::Vanished);
         }
     }
 
-    fn drop_request(&mut self, asker: UserId, asked: UserId) -> bool {
-        let lapses_at: Option<Instant> = self.conversations.take_request(asker, asked);
-        if let Some(at) = lapses_at {
-            self.timers.stop(at, Timer::Request { asker, asked });
+    /// One session of a user is gone and others stay: what it held and asked ends with it.
+    pub(super) fn abandon_session(
+        &mut self,
+        now: Now,
+        (user, session): (UserId, SessionId),
+        reason: &str,
+    ) {
+        for (partner, holder) in self.conversations.partners(user) {
+            if holder == session {
+                self.break_off(now, user, partner, reason);
+                self.tell_others((user, session), partner, ConversationState::Ended);
+                self.refresh_states(now, &[user]);
+            }
         }
-        lapses_at.is_some()
-    }
-
-    fn mark_free(&mut self, now: Now, users: &[UserId]) {
-        self.set_state_since(now, users);
-        for &user in users {
-            self.tell_presence(user, PresenceChange::Changed);
-        }
-    }
-
-    fn set_state_since(&mut self, now: Now, users: &[UserId]) {
-        for &user in users {
-            if let Some(online) = self.directory.get_mut(user).and_then(|u| u.online.as_mut()) {
-                online.state_since = now.wall;
+        for (asked, holder) in self.conversations.asked_by(user) {
+            if holder == session {
+                self.lose_request(user, asked, reason);
+                self.tell_others((user, session), asked, ConversationState::Ended);
             }
         }
     }
 
-    /// Tells `whom` the state of what they have with `with`.
+    fn break_off(&mut self, now: Now, user: UserId, partner: UserId, reason: &str) {
+        let held_at = self.conversations.holder(partner, user);
+        self.conversations.end(user, partner);
+        let told = Some(reason.to_owned());
+        self.tell_state_at((partner, held_at), user, ConversationState::Vanished, told);
+        self.log_state(user, partner, ConversationState::Vanished);
+        self.refresh_states(now, &[partner]);
+    }
+
+    fn lose_request(&mut self, asker: UserId, asked: UserId, reason: &str) {
+        self.drop_request(asker, asked);
+        self.tell_state(asked, asker, ConversationState::Vanished, Some(reason.to_owned()));
+        self.log_state(asker, asked, ConversationState::Vanished);
+    }
+
+    /// A session that begins learns of what goes on.
+    pub(super) fn resume_conversations(&mut self, user: UserId, session: SessionId) {
+        let mut open: Vec<(UserId, ConversationState, bool)> = Vec::new();
+        for (partner, holder) in self.conversations.partners(user) {
+            open.push((partner, ConversationState::Accepted, holder != session));
+        }
+        for asker in self.conversations.askers_of(user) {
+            open.push((asker, ConversationState::Requested, false));
+        }
+        for (asked, holder) in self.conversations.asked_by(user) {
+            open.push((asked, ConversationState::Asked, holder != session));
+        }
+        for (with, state, elsewhere) in open {
+            let Some(with) = self.user(with).map(|known| known.name.clone()) else { continue };
+            self.tell(session, Conversation { with, state, reason: None, elsewhere });
+        }
+    }
+
+    fn drop_request(&mut self, asker: UserId, asked: UserId) -> Option<OpenRequest> {
+        let request = self.conversations.take_request(asker, asked)?;
+        self.timers.stop(request.lapses_at, Timer::Request { asker, asked });
+        Some(request)
+    }
+
+    /// Notes who is free or busy now, and tells the others what is news.
+    pub(super) fn refresh_states(&mut self, now: Now, users: &[UserId]) {
+        for &user in users {
+            let is_busy = self.is_busy(user);
+            let Some(online) = self.directory.get_mut(user).and_then(|u| u.online.as_mut()) else {
+                continue;
+            };
+            if online.is_busy != is_busy {
+                online.is_busy = is_busy;
+                online.state_since = now.wall;
+                self.tell_presence(user, PresenceChange::Changed);
+            }
+        }
+    }
+
+    /// Tells every session of `whom` the state of what they have with `with`.
     fn tell_state(
         &mut self,
         whom: UserId,
@@ -256,8 +357,39 @@ impl Core {
         state: ConversationState,
         reason: Option<String>,
     ) {
-        if let Some(with) = self.user(with).map(|user| user.name.clone()) {
-            self.tell_user(whom, Conversation { with, state, reason });
+        let held_at = self.conversations.holder(whom, with);
+        self.tell_state_at((whom, held_at), with, state, reason);
+    }
+
+    /// The same, when another of their sessions than the one given is not concerned itself.
+    fn tell_state_at(
+        &mut self,
+        (whom, held_at): (UserId, Option<SessionId>),
+        with: UserId,
+        state: ConversationState,
+        reason: Option<String>,
+    ) {
+        let Some(with) = self.user(with).map(|known| known.name.clone()) else { return };
+        for session in self.sessions_of(whom) {
+            let elsewhere = held_at.is_some_and(|holder| holder != session);
+            let (with, reason) = (with.clone(), reason.clone());
+            self.tell(session, Conversation { with, state, reason, elsewhere });
+        }
+    }
+
+    /// Tells the other sessions of a user what this one has done.
+    fn tell_others(
+        &mut self,
+        (user, session): (UserId, SessionId),
+        with: UserId,
+        state: ConversationState,
+    ) {
+        let Some(with) = self.user(with).map(|known| known.name.clone()) else { return };
+        for other in self.sessions_of(user) {
+            if other != session {
+                let (with, reason, elsewhere) = (with.clone(), None, true);
+                self.tell(other, Conversation { with, state, reason, elsewhere });
+            }
         }
     }
 

@@ -6,7 +6,8 @@ use portolan_protocol::{Closing, ClosingReason, PresenceChange, RequestId};
 use portolan_transport::CloseCode;
 
 use super::{
-    Core, Effect, Now, Remote, SessionId,
+    Core, Effect, Now, SessionId,
+    devices::Stand,
     session::{LoginState, Session},
     timers::Timer,
 };
@@ -121,12 +122,12 @@ impl Core {
         self.tell(session, closing);
     }
 
-    /// Forgets a session; if a user was logged in over it, the user is gone and others are told.
+    /// Forgets a session; if it was the last one of a user, the user is gone and others are told.
     pub(super) fn leave(&mut self, now: Now, session: SessionId, how: Departure, reason: &str) {
         let Some(state) = self.sessions.remove(&session) else { return };
         self.stop_login_timer(session, state.login_deadline);
         match state.login {
-            LoginState::Done(user) => self.go_offline(now, user, state.remote, how, reason),
+            LoginState::Done(user) => self.go_offline(now, (user, session), how, reason),
             LoginState::None | LoginState::Saving(_) => self.on_refused(&state, reason),
         }
     }
@@ -145,22 +146,34 @@ impl Core {
         });
     }
 
-    fn go_offline(&mut self, now: Now, user: UserId, remote: Remote, how: Departure, reason: &str) {
+    /// A session of a user has ended; with the last one the user is gone.
+    fn go_offline(
+        &mut self,
+        now: Now,
+        (user, session): (UserId, SessionId),
+        how: Departure,
+        reason: &str,
+    ) {
         let last_seen = self.user_info(user);
-        self.leave_registry(user, remote.registry);
-        self.count_departure(remote.registry, how);
+        let Some(stand) = self.leave_place(user, session) else { return };
+        self.count_departure(stand.registry, how);
+        self.see_device(now, user, stand.device);
         let Some(known) = self.directory.get_mut(user) else { return };
-        known.online = None;
         known.last_seen = Some(now.wall);
-        if matches!(how, Departure::LoggedOut | Departure::Kicked | Departure::Abuse) {
+        let is_farewell =
+            matches!(how, Departure::LoggedOut | Departure::Kicked | Departure::Abuse);
+        if is_farewell && known.online.is_none() {
             known.away = None;
         }
-        let key = known.name.key();
-        self.directory.online.remove(&key);
         self.sight(user, now.wall);
         self.log_left(user, how.as_str(), if how == Departure::LoggedOut { "" } else { reason });
+        let stays = self.user(user).is_some_and(|known| known.online.is_some());
         if how == Departure::Shutdown {
             return;
+        }
+        if stays {
+            self.abandon_session(now, (user, session), reason);
+            return self.tell_presence(user, PresenceChange::Changed);
         }
         self.abandon_conversations(now, user, reason);
         if let Some(info) = last_seen {
@@ -179,6 +192,21 @@ impl Core {
         }
     }
 
+    /// Takes a session off the list of a user's sessions, and the user off the lists with the last.
+    fn leave_place(&mut self, user: UserId, session: SessionId) -> Option<Stand> {
+        let known = self.directory.get_mut(user)?;
+        let online = known.online.as_mut()?;
+        let place = online.stands.iter().position(|stand| stand.session == session)?;
+        let stand = online.stands.remove(place);
+        if online.stands.is_empty() {
+            known.online = None;
+            let key = known.name.key();
+            self.directory.online.remove(&key);
+        }
+        self.leave_registry(user, stand.registry);
+        Some(stand)
+    }
+
     fn log_left(&mut self, user: UserId, how: &'static str, reason: &str) {
         if let Some(name) = self.user(user).map(|known| known.name.clone()) {
             self.log(LogEntry::Left { name, how, reason: reason.to_owned() });
@@ -191,24 +219,29 @@ impl Core {
         }
     }
 
-    /// Ends the older session of a user who logs in anew; the user stays.
-    pub(super) fn replace(&mut self, older: SessionId) {
-        let Some(state) = self.sessions.remove(&older) else { return };
-        if let LoginState::Done(user) = state.login {
-            self.leave_registry(user, state.remote.registry);
-            if let Some(registry) = self.registries.get_mut(state.remote.registry) {
-                registry.counters.replaced += 1;
-            }
-            self.log_left(user, "replaced", "");
+    /// Ends the older session of a user who logs in anew and stays.
+    pub(super) fn replace(&mut self, user: UserId, older: Stand) {
+        let Stand { session, registry, .. } = older;
+        self.sessions.remove(&session);
+        self.leave_registry(user, registry);
+        if let Some(registry) = self.registries.get_mut(registry) {
+            registry.counters.replaced += 1;
         }
+        self.log_left(user, "replaced", "");
         let text = "you logged in elsewhere with the same key";
-        self.farewell(older, ClosingReason::Replaced, text);
-        self.close(older, close_code::REPLACED, text);
+        self.farewell(session, ClosingReason::Replaced, text);
+        self.close(session, close_code::REPLACED, text);
     }
 
-    fn leave_registry(&mut self, user: UserId, registry: usize) {
-        let Some(key) = self.user(user).map(|user| user.name.key()) else { return };
-        if let Some(registry) = self.registries.get_mut(registry) {
+    /// Takes a user off a registry over which they have no session any more.
+    fn leave_registry(&mut self, user: UserId, index: usize) {
+        let Some(known) = self.user(user) else { return };
+        let stands = known.online.iter().flat_map(|online| &online.stands);
+        if stands.into_iter().any(|stand| stand.registry == index) {
+            return;
+        }
+        let key = known.name.key();
+        if let Some(registry) = self.registries.get_mut(index) {
             registry.users.remove(&key);
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use portolan_identity::PeerId;
-use portolan_protocol::{Name, Timestamp};
+use portolan_protocol::{Name, Settings, Timestamp};
 
-use super::{SessionId, rates::TokenBucket};
+use super::{SessionId, devices::Stand, rates::TokenBucket};
 use crate::store::{PasswordHash, Snapshot, StoredUser, UserId, Waiting};
 
 /// A user whom the server knows.
@@ -21,6 +21,7 @@ pub(super) struct User {
     pub(super) is_saved: bool,
     /// What waits, messages on their way into the store included.
     pub(super) waiting: Waiting,
+    pub(super) settings: Settings,
     pub(super) online: Option<Online>,
     /// Not at the keyboard, in the user's words; kept until they are back or have logged out.
     pub(super) away: Option<String>,
@@ -29,14 +30,26 @@ pub(super) struct User {
     pub(super) relays: Relays,
 }
 
-/// A user's session, as others may know of it.
-#[derive(Debug, Clone, Copy)]
+/// A user who is there, as others may know of it.
+#[derive(Debug, Clone)]
 pub(super) struct Online {
-    pub(super) session: SessionId,
-    pub(super) registry: usize,
+    /// The sessions, the latest last; at least one.
+    pub(super) stands: Vec<Stand>,
     pub(super) since: Timestamp,
     /// Free or busy since.
     pub(super) state_since: Timestamp,
+    /// What the others were told last.
+    pub(super) is_busy: bool,
+}
+
+impl Online {
+    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.stands.iter().map(|stand| stand.session)
+    }
+
+    pub(super) fn latest(&self) -> Option<Stand> {
+        self.stands.last().copied()
+    }
 }
 
 /// Relays that a user has open.
@@ -67,6 +80,11 @@ impl Directory {
         for (stored, waiting) in &snapshot.users {
             directory.insert(stored, true);
             directory.add_waiting(stored.id, *waiting);
+        }
+        for (user, settings) in &snapshot.settings {
+            if let Some(known) = directory.users.get_mut(user) {
+                known.settings = *settings;
+            }
         }
         directory
     }
@@ -151,6 +169,7 @@ impl Directory {
             guesses: None,
             is_saved,
             waiting: Waiting::default(),
+            settings: Settings::default(),
             online: None,
             away: None,
             last_seen: None,

@@ -11,6 +11,7 @@ use portolan_protocol::{
 use super::{
     Core, Effect, Now, SessionId,
     commands::rate_limited,
+    group_references::Asked,
     groups::{Change, Claim, Group, WaitingChange},
     lists::page_size,
     mailbox::{Pending, store_failed},
@@ -29,6 +30,8 @@ const WAITING_MAX: usize = 64;
 pub(super) struct PendingGroup {
     session: SessionId,
     id: RequestId,
+    /// By whom and under what number it was asked for.
+    noted: Option<(UserId, u64)>,
     plan: Plan,
 }
 
@@ -75,8 +78,12 @@ impl Core {
         id: RequestId,
         create: &CreateGroup,
     ) {
+        let asked = (session, id, create.reference);
+        if self.is_repeated(asked) {
+            return;
+        }
         match self.plan_creation(now, session, create) {
-            Ok(plan) => self.store_plan(session, id, plan),
+            Ok(plan) => self.store_plan(now, asked, plan),
             Err(error) => self.refuse(session, id, error),
         }
     }
@@ -124,14 +131,11 @@ impl Core {
     }
 
     /// A change of a group that exists: now, or after those that were asked for before.
-    pub(super) fn change_group(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        id: RequestId,
-        group: &str,
-        change: Change,
-    ) {
+    pub(super) fn change_group(&mut self, now: Now, asked: Asked, group: &str, change: Change) {
+        if self.is_repeated(asked) {
+            return;
+        }
+        let (session, id, reference) = asked;
         let found = self.logged_in(session).and_then(|user| {
             self.pay_for_change(now, user)?;
             self.group_of(user, group).map(|group| group.stored.id)
@@ -142,35 +146,41 @@ impl Core {
         };
         let Some(known) = self.groups.get_mut(group) else { return };
         if !known.is_changing {
-            return self.begin_change(now, group, WaitingChange { session, id, change });
+            let waiting = WaitingChange { session, id, reference, change };
+            return self.begin_change(now, group, waiting);
         }
         if known.waiting.len() < WAITING_MAX {
-            return known.waiting.push_back(WaitingChange { session, id, change });
+            return known.waiting.push_back(WaitingChange { session, id, reference, change });
         }
         let message = "too many changes of this group at once; try again in a moment";
         self.refuse(session, id, ErrorBody::new(ErrorCode::RateLimited, message));
     }
 
     fn begin_change(&mut self, now: Now, group: GroupId, waiting: WaitingChange) {
-        let WaitingChange { session, id, change } = waiting;
+        let WaitingChange { session, id, reference, change } = waiting;
+        if self.is_repeated((session, id, reference)) {
+            return;
+        }
         let planned = self.logged_in(session).and_then(|user| {
             let known = self.groups.get(group).filter(|known| known.members.contains_key(&user));
             known.ok_or_else(|| unknown_group("this one"))?;
             self.plan_change(now, user, group, change)
         });
         match planned {
-            Ok(plan) => self.store_plan(session, id, plan),
+            Ok(plan) => self.store_plan(now, (session, id, reference), plan),
             Err(error) => self.refuse(session, id, error),
         }
     }
 
-    fn store_plan(&mut self, session: SessionId, id: RequestId, plan: Plan) {
+    fn store_plan(&mut self, now: Now, asked: Asked, mut plan: Plan) {
+        let (session, id, _) = asked;
+        let noted = self.note_reference(now, asked, &mut plan.writes);
         if let Some(group) = self.groups.get_mut(plan.group) {
             group.is_changing = true;
         }
         self.groups.claim(&plan.claims);
         let operation = Operation::WriteGroup(plan.writes.clone());
-        self.store(Pending::Group(PendingGroup { session, id, plan }), operation);
+        self.store(Pending::Group(PendingGroup { session, id, noted, plan }), operation);
     }
 
     fn plan_change(
@@ -324,8 +334,10 @@ impl Core {
     }
 
     pub(super) fn on_group_stored(&mut self, now: Now, pending: PendingGroup, outcome: &Outcome) {
-        let PendingGroup { session, id, plan } = pending;
+        let PendingGroup { session, id, noted, plan } = pending;
         self.groups.release(&plan.claims);
+        let is_done = !matches!(outcome, Outcome::Failed(_));
+        self.settle_reference(noted, is_done);
         match outcome {
             Outcome::Failed(_) => {
                 if let Some(name) = &plan.reserved {
@@ -338,6 +350,7 @@ impl Core {
             | Outcome::Repeated { .. }
             | Outcome::Page { .. }
             | Outcome::Noted { .. }
+            | Outcome::Trimmed { .. }
             | Outcome::BackedUp { .. } => {
                 self.respond_done(session, id, Ok(()));
                 for news in &plan.news {
@@ -372,8 +385,7 @@ impl Core {
         let user = news.user.and_then(name);
         let group = known.stored.name.clone();
         let told = known.joined().chain(news.user).chain([news.by]);
-        let mut to: Vec<SessionId> =
-            told.filter_map(|user| Some(self.user(user)?.online?.session)).collect();
+        let mut to: Vec<SessionId> = told.flat_map(|user| self.sessions_of(user)).collect();
         to.sort_unstable();
         to.dedup();
         let event = GroupNews {
@@ -389,7 +401,7 @@ impl Core {
     }
 
     /// A user who has logged in learns of the invitations that wait.
-    pub(super) fn repeat_invitations(&mut self, user: UserId) {
+    pub(super) fn repeat_invitations(&mut self, user: UserId, session: SessionId) {
         let invitations: Vec<GroupNews> = self
             .groups
             .of(user)
@@ -407,7 +419,7 @@ impl Core {
             })
             .collect();
         for news in invitations {
-            self.tell_user(user, news);
+            self.tell(session, news);
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) struct Group {
 pub(super) struct WaitingChange {
     pub(super) session: SessionId,
     pub(super) id: RequestId,
+    pub(super) reference: Option<u64>,
     pub(super) change: Change,
 }
 
@@ -198,6 +199,7 @@ impl Groups {
             GroupWrite::Member(member) => self.put_member(*member),
             &GroupWrite::Drop { group, user } => self.drop_member(group, user),
             &GroupWrite::End(group) => return self.end(group),
+            GroupWrite::Note(_) | GroupWrite::Unnote(_) => {}
         }
         VecDeque::new()
     }

@@ -153,7 +153,7 @@ impl Core {
     /// The user of that name, who is there.
     pub(super) fn online_user(&self, name: &Name) -> Result<UserId, ErrorBody> {
         let user = self.known_user(name)?;
-        match self.user(user).and_then(|known| known.online) {
+        match self.user(user).and_then(|known| known.online.as_ref()) {
             Some(_) => Ok(user),
             None => Err(offline(name)),
         }

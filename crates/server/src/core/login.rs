@@ -5,6 +5,7 @@ use portolan_protocol::{ErrorBody, ErrorCode, LoggedIn, Login, Name, PresenceCha
 use super::{
     Core, Now, Remote, SessionId,
     commands::rate_limited,
+    devices::{PLAIN, Stand},
     directory::Online,
     mailbox::Pending,
     rates::{Action, TokenBucket},
@@ -32,6 +33,7 @@ impl Core {
             has_admin_right: self.admins.contains(&remote.id),
             said_hello: false,
             login: LoginState::None,
+            device: None,
             login_deadline: None,
             commands: TokenBucket::new(now.instant, self.limits.commands),
             garbage: 0,
@@ -94,9 +96,12 @@ impl Core {
         })?;
         self.check_ban(now, remote.id)?;
         self.check_registry(remote, &name)?;
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.device = login.device;
+        }
         match self.directory.find(&name) {
             Some(user) if self.is_owner(user, &name, remote)? => {
-                self.enter(now, session, id, user, false);
+                self.enter_as_device(now, (session, id), user, false);
             }
             Some(user) => {
                 self.prove_by_password(now, (session, id), user, login.password.as_ref())?;
@@ -162,7 +167,7 @@ impl Core {
         let (name, key) = (known.name.clone(), known.key);
         self.log(LogEntry::Registered { name, id: key });
         if self.sessions.contains_key(&session) {
-            self.enter(now, session, id, user, false);
+            self.enter_as_device(now, (session, id), user, false);
         }
     }
 
@@ -176,39 +181,63 @@ impl Core {
         user: UserId,
         moved: bool,
     ) {
-        let before = self.directory.get(user).and_then(|known| known.online);
-        if let Some(online) = before {
-            self.replace(online.session);
-        }
         let Some(state) = self.sessions.get_mut(&session) else { return };
         state.login = LoginState::Done(user);
         state.inbox.start();
-        let (remote, admin) = (state.remote, state.has_admin_right);
+        let (remote, admin, device) = (state.remote, state.has_admin_right, state.device);
         let deadline = state.login_deadline.take();
         self.stop_login_timer(session, deadline);
-        let online = Online {
-            session,
-            registry: remote.registry,
-            since: now.wall,
-            state_since: before.map_or(now.wall, |online| online.state_since),
+        let change = match self.user(user).and_then(|known| known.online.as_ref()) {
+            Some(_) => PresenceChange::Changed,
+            None => PresenceChange::Online,
         };
-        let Some(mut logged_in) = self.go_online(user, online, remote) else { return };
+        self.take_place(now, session, user);
+        let Some(mut logged_in) = self.go_online(user, remote) else { return };
         logged_in.admin = admin;
         logged_in.moved = moved;
+        self.see_device(now, user, device.unwrap_or(PLAIN));
         self.answer(session, id, logged_in);
         self.sight(user, now.wall);
-        let change = before.map_or(PresenceChange::Online, |_| PresenceChange::Changed);
         self.tell_presence(user, change);
-        self.resume_conversations(user);
-        self.repeat_invitations(user);
+        self.resume_conversations(user, session);
+        self.repeat_invitations(user, session);
         self.pump(session);
     }
 
-    /// Enters the user into directory and registry.
-    fn go_online(&mut self, user: UserId, online: Online, remote: Remote) -> Option<LoggedIn> {
-        let known = self.directory.get_mut(user)?;
-        known.online = Some(online);
-        let (name, waiting) = (known.name.clone(), known.waiting.messages);
+    /// Puts the session in the place of those that it replaces, or beside them.
+    fn take_place(&mut self, now: Now, session: SessionId, user: UserId) {
+        let Some(state) = self.sessions.get(&session) else { return };
+        let (asked, registry) = (state.device, state.remote.registry);
+        let device = asked.unwrap_or(PLAIN);
+        let Some(known) = self.directory.get_mut(user) else { return };
+        let online = known.online.get_or_insert_with(|| Online {
+            stands: Vec::new(),
+            since: now.wall,
+            state_since: now.wall,
+            is_busy: false,
+        });
+        let is_replaced = |stand: &Stand| asked.is_none_or(|_| stand.device == device);
+        let (older, mut stands): (Vec<Stand>, Vec<Stand>) =
+            std::mem::take(&mut online.stands).into_iter().partition(is_replaced);
+        if stands.is_empty() {
+            online.since = now.wall;
+        }
+        stands.push(Stand { session, registry, device });
+        online.stands = stands;
+        for stand in older {
+            self.conversations.move_to(user, stand.session, session);
+            self.replace(user, stand);
+        }
+    }
+
+    /// Enters the user, who has a session now, into the lists.
+    fn go_online(&mut self, user: UserId, remote: Remote) -> Option<LoggedIn> {
+        let known = self.user(user)?;
+        let online = known.online.as_ref()?;
+        let beside = u32::try_from(online.stands.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let device = online.latest()?.device;
+        let copies = self.devices.waiting(user, device);
+        let (name, waiting) = (known.name.clone(), copies.unwrap_or(known.waiting).messages);
         self.directory.online.insert(name.key(), user);
         let registry = self.registries.get_mut(remote.registry)?;
         registry.enter(&name, user);
@@ -225,6 +254,7 @@ impl Core {
             waiting,
             admin: false,
             moved: false,
+            beside,
         })
     }
 }

@@ -1,15 +1,16 @@
 //! Mailboxes: what waits reaches its owner in order, and goes once it is confirmed.
 
 use portolan_protocol::{
-    Delivery, ErrorBody, ErrorCode, Limits as MessageLimits, Mailbox, Messages, Receipt,
+    Delivery, DeviceId, ErrorBody, ErrorCode, Limits as MessageLimits, Mailbox, Messages, Receipt,
     ReceiptState, Receipts, RequestId,
 };
 
 use super::{
-    Core, Remote, SessionId, bans::PendingBan, grouping::PendingGroup, lists::page_size,
-    login::PendingLogin, messages::PendingSend, password::Asker, session::LoginState,
+    Core, Remote, SessionId, bans::PendingBan, devices::PendingDevice, grouping::PendingGroup,
+    lists::page_size, login::PendingLogin, messages::PendingSend, password::Asker,
+    session::LoginState, settings::PendingSettings,
 };
-use crate::store::{Operation, Outcome, PasswordHash, UserId};
+use crate::store::{Noted, Operation, Outcome, PasswordHash, UserId};
 
 /// Bytes of text in one page that is asked for; with its names it fits into a frame.
 pub(super) const PAGE_BYTES: u64 = 96 << 10;
@@ -18,6 +19,9 @@ pub(super) const PAGE_BYTES: u64 = 96 << 10;
 #[derive(Debug)]
 pub(super) enum Pending {
     Login(PendingLogin),
+    Device(PendingDevice),
+    Trim { owner: UserId, device: DeviceId },
+    Settings(PendingSettings),
     Send(PendingSend),
     Page { session: SessionId },
     Mailbox { session: SessionId, id: RequestId },
@@ -37,6 +41,7 @@ pub(super) struct PendingReceipts {
     session: SessionId,
     id: RequestId,
     owner: UserId,
+    device: Option<DeviceId>,
     state: ReceiptState,
 }
 
@@ -44,11 +49,14 @@ impl Core {
     /// Asks for the next page from the mailbox, if the session is behind and has room for it.
     pub(super) fn pump(&mut self, session: SessionId) {
         let limits = self.limits;
-        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(state) = self.sessions.get(&session) else { return };
         let LoginState::Done(owner) = state.login else { return };
+        let device = self.reads_as(session, owner);
+        let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(room) = state.inbox.poll_load(&limits) else { return };
         let operation = Operation::Load {
             owner,
+            device,
             after: room.after,
             messages: room.messages,
             bytes: room.bytes,
@@ -86,8 +94,12 @@ impl Core {
             }
         }
         let Receipts { ids, state } = receipts;
-        let pending = PendingReceipts { session, id, owner, state };
-        self.store(Pending::Receipts(pending), Operation::Receipts { owner, ids, state });
+        let shows_seen = self.user(owner).is_none_or(|known| known.settings.seen);
+        let state = if shows_seen { state } else { state.min(ReceiptState::Delivered) };
+        let device = self.reads_as(session, owner);
+        let pending = PendingReceipts { session, id, owner, device, state };
+        let operation = Operation::Receipts { owner, device, ids, state };
+        self.store(Pending::Receipts(pending), operation);
         self.pump(session);
     }
 
@@ -110,15 +122,32 @@ impl Core {
     }
 
     pub(super) fn on_receipts_noted(&mut self, pending: &PendingReceipts, outcome: Outcome) {
-        let &PendingReceipts { session, id, owner, state } = pending;
-        let Outcome::Noted { receipts, freed } = outcome else {
+        let &PendingReceipts { session, id, owner, device, state } = pending;
+        let Outcome::Noted { receipts, freed, copies } = outcome else {
             return self.refuse(session, id, store_failed());
         };
         self.directory.take_waiting(owner, freed);
+        if let Some(device) = device {
+            self.devices.take_waiting(owner, device, copies);
+        }
         self.respond_done(session, id, Ok(()));
         let Some(by) = self.user(owner).map(|user| user.name.clone()) else { return };
-        for (message, writer) in receipts {
-            self.tell_user(writer, Receipt { id: message, state, by: by.clone() });
+        for noted in receipts {
+            if let Some(state) = self.told_state(&noted, state) {
+                self.tell_user(noted.writer, Receipt { id: noted.id, state, by: by.clone() });
+            }
+        }
+    }
+
+    /// What the writer of a message is told of it; one who tells nobody what was seen is told
+    /// nothing of it either.
+    fn told_state(&self, noted: &Noted, state: ReceiptState) -> Option<ReceiptState> {
+        let may_know = self.user(noted.writer).is_none_or(|known| known.settings.seen);
+        match state {
+            ReceiptState::Seen if !may_know => {
+                (noted.before == ReceiptState::Stored).then_some(ReceiptState::Delivered)
+            }
+            ReceiptState::Stored | ReceiptState::Delivered | ReceiptState::Seen => Some(state),
         }
     }
 
@@ -128,6 +157,7 @@ impl Core {
             Ok(owner) => {
                 let operation = Operation::Load {
                     owner,
+                    device: self.reads_as(session, owner),
                     after: mailbox.after.unwrap_or_default(),
                     messages: page_size(mailbox.limit),
                     bytes: PAGE_BYTES,
@@ -164,11 +194,14 @@ impl Core {
             return self.refuse(session, id, store_failed());
         };
         self.directory.take_waiting(owner, *freed);
-        if let Some(state) = self.sessions.get_mut(&session) {
-            state.inbox.confirm_all();
-        }
+        self.devices.clear_waiting(owner);
         self.respond_done(session, id, Ok(()));
-        self.pump(session);
+        for session in self.sessions_of(owner) {
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.inbox.confirm_all();
+            }
+            self.pump(session);
+        }
     }
 }
 

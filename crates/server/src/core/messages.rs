@@ -1,6 +1,6 @@
 //! Messages on their way from the sender into the store and on to those who are there.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use portolan_protocol::{
     Delivery, ErrorBody, ErrorCode, MessageId, Name, Recipient, RequestId, Send, Sent, Timestamp,
@@ -9,6 +9,7 @@ use portolan_protocol::{
 use super::{
     Core, Effect, Now, SessionId,
     commands::{check_text, rate_limited},
+    directory::Online,
     mailbox::{Pending, store_failed},
     rates::Action,
 };
@@ -45,18 +46,21 @@ impl Core {
             self.directory.add_waiting(owner, size);
         }
         let (to, talk) = self.talk_of_message(from, send.to, &owners);
+        let copies = self.copies(session, from, &owners);
         let message = NewMessage {
             id: self.next_message_id(now.wall),
             from,
             to,
             owners,
+            copies,
             talk,
             text: Arc::from(send.text),
             at: now.wall,
             reference: send.reference,
         };
         let pending = PendingSend { session, id, message: message.clone() };
-        self.store(Pending::Send(pending), Operation::Put(message));
+        self.store(Pending::Send(pending), Operation::Put(message.clone()));
+        self.count_copies(&message);
     }
 
     /// For whom a copy is kept.
@@ -143,7 +147,7 @@ impl Core {
         if !self.rates.take(now.instant, key, Action::Broadcast) {
             return Err(rate_limited("messages to everyone", self.limits.broadcasts.per_second));
         }
-        let users = self.sessions_of_all().map(|(user, _)| user);
+        let users = self.directory.online.values().copied();
         let others = users.filter(|&user| Some(user) != except);
         Ok(others.filter(|&user| self.has_mailbox_room(user, size)).collect())
     }
@@ -173,6 +177,7 @@ impl Core {
             Outcome::Done
             | Outcome::Page { .. }
             | Outcome::Noted { .. }
+            | Outcome::Trimmed { .. }
             | Outcome::BackedUp { .. }
             | Outcome::Failed(_) => {
                 self.take_back(&message);
@@ -186,6 +191,7 @@ impl Core {
         for &owner in &message.owners {
             self.directory.take_waiting(owner, size);
         }
+        self.take_copies_back(message);
     }
 
     fn on_kept(&mut self, session: SessionId, id: RequestId, message: NewMessage) {
@@ -219,16 +225,28 @@ impl Core {
     fn admit_to_inboxes(&mut self, message: &NewMessage) -> Vec<SessionId> {
         let bytes = message.text.len() as u64;
         let mut to = Vec::new();
-        for &owner in &message.owners {
-            let Some(online) = self.user(owner).and_then(|known| known.online) else { continue };
-            let Some(state) = self.sessions.get_mut(&online.session) else { continue };
+        for session in self.recipients(message) {
+            let Some(state) = self.sessions.get_mut(&session) else { continue };
             if state.inbox.admit(message.id, bytes, &self.limits) {
-                to.push(online.session);
+                to.push(session);
             } else {
-                self.pump(online.session);
+                self.pump(session);
             }
         }
         to
+    }
+
+    /// The sessions for which there are copies: those of owners without devices, and of devices.
+    fn recipients(&self, message: &NewMessage) -> Vec<SessionId> {
+        let online = |user| self.user(user).and_then(|known| known.online.as_ref());
+        let has_devices: HashSet<UserId> = message.copies.iter().map(|(user, _)| *user).collect();
+        let alone = message.owners.iter().filter(|owner| !has_devices.contains(owner));
+        let alone = alone.filter_map(|&owner| online(owner)).flat_map(Online::sessions);
+        let devices = message.copies.iter().filter_map(|&(user, device)| {
+            let stands = &online(user)?.stands;
+            stands.iter().find(|stand| stand.device == device).map(|stand| stand.session)
+        });
+        alone.chain(devices).collect()
     }
 
     fn count_present(&self, owners: &[UserId]) -> (u32, u32) {

@@ -11,7 +11,9 @@ mod commands;
 mod conversations;
 mod converse;
 mod departure;
+mod devices;
 mod directory;
+mod group_references;
 mod grouping;
 mod groups;
 mod history;
@@ -26,6 +28,7 @@ mod rates;
 mod registry;
 mod relays;
 mod session;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -40,7 +43,9 @@ use self::{
     acquaintances::Acquaintances,
     bans::Banned,
     conversations::Conversations,
+    devices::Devices,
     directory::{Directory, User},
+    group_references::References,
     groups::Groups,
     mailbox::Pending,
     password::Hashing,
@@ -101,9 +106,11 @@ pub struct Core {
     registries: Vec<Registry>,
     directory: Directory,
     acquaintances: Acquaintances,
+    devices: Devices,
     sessions: HashMap<SessionId, Session>,
     conversations: Conversations,
     groups: Groups,
+    references: References,
     relays: RelayTable,
     rates: KeyRates,
     timers: Timers,
@@ -137,9 +144,11 @@ impl Core {
             is_stopping: false,
             registries: config.registries,
             directory: Directory::load(snapshot),
+            devices: Devices::load(snapshot),
             sessions: HashMap::new(),
             conversations: Conversations::default(),
             groups: Groups::load(snapshot),
+            references: References::load(snapshot),
             relays: RelayTable::default(),
             timers,
             pending: HashMap::new(),
@@ -202,6 +211,9 @@ impl Core {
             Pending::Page { session } => self.on_page_loaded(session, outcome),
             Pending::Mailbox { session, id } => self.on_mailbox_read(session, id, outcome),
             Pending::Receipts(receipts) => self.on_receipts_noted(&receipts, outcome),
+            Pending::Device(device) => self.on_device_kept(now, device, &outcome),
+            Pending::Trim { owner, device } => self.on_trimmed(owner, device, &outcome),
+            Pending::Settings(change) => self.on_settings_kept(now, change, &outcome),
             Pending::Clear { session, id, owner } => {
                 self.on_cleared(session, id, owner, &outcome);
             }
@@ -219,6 +231,7 @@ impl Core {
         let before = Timestamp(now.wall.0.saturating_sub(retention));
         self.store(Pending::Purge, Operation::Purge { before });
         self.forget_bans(now);
+        self.forget_devices(before);
         self.timers.start(now.instant + PURGE_INTERVAL, Timer::Purge);
     }
 
@@ -247,8 +260,9 @@ impl Core {
     }
 
     fn tell_user(&mut self, user: UserId, event: impl Into<Event>) {
-        if let Some(online) = self.directory.get(user).and_then(|user| user.online) {
-            self.tell(online.session, event);
+        let to = self.sessions_of(user);
+        if !to.is_empty() {
+            self.effects.push(Effect::Tell { to, event: event.into() });
         }
     }
 

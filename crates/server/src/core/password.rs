@@ -231,7 +231,7 @@ impl Core {
         let Some(name) = self.directory.set_key(user, remote.id) else { return };
         self.log(LogEntry::Moved { name, id: remote.id, address: remote.address.to_string() });
         if self.sessions.contains_key(&session) {
-            self.enter(now, session, id, user, true);
+            self.enter_as_device(now, (session, id), user, true);
         }
     }
 }

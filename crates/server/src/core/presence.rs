@@ -7,6 +7,7 @@ use portolan_protocol::{
 use super::{
     Core, Effect, Now, SessionId,
     commands::{check_short_text, rate_limited},
+    devices::Stand,
     rates::Action,
 };
 use crate::{
@@ -25,18 +26,29 @@ impl Core {
     /// The user as others may see them; `None` when they are not there.
     pub(super) fn user_info(&self, user: UserId) -> Option<UserInfo> {
         let known = self.user(user)?;
-        let online = known.online?;
-        let is_busy = self.conversations.partner(user).is_some();
+        let online = known.online.as_ref()?;
+        let latest = self.transport_of(online.latest()?)?;
+        let mut also = Vec::new();
+        for transport in online.stands.iter().filter_map(|stand| self.transport_of(*stand)) {
+            if transport != latest && !also.iter().any(|known| known == transport) {
+                also.push(transport.to_owned());
+            }
+        }
         Some(UserInfo {
             name: known.name.clone(),
             id: known.key,
-            transport: self.registries.get(online.registry)?.transport.to_owned(),
-            state: if is_busy { Availability::Busy } else { Availability::Free },
+            transport: latest.to_owned(),
+            state: if self.is_busy(user) { Availability::Busy } else { Availability::Free },
             since: online.state_since,
             online_since: online.since,
             with: None,
             away: known.away.clone(),
+            also,
         })
+    }
+
+    fn transport_of(&self, stand: Stand) -> Option<&'static str> {
+        self.registries.get(stand.registry).map(|registry| registry.transport)
     }
 
     /// The user, who is not there, as those may see them who may know when that was last so, or as
@@ -44,7 +56,7 @@ impl Core {
     pub(super) fn absent_user_info(&self, user: UserId, last_seen: LastSeen) -> Option<UserInfo> {
         let known = self.user(user).filter(|known| known.is_saved)?;
         let since = match last_seen {
-            LastSeen::Told => known.last_seen,
+            LastSeen::Told => known.last_seen.filter(|_| known.settings.last_seen),
             LastSeen::Hidden => None,
         };
         Some(UserInfo {
@@ -56,6 +68,7 @@ impl Core {
             online_since: Timestamp(0),
             with: None,
             away: None,
+            also: Vec::new(),
         })
     }
 
@@ -72,8 +85,8 @@ impl Core {
     /// Reports where the user is now.
     pub(super) fn sight(&mut self, user: UserId, at: Timestamp) {
         let Some(known) = self.user(user) else { return };
-        let place = known.online.and_then(|online| {
-            let transport = self.registries.get(online.registry)?.transport.to_owned();
+        let place = known.online.as_ref().and_then(|online| {
+            let transport = self.transport_of(online.latest()?)?.to_owned();
             Some(Place { server: self.id, transport, since: online.since })
         });
         let sighting = Sighting { name: known.name.clone(), place, at };
@@ -125,11 +138,12 @@ impl Core {
         }
     }
 
-    /// Everyone who is logged in, in order of name.
+    /// Every session of everyone who is logged in, in order of name.
     pub(super) fn sessions_of_all(&self) -> impl Iterator<Item = (UserId, SessionId)> {
-        self.directory.online.values().filter_map(|&user| {
-            let online = self.directory.get(user)?.online?;
-            Some((user, online.session))
+        self.directory.online.values().flat_map(|&user| {
+            let online = self.directory.get(user).and_then(|known| known.online.as_ref());
+            let stands = online.map_or(&[][..], |online| &online.stands);
+            stands.iter().map(move |stand| (user, stand.session))
         })
     }
 }

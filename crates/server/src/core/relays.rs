@@ -71,7 +71,11 @@ impl Core {
 
     fn grant(&mut self, caller: UserId, callee: UserId) -> Option<RelayGrant> {
         let known = self.directory.get(callee)?;
-        let (session, callee_id) = (known.online?.session, known.key);
+        let online = known.online.as_ref()?;
+        // The device that talks with the caller, else the one that came last.
+        let talking = self.conversations.holder(callee, caller);
+        let session = talking.or_else(|| online.latest().map(|stand| stand.session))?;
+        let callee_id = known.key;
         let known = self.directory.get(caller)?;
         let (caller_name, caller_id) = (known.name.clone(), known.key);
         self.relays.last_id += 1;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use portolan_protocol::MessageId;
+use portolan_protocol::{DeviceId, MessageId};
 
 use super::{Remote, rates::TokenBucket};
 use crate::{config::Limits, store::UserId};
@@ -14,6 +14,8 @@ pub(super) struct Session {
     pub(super) has_admin_right: bool,
     pub(super) said_hello: bool,
     pub(super) login: LoginState,
+    /// The device that the login named; none: it stands alone.
+    pub(super) device: Option<DeviceId>,
     /// Until when it has to log in.
     pub(super) login_deadline: Option<Instant>,
     pub(super) commands: TokenBucket,

@@ -335,6 +335,7 @@ fn weight(event: &Event) -> Weight {
         Event::Message(_)
         | Event::Conversation(_)
         | Event::Group(_)
+        | Event::Settings(_)
         | Event::Candidates(_)
         | Event::Announcement(_) => Weight::Binding,
         Event::Closing(_) => Weight::Last,

@@ -38,6 +38,17 @@ pub struct StoredMember {
     pub by: UserId,
 }
 
+/// A request to change a group that was carried out, by the asker's own number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredReference {
+    /// Who asked.
+    pub user: UserId,
+    /// Under what number.
+    pub reference: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One step of a change of a group; a change is made whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupWrite {
@@ -52,6 +63,10 @@ pub enum GroupWrite {
         /// Who.
         user: UserId,
     },
+    /// Remembers that a request was carried out.
+    Note(StoredReference),
+    /// Forgets that.
+    Unnote(StoredReference),
     /// Forgets the group. Its messages stay with those for whom they wait.
     End(GroupId),
 }

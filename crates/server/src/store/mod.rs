@@ -13,10 +13,12 @@ mod writer;
 use std::{path::PathBuf, sync::Arc};
 
 use portolan_identity::PeerId;
-use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Recipient, Timestamp};
+use portolan_protocol::{
+    Delivery, DeviceId, MessageId, Name, ReceiptState, Recipient, Settings, Timestamp,
+};
 use thiserror::Error;
 
-pub use groups::{GroupId, GroupWrite, StoredGroup, StoredMember};
+pub use groups::{GroupId, GroupWrite, StoredGroup, StoredMember, StoredReference};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 pub(crate) use writer::{Completed, QueueBounds, QueueLength, StoreHealth, StoreWriter};
@@ -76,6 +78,8 @@ pub struct NewMessage {
     pub to: Recipient,
     /// For whom a copy waits.
     pub owners: Vec<UserId>,
+    /// Devices that have copies of their own.
+    pub copies: Vec<(UserId, DeviceId)>,
     /// The text.
     pub text: Arc<str>,
     /// When the server took it.
@@ -114,12 +118,55 @@ pub enum Operation {
         /// To whom.
         key: PeerId,
     },
+    /// Keeps how the server treats a name.
+    SetSettings {
+        /// Which.
+        user: UserId,
+        /// How.
+        settings: Settings,
+    },
+    /// Keeps devices of a name; what waits for the name waits for each of them from now on.
+    AddDevices {
+        /// Whose.
+        owner: UserId,
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// Seen when.
+        at: Timestamp,
+    },
+    /// Notes that a device was there.
+    SeeDevice {
+        /// Whose.
+        owner: UserId,
+        /// Which.
+        device: DeviceId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Forgets a device with its copies.
+    ForgetDevice {
+        /// Whose.
+        owner: UserId,
+        /// Which.
+        device: DeviceId,
+    },
+    /// Throws a device's oldest copies away until so much is left.
+    Trim {
+        /// Whose.
+        owner: UserId,
+        /// Which.
+        device: DeviceId,
+        /// How much may stay.
+        keep: Waiting,
+    },
     /// Keeps a message for its owners, unless the sender's reference is known.
     Put(NewMessage),
-    /// Reads a page of what waits for `owner`.
+    /// Reads a page of what waits for `owner`, or for one device.
     Load {
         /// Whose.
         owner: UserId,
+        /// Which device's copies; none: the name's.
+        device: Option<DeviceId>,
         /// Only ids after this one.
         after: MessageId,
         /// At most so many messages.
@@ -131,12 +178,14 @@ pub enum Operation {
     Receipts {
         /// Who says so.
         owner: UserId,
+        /// By which device, whose own copies go.
+        device: Option<DeviceId>,
         /// Which messages.
         ids: Vec<MessageId>,
         /// What became of them.
         state: ReceiptState,
     },
-    /// Throws away what waits for `owner`.
+    /// Throws away what waits for `owner`, on every device.
     Clear {
         /// Whose.
         owner: UserId,
@@ -194,10 +243,17 @@ pub enum Outcome {
     },
     /// The receipts that were news.
     Noted {
-        /// Each message with its writer.
-        receipts: Vec<(MessageId, UserId)>,
+        /// Each message that came further.
+        receipts: Vec<Noted>,
         /// How much less waits now.
         freed: Waiting,
+        /// How much less of it for the device.
+        copies: Waiting,
+    },
+    /// What is left of a device's copies.
+    Trimmed {
+        /// How much.
+        left: Waiting,
     },
     /// There is a copy.
     BackedUp {
@@ -208,6 +264,30 @@ pub enum Outcome {
     },
     /// The store failed; nothing of the operation remains. The words are for the log.
     Failed(Arc<str>),
+}
+
+/// A message that came further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// Which.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub writer: UserId,
+    /// How far it had come before.
+    pub before: ReceiptState,
+}
+
+/// A device of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredDevice {
+    /// Whose.
+    pub owner: UserId,
+    /// Which.
+    pub device: DeviceId,
+    /// When it was there last.
+    pub seen: Timestamp,
+    /// What waits for it.
+    pub waiting: Waiting,
 }
 
 /// How much waits for a user.
@@ -230,6 +310,12 @@ pub struct Snapshot {
     pub members: Vec<StoredMember>,
     /// Who has written to whom, as far as messages are kept.
     pub wrote: Vec<(UserId, UserId)>,
+    /// Every device.
+    pub devices: Vec<StoredDevice>,
+    /// Settings that were changed.
+    pub settings: Vec<(UserId, Settings)>,
+    /// Requests to change groups that were carried out, of each user in order of time.
+    pub references: Vec<StoredReference>,
     /// Every key that is kept out.
     pub bans: Vec<StoredBan>,
     /// The greatest number given to a group of which anything is left.

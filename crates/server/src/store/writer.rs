@@ -180,6 +180,11 @@ fn size(operation: &Operation) -> usize {
         Operation::AddUser(_)
         | Operation::SetPassword { .. }
         | Operation::MoveName { .. }
+        | Operation::SetSettings { .. }
+        | Operation::AddDevices { .. }
+        | Operation::SeeDevice { .. }
+        | Operation::ForgetDevice { .. }
+        | Operation::Trim { .. }
         | Operation::Load { .. }
         | Operation::Receipts { .. }
         | Operation::Clear { .. }

@@ -98,16 +98,16 @@ impl World<'_> {
         match self.chance.within(0..=19) {
             0..=3 => {
                 let history = self.chance.one_in(2);
-                self.ask(user, CreateGroup { group, history });
+                self.ask(user, CreateGroup { group, history, reference: None });
             }
-            4..=9 => self.ask(user, InviteToGroup { group, user: whom }),
-            10..=13 => self.ask(user, JoinGroup { group }),
-            14 => self.ask(user, LeaveGroup { group }),
-            15..=16 => self.ask(user, RemoveFromGroup { group, user: whom }),
-            17..=18 => self.ask(user, SetRole { group, user: whom, role }),
+            4..=9 => self.ask(user, InviteToGroup { group, user: whom, reference: None }),
+            10..=13 => self.ask(user, JoinGroup { group, reference: None }),
+            14 => self.ask(user, LeaveGroup { group, reference: None }),
+            15..=16 => self.ask(user, RemoveFromGroup { group, user: whom, reference: None }),
+            17..=18 => self.ask(user, SetRole { group, user: whom, role, reference: None }),
             _ => {
                 let to = GROUPS[self.chance.below(GROUPS.len())].to_owned();
-                self.ask(user, RenameGroup { group, to });
+                self.ask(user, RenameGroup { group, to, reference: None });
             }
         }
     }
@@ -193,7 +193,7 @@ impl World<'_> {
             0 => None,
             _ => Some(Password(format!("secret of user{}", user + 1))),
         };
-        let login = Login { name: user_name(user).to_string(), password };
+        let login = Login { name: user_name(user).to_string(), password, device: None };
         self.request(thief, RequestId(2), login.into());
     }
 

@@ -215,7 +215,7 @@ impl World<'_> {
     fn log_in(&mut self, user: usize) {
         let person = &mut self.people[user];
         let password = person.is_moving.then(|| password_of(user));
-        let login = Login { name: user_name(user).to_string(), password };
+        let login = Login { name: user_name(user).to_string(), password, device: None };
         if let Some(program) = &mut person.program {
             program.stage = Stage::LoggingIn;
         }
@@ -328,6 +328,7 @@ impl World<'_> {
                 self.lose(user);
             }
             Event::Presence(_)
+            | Event::Settings(_)
             | Event::Group(_)
             | Event::Candidates(_)
             | Event::Announcement(_) => {}

@@ -189,7 +189,8 @@ impl Program {
         match news.state {
             ConversationState::Accepted => drop(self.talking.insert(news.with.clone())),
             ConversationState::Requested => drop(self.asking.insert(news.with.clone())),
-            ConversationState::Denied
+            ConversationState::Asked
+            | ConversationState::Denied
             | ConversationState::Busy
             | ConversationState::TimedOut
             | ConversationState::Ended

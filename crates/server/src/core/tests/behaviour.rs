@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn login(text: &str) -> Login {
-    Login { name: text.to_owned(), password: None }
+    Login { name: text.to_owned(), password: None, device: None }
 }
 
 fn say(to: &str, text: &str) -> Send {

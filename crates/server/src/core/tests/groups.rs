@@ -17,27 +17,27 @@ fn crew() -> String {
 }
 
 fn create() -> CreateGroup {
-    CreateGroup { group: crew(), history: false }
+    CreateGroup { group: crew(), history: false, reference: None }
 }
 
 fn invite(user: &str) -> InviteToGroup {
-    InviteToGroup { group: crew(), user: name(user) }
+    InviteToGroup { group: crew(), user: name(user), reference: None }
 }
 
 fn join() -> JoinGroup {
-    JoinGroup { group: crew() }
+    JoinGroup { group: crew(), reference: None }
 }
 
 fn leave() -> LeaveGroup {
-    LeaveGroup { group: crew() }
+    LeaveGroup { group: crew(), reference: None }
 }
 
 fn remove(user: &str) -> RemoveFromGroup {
-    RemoveFromGroup { group: crew(), user: name(user) }
+    RemoveFromGroup { group: crew(), user: name(user), reference: None }
 }
 
 fn set_role(user: &str, role: Role) -> SetRole {
-    SetRole { group: crew(), user: name(user), role }
+    SetRole { group: crew(), user: name(user), role, reference: None }
 }
 
 fn say(text: &str) -> Send {
@@ -134,7 +134,7 @@ fn what_is_said_in_a_group_reaches_its_other_members_and_nobody_else() {
 fn every_order_needs_its_role() {
     let mut world = World::new(limits());
     let [alice, bob, carol] = crew_of_two(&mut world);
-    let rename = RenameGroup { group: crew(), to: "hands".into() };
+    let rename = RenameGroup { group: crew(), to: "hands".into(), reference: None };
     for refusal in [
         world.refusal(bob, invite("carol")),
         world.refusal(bob, remove("alice")),
@@ -185,7 +185,7 @@ fn a_name_is_one_groups_and_a_new_name_is_told() {
     let mut world = World::new(limits());
     let [alice, bob, carol] = crew_of_two(&mut world);
     assert_eq!(world.refusal(carol, create()), Some(ErrorCode::Conflict));
-    let rename = |to: &str| RenameGroup { group: crew(), to: to.into() };
+    let rename = |to: &str| RenameGroup { group: crew(), to: to.into(), reference: None };
     assert_eq!(world.refusal(alice, rename("no name")), Some(ErrorCode::NameInvalid));
     assert_eq!(world.refusal(alice, rename("Crew")), None, "another case is no other name");
     assert_eq!(world.refusal(alice, rename("hands")), None);
@@ -224,10 +224,13 @@ fn a_change_that_could_not_be_stored_has_not_happened() {
     let mut world = World::new(limits());
     let [alice, bob, carol] = crew_of_two(&mut world);
     world.commits_at_once = false;
-    assert_eq!(world.ask(alice, RenameGroup { group: crew(), to: "hands".into() }), None);
+    assert_eq!(
+        world.ask(alice, RenameGroup { group: crew(), to: "hands".into(), reference: None }),
+        None
+    );
     assert_eq!(world.ask(bob, leave()), None, "it waits for the change before it");
     // The new name is nobody else's while it is on its way.
-    let hands = CreateGroup { group: "hands".into(), history: false };
+    let hands = CreateGroup { group: "hands".into(), history: false, reference: None };
     assert_eq!(world.refusal(carol, hands.clone()), Some(ErrorCode::Conflict));
     world.fail();
     world.commits_at_once = true;
@@ -255,14 +258,14 @@ fn groups_members_and_invitations_are_bounded() {
     let alice = world.login(1, "alice");
     let bob = world.login(2, "bob");
     let carol = world.login(3, "carol");
-    let named = |group: &str| CreateGroup { group: group.into(), history: false };
+    let named = |group: &str| CreateGroup { group: group.into(), history: false, reference: None };
     assert_eq!(world.refusal(alice, named("crew")), None);
     assert_eq!(world.refusal(alice, named("two")), Some(ErrorCode::Quota));
     assert_eq!(world.refusal(bob, named("two")), None);
     assert_eq!(world.refusal(carol, named("three")), Some(ErrorCode::Quota));
     assert_eq!(world.refusal(alice, invite("carol")), None);
     assert_eq!(world.refusal(alice, invite("bob")), Some(ErrorCode::Quota));
-    let second = InviteToGroup { group: "two".into(), user: name("carol") };
+    let second = InviteToGroup { group: "two".into(), user: name("carol"), reference: None };
     assert_eq!(world.refusal(bob, second), Some(ErrorCode::Quota));
 }
 
@@ -477,14 +480,17 @@ fn bounds_count_what_is_on_its_way_into_the_store() {
     let [alice, bob] = [world.login(1, "alice"), world.login(2, "bob")];
     world.commits_at_once = false;
     for group in ["one", "two", "three"] {
-        world.request(alice, CreateGroup { group: group.into(), history: false });
+        world.request(alice, CreateGroup { group: group.into(), history: false, reference: None });
     }
     for group in ["four", "five"] {
-        world.request(bob, CreateGroup { group: group.into(), history: false });
+        world.request(bob, CreateGroup { group: group.into(), history: false, reference: None });
     }
     world.commit(usize::MAX);
     for group in ["one", "two"] {
-        world.request(alice, InviteToGroup { group: group.into(), user: name("bob") });
+        world.request(
+            alice,
+            InviteToGroup { group: group.into(), user: name("bob"), reference: None },
+        );
     }
     world.commit(usize::MAX);
     let refused = |session| -> Vec<ErrorCode> {
@@ -500,7 +506,7 @@ fn a_group_answers_to_its_new_name_when_the_store_has_it() {
     let mut world = World::new(limits());
     let [alice, bob, _] = crew_of_two(&mut world);
     world.commits_at_once = false;
-    world.request(alice, RenameGroup { group: crew(), to: "gang".into() });
+    world.request(alice, RenameGroup { group: crew(), to: "gang".into(), reference: None });
     let to_gang = |text: &str| Send { to: Recipient::Group("gang".into()), ..say(text) };
     assert_eq!(world.refusal(alice, to_gang("early")), Some(ErrorCode::UnknownGroup));
     world.request(alice, say("by the old name"));

@@ -2,9 +2,12 @@
 
 mod bans;
 mod behaviour;
+mod devices;
+mod devices_model;
 mod groups;
 mod model;
 mod passwords;
 mod presence;
 mod registries;
+mod settings;
 mod world;

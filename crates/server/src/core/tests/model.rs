@@ -100,7 +100,7 @@ impl Model {
         // What another session of the same user was told is told no more.
         self.world.commit(usize::MAX);
         self.listen();
-        let login = Login { name: user_name(user), password: None };
+        let login = Login { name: user_name(user), password: None, device: None };
         self.world.request(session, login);
         self.world.commit(usize::MAX);
         let state = &mut self.users[user];
@@ -295,7 +295,10 @@ impl Model {
             }
             Event::Conversation(_) | Event::Presence(_) => {}
             Event::Closing(closing) => panic!("{closing:?}"),
-            Event::Group(_) | Event::Candidates(_) | Event::Announcement(_) => unreachable!(),
+            Event::Group(_)
+            | Event::Settings(_)
+            | Event::Candidates(_)
+            | Event::Announcement(_) => unreachable!(),
         }
     }
 

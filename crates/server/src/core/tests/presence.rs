@@ -77,14 +77,18 @@ fn members_of_a_group_and_admins_see_it_too() {
     let bob = world.login(2, "bob");
     let crew = || "crew".to_owned();
     for command in [
-        CreateGroup { group: crew(), history: false }.into(),
-        portolan_protocol::Command::from(InviteToGroup { group: crew(), user: name("carol") }),
+        CreateGroup { group: crew(), history: false, reference: None }.into(),
+        portolan_protocol::Command::from(InviteToGroup {
+            group: crew(),
+            user: name("carol"),
+            reference: None,
+        }),
     ] {
         assert!(world.ask(bob, command).unwrap().is_ok());
     }
     world.ask(bob, Logout {});
     assert_eq!(all(&mut world, carol).len(), 2, "an invitation is not enough");
-    assert!(world.ask(carol, JoinGroup { group: crew() }).unwrap().is_ok());
+    assert!(world.ask(carol, JoinGroup { group: crew(), reference: None }).unwrap().is_ok());
     assert_eq!(all(&mut world, carol)[1], ("bob".to_owned(), Availability::Offline, LEFT));
     let admin = world.connect(0, 1);
     assert_eq!(all(&mut world, admin)[1], ("bob".to_owned(), Availability::Offline, LEFT));
@@ -168,7 +172,7 @@ fn who_is_away_says_so_in_the_list_and_to_those_who_are_there() {
     assert_eq!(whois(&mut world, alice, "bob").away, None);
     world.ask(bob, away(""));
     world.ask(bob, Logout {});
-    let login = Login { name: "bob".into(), password: None };
+    let login = Login { name: "bob".into(), password: None, device: None };
     let bob = world.connect(2, 0);
     assert!(world.ask(bob, login).unwrap().is_ok());
     assert_eq!(whois(&mut world, alice, "bob").away, None);

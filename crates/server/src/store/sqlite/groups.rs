@@ -4,7 +4,9 @@ use portolan_protocol::{MessageId, Role, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 
 use super::{name, number};
-use crate::store::{GroupId, GroupWrite, Outcome, StoredGroup, StoredMember, UserId};
+use crate::store::{
+    GroupId, GroupWrite, Outcome, StoredGroup, StoredMember, StoredReference, UserId,
+};
 
 pub(super) fn read(
     connection: &Connection,
@@ -51,6 +53,8 @@ pub(super) fn write(db: &Transaction<'_>, writes: &[GroupWrite]) -> rusqlite::Re
             GroupWrite::Member(member) => put(db, member)?,
             &GroupWrite::Drop { group, user } => drop_member(db, group, user)?,
             &GroupWrite::End(group) => end(db, group)?,
+            GroupWrite::Note(reference) => note(db, reference)?,
+            GroupWrite::Unnote(reference) => unnote(db, reference)?,
         }
     }
     Ok(Outcome::Done)
@@ -96,6 +100,37 @@ fn drop_member(db: &Transaction<'_>, group: GroupId, user: UserId) -> rusqlite::
 fn end(db: &Transaction<'_>, group: GroupId) -> rusqlite::Result<()> {
     db.execute("DELETE FROM members WHERE of = ?1", [group.0.cast_signed()])?;
     db.execute("DELETE FROM groups WHERE id = ?1", [group.0.cast_signed()])?;
+    Ok(())
+}
+
+pub(super) fn references(connection: &Connection) -> rusqlite::Result<Vec<StoredReference>> {
+    let mut references = connection
+        .prepare("SELECT user, reference, at FROM group_references ORDER BY user, at, reference")?;
+    let references = references.query_map([], |row| {
+        Ok(StoredReference {
+            user: UserId(number(row, 0)?),
+            reference: number(row, 1)?,
+            at: Timestamp(number(row, 2)?),
+        })
+    })?;
+    references.collect()
+}
+
+fn note(db: &Transaction<'_>, reference: &StoredReference) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO group_references (user, reference, at) VALUES (?1, ?2, ?3)",
+    )?
+    .execute([
+        reference.user.0.cast_signed(),
+        reference.reference.cast_signed(),
+        reference.at.0.cast_signed(),
+    ])?;
+    Ok(())
+}
+
+fn unnote(db: &Transaction<'_>, reference: &StoredReference) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM group_references WHERE user = ?1 AND reference = ?2")?
+        .execute([reference.user.0.cast_signed(), reference.reference.cast_signed()])?;
     Ok(())
 }
 

@@ -35,6 +35,7 @@ impl Archive {
             .prepare_cached(
                 "UPDATE messages SET is_read = 1 WHERE id = ?1 AND is_read = 0
                  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = ?1 AND state = 0)
+                 AND NOT EXISTS (SELECT 1 FROM copies WHERE message = ?1)
                  RETURNING octet_length(text), talk IS NULL",
             )?
             .query_row([id.0.cast_signed()], |row| Ok((number(row, 0)?, row.get::<_, bool>(1)?)))

@@ -1,13 +1,14 @@
 //! Messages that wait, and what became of them.
 
-use portolan_protocol::{Delivery, MessageId, ReceiptState, Recipient, Timestamp};
+use portolan_protocol::{Delivery, DeviceId, MessageId, ReceiptState, Recipient, Timestamp};
 use rusqlite::{OptionalExtension, Rows, Transaction, params};
 
 use super::{
+    devices,
     history::{Archive, talk_columns},
     name, number,
 };
-use crate::store::{NewMessage, Outcome, UserId, Waiting};
+use crate::store::{NewMessage, Noted, Outcome, UserId, Waiting};
 
 pub(super) fn put(
     db: &Transaction<'_>,
@@ -39,6 +40,7 @@ pub(super) fn put(
     for owner in &message.owners {
         copy.execute(params![owner.0.cast_signed(), message.id.0.cast_signed()])?;
     }
+    devices::put(db, message)?;
     if message.owners.is_empty() {
         archive.on_read(db, message.id)?;
     }
@@ -54,21 +56,30 @@ fn find_reference(db: &Transaction<'_>, message: &NewMessage) -> rusqlite::Resul
         .optional()
 }
 
+/// What waits for a name.
+const WAITING: &str = "SELECT m.id, u.name, m.kind, m.recipient, m.text, m.at
+     FROM deliveries d JOIN messages m ON m.id = d.message JOIN users u ON u.id = m.sender
+     WHERE d.owner = ?1 AND ?2 IS NULL AND d.state = 0 AND d.message > ?3
+     ORDER BY d.message LIMIT ?4";
+
+/// What waits for one of its devices.
+const COPIES: &str = "SELECT m.id, u.name, m.kind, m.recipient, m.text, m.at
+     FROM copies c JOIN messages m ON m.id = c.message JOIN users u ON u.id = m.sender
+     WHERE c.owner = ?1 AND c.device = ?2 AND c.message > ?3
+     ORDER BY c.message LIMIT ?4";
+
 pub(super) fn load(
     db: &Transaction<'_>,
-    owner: UserId,
+    (owner, device): (UserId, Option<DeviceId>),
     after: MessageId,
     messages: usize,
     bytes: u64,
 ) -> rusqlite::Result<Outcome> {
-    let mut statement = db.prepare_cached(
-        "SELECT m.id, u.name, m.kind, m.recipient, m.text, m.at
-         FROM deliveries d JOIN messages m ON m.id = d.message JOIN users u ON u.id = m.sender
-         WHERE d.owner = ?1 AND d.state = 0 AND d.message > ?2
-         ORDER BY d.message LIMIT ?3",
-    )?;
+    let mut statement = db.prepare_cached(if device.is_some() { COPIES } else { WAITING })?;
+    let device = device.map(|device| device.0.cast_signed());
     let limit = i64::try_from(messages).unwrap_or(i64::MAX).saturating_add(1);
-    let rows = statement.query(params![owner.0.cast_signed(), after.0.cast_signed(), limit])?;
+    let rows =
+        statement.query(params![owner.0.cast_signed(), device, after.0.cast_signed(), limit])?;
     let (messages, more) = read_page(rows, messages, bytes)?;
     Ok(Outcome::Page { messages, more })
 }
@@ -110,7 +121,7 @@ fn read_delivery(row: &rusqlite::Row<'_>) -> rusqlite::Result<Delivery> {
 pub(super) fn receipts(
     db: &Transaction<'_>,
     archive: &mut Archive,
-    owner: UserId,
+    (owner, device): (UserId, Option<DeviceId>),
     ids: &[MessageId],
     state: ReceiptState,
 ) -> rusqlite::Result<Outcome> {
@@ -122,21 +133,40 @@ pub(super) fn receipts(
     let mut note =
         db.prepare_cached("UPDATE deliveries SET state = ?3 WHERE owner = ?1 AND message = ?2")?;
     let (mut receipts, mut freed) = (Vec::new(), Waiting::default());
+    let mut copies = Waiting::default();
     for id in ids {
+        let had_copy = match device {
+            Some(device) => devices::confirm(db, owner, device, *id)?,
+            None => false,
+        };
+        if had_copy {
+            copies.messages += 1;
+            copies.bytes += text_size(db, *id)?;
+        }
         let key = (owner.0.cast_signed(), id.0.cast_signed(), state_column(state));
         let found = find
             .query_row(key, |row| Ok((row.get::<_, i64>(0)?, number(row, 1)?, number(row, 2)?)))
             .optional()?;
-        let Some((before, sender, bytes)) = found else { continue };
-        note.execute(key)?;
-        receipts.push((*id, UserId(sender)));
-        if before == 0 {
-            freed.messages += 1;
-            freed.bytes += bytes;
+        let was_waiting = matches!(found, Some((0, ..)));
+        if let Some((before, sender, bytes)) = found {
+            note.execute(key)?;
+            let before = state_of_column(before);
+            receipts.push(Noted { id: *id, writer: UserId(sender), before });
+            if was_waiting {
+                freed.messages += 1;
+                freed.bytes += bytes;
+            }
+        }
+        if was_waiting || had_copy {
             archive.on_read(db, *id)?;
         }
     }
-    Ok(Outcome::Noted { receipts, freed })
+    Ok(Outcome::Noted { receipts, freed, copies })
+}
+
+fn text_size(db: &Transaction<'_>, id: MessageId) -> rusqlite::Result<u64> {
+    db.prepare_cached("SELECT octet_length(text) FROM messages WHERE id = ?1")?
+        .query_row([id.0.cast_signed()], |row| number(row, 0))
 }
 
 pub(super) fn clear(
@@ -144,6 +174,7 @@ pub(super) fn clear(
     archive: &mut Archive,
     owner: UserId,
 ) -> rusqlite::Result<Outcome> {
+    devices::drop_copies(db, archive, owner, None)?;
     let owner = owner.0.cast_signed();
     let ids: Vec<(MessageId, u64)> = db
         .prepare_cached(
@@ -159,7 +190,7 @@ pub(super) fn clear(
         freed.messages += 1;
         freed.bytes += bytes;
     }
-    Ok(Outcome::Noted { receipts: Vec::new(), freed })
+    Ok(Outcome::Noted { receipts: Vec::new(), freed, copies: Waiting::default() })
 }
 
 fn state_column(state: ReceiptState) -> i64 {
@@ -167,6 +198,14 @@ fn state_column(state: ReceiptState) -> i64 {
         ReceiptState::Stored => 0,
         ReceiptState::Delivered => 1,
         ReceiptState::Seen => 2,
+    }
+}
+
+fn state_of_column(column: i64) -> ReceiptState {
+    match column {
+        0 => ReceiptState::Stored,
+        1 => ReceiptState::Delivered,
+        _ => ReceiptState::Seen,
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod backup;
 mod bans;
+mod devices;
 mod groups;
 mod history;
 mod mailbox;
+mod settings;
 
 use std::{
     fs::OpenOptions,
@@ -28,6 +30,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("groups_and_history.sql")),
     M::up(include_str!("passwords.sql")),
     M::up(include_str!("bans.sql")),
+    M::up(include_str!("devices_and_settings.sql")),
 ];
 
 /// Marks the file as ours ("PRTL").
@@ -195,9 +198,18 @@ fn read_snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
         .query_row("SELECT coalesce(max(id), 0) FROM messages", [], |row| number(row, 0))?;
     let (groups, members) = groups::read(connection)?;
     let last_group = groups::last(connection)?;
-    let bans = bans::read(connection)?;
-    let wrote = history::wrote(connection)?;
-    Ok(Snapshot { users, groups, members, wrote, bans, last_group, last_message: MessageId(last) })
+    Ok(Snapshot {
+        users,
+        groups,
+        members,
+        devices: devices::read(connection)?,
+        settings: settings::read(connection)?,
+        references: groups::references(connection)?,
+        wrote: history::wrote(connection)?,
+        bans: bans::read(connection)?,
+        last_group,
+        last_message: MessageId(last),
+    })
 }
 
 fn apply_one(
@@ -209,12 +221,19 @@ fn apply_one(
         Operation::AddUser(user) => add_user(db, user),
         Operation::SetPassword { user, hash } => set_password(db, *user, hash.as_ref()),
         &Operation::MoveName { user, key } => move_name(db, user, key),
-        Operation::Put(message) => mailbox::put(db, archive, message),
-        &Operation::Load { owner, after, messages, bytes } => {
-            mailbox::load(db, owner, after, messages, bytes)
+        &Operation::SetSettings { user, settings } => settings::set(db, user, settings),
+        Operation::AddDevices { owner, devices, at } => devices::add(db, *owner, devices, *at),
+        &Operation::SeeDevice { owner, device, at } => devices::see(db, owner, device, at),
+        &Operation::ForgetDevice { owner, device } => devices::forget(db, archive, owner, device),
+        &Operation::Trim { owner, device, keep } => {
+            devices::trim(db, archive, (owner, device), keep)
         }
-        Operation::Receipts { owner, ids, state } => {
-            mailbox::receipts(db, archive, *owner, ids, *state)
+        Operation::Put(message) => mailbox::put(db, archive, message),
+        &Operation::Load { owner, device, after, messages, bytes } => {
+            mailbox::load(db, (owner, device), after, messages, bytes)
+        }
+        Operation::Receipts { owner, device, ids, state } => {
+            mailbox::receipts(db, archive, (*owner, *device), ids, *state)
         }
         &Operation::Clear { owner } => mailbox::clear(db, archive, owner),
         &Operation::Purge { before } => archive.purge(db, before),

@@ -246,6 +246,7 @@ fn group_of(write: &GroupWrite) -> GroupId {
         GroupWrite::Save(group) => group.id,
         GroupWrite::Member(member) => member.group,
         GroupWrite::Drop { group, .. } | GroupWrite::End(group) => *group,
+        GroupWrite::Note(_) | GroupWrite::Unnote(_) => unreachable!("nobody gives references"),
     }
 }
 
@@ -267,6 +268,7 @@ fn apply(all: &mut All, write: &GroupWrite, ids: &BTreeMap<UserId, usize>) {
                 crew.since.insert(user, (member.since, member.user));
             }
         }
+        GroupWrite::Note(_) | GroupWrite::Unnote(_) => {}
         GroupWrite::Drop { group, user } => {
             if let Some(crew) = all.get_mut(group) {
                 crew.members.remove(&ids[user]);

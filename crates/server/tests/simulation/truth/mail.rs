@@ -124,7 +124,7 @@ impl Mail {
                 assert_eq!(more, page.len() < all.len(), "whether more waits");
                 assert!(page.is_empty() == all.is_empty(), "a page moves on");
             }
-            Operation::Receipts { owner, ids, state } => {
+            Operation::Receipts { owner, ids, state, .. } => {
                 let owner = self.user(*owner);
                 self.on_receipts(owner, ids, *state, outcome);
             }
@@ -176,9 +176,9 @@ impl Mail {
                 right.bytes += kept.text.len() as u64;
             }
         }
-        let Outcome::Noted { receipts, freed } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Noted { receipts, freed, .. } = outcome else { panic!("{outcome:?}") };
         let told: Vec<(MessageId, usize)> =
-            receipts.iter().map(|(id, writer)| (*id, self.user(*writer))).collect();
+            receipts.iter().map(|noted| (noted.id, self.user(noted.writer))).collect();
         assert_eq!((told, *freed), (news, right));
     }
 

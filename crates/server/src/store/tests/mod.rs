@@ -1,5 +1,7 @@
 //! One suite over both stores, and what only a file can show.
 
+mod devices;
+
 use std::{ops::Range, sync::Arc};
 
 use portolan_identity::PeerId;
@@ -33,6 +35,7 @@ fn message(id: u64, owners: &[UserId], text: &str) -> NewMessage {
         from: ALICE,
         to: Recipient::All,
         owners: owners.to_vec(),
+        copies: Vec::new(),
         text: Arc::from(text),
         at: Timestamp(1_000 + id),
         reference: None,
@@ -65,7 +68,8 @@ fn load(
     most: usize,
     bytes: u64,
 ) -> (Vec<Delivery>, bool) {
-    let operation = Operation::Load { owner, after: MessageId(after), messages: most, bytes };
+    let operation =
+        Operation::Load { owner, device: None, after: MessageId(after), messages: most, bytes };
     match one(store, operation) {
         Outcome::Page { messages, more } => (messages, more),
         other => panic!("{other:?}"),
@@ -83,10 +87,10 @@ fn receipts(
     state: ReceiptState,
 ) -> (Vec<u64>, Waiting) {
     let ids = ids.iter().copied().map(MessageId).collect();
-    match one(store, Operation::Receipts { owner, ids, state }) {
-        Outcome::Noted { receipts, freed } => {
-            assert!(receipts.iter().all(|(_, writer)| *writer == ALICE));
-            (receipts.iter().map(|(id, _)| id.0).collect(), freed)
+    match one(store, Operation::Receipts { owner, device: None, ids, state }) {
+        Outcome::Noted { receipts, freed, .. } => {
+            assert!(receipts.iter().all(|noted| noted.writer == ALICE));
+            (receipts.iter().map(|noted| noted.id.0).collect(), freed)
         }
         other => panic!("{other:?}"),
     }
@@ -189,7 +193,7 @@ fn a_mailbox_is_thrown_away_for_its_owner_only() {
         one(store, Operation::Put(message(1, &[BOB, CAROL], "four")));
         one(store, Operation::Put(message(2, &[BOB], "four")));
         let freed = Waiting { messages: 2, bytes: 8 };
-        let expected = Outcome::Noted { receipts: vec![], freed };
+        let expected = Outcome::Noted { receipts: vec![], freed, copies: Waiting::default() };
         assert_eq!(one(store, Operation::Clear { owner: BOB }), expected);
         assert!(waiting_ids(store, BOB).is_empty());
         assert_eq!(waiting_ids(store, CAROL), [1]);
@@ -306,6 +310,7 @@ fn what_two_users_wrote_is_found_by_both_and_by_nobody_else() {
             one(
                 store,
                 Operation::Receipts {
+                    device: None,
                     owner: to,
                     ids: vec![MessageId(id)],
                     state: ReceiptState::Delivered,
@@ -410,7 +415,7 @@ fn a_file_of_the_first_version_is_taken_over_with_all_that_waits() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("server.db");
     let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("sqlite/schema.sql")).unwrap();
+    old.execute_batch(include_str!("../sqlite/schema.sql")).unwrap();
     old.execute_batch(
         "PRAGMA user_version = 1; PRAGMA application_id = 0x5052544c;
          INSERT INTO users VALUES (1, 'alice', 'alice', zeroblob(32), 5);

@@ -1,5 +1,7 @@
 //! The store of `--ephemeral`: everything in memory, gone with the process.
 
+mod devices;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::{Bound::Excluded, Range},
@@ -7,11 +9,11 @@ use std::{
 };
 
 use portolan_identity::PeerId;
-use portolan_protocol::{Delivery, MessageId, Name, ReceiptState, Timestamp};
+use portolan_protocol::{Delivery, DeviceId, MessageId, Name, ReceiptState, Settings, Timestamp};
 
 use super::{
-    GroupId, GroupWrite, NewMessage, Operation, Outcome, Snapshot, Store, StoreError, StoredBan,
-    StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
+    GroupId, GroupWrite, NewMessage, Noted, Operation, Outcome, Snapshot, Store, StoreError,
+    StoredBan, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
 /// Keeps everything in memory.
@@ -19,10 +21,13 @@ use super::{
 pub struct MemoryStore {
     users: BTreeMap<UserId, StoredUser>,
     messages: BTreeMap<MessageId, Kept>,
-    references: HashMap<(UserId, u64), MessageId>,
     mailboxes: HashMap<UserId, BTreeSet<MessageId>>,
     groups: BTreeMap<GroupId, StoredGroup>,
     members: BTreeMap<(GroupId, UserId), StoredMember>,
+    devices: BTreeMap<(UserId, DeviceId), Device>,
+    settings: BTreeMap<UserId, Settings>,
+    references: BTreeMap<(UserId, u64), MessageId>,
+    group_references: BTreeMap<(UserId, u64), Timestamp>,
     bans: BTreeMap<PeerId, StoredBan>,
     last_group: GroupId,
     last_message: MessageId,
@@ -36,6 +41,14 @@ pub struct MemoryStore {
 struct Kept {
     message: NewMessage,
     states: BTreeMap<UserId, ReceiptState>,
+    /// Devices that still have to get it.
+    copies: usize,
+}
+
+#[derive(Debug)]
+struct Device {
+    seen: Timestamp,
+    copies: BTreeSet<MessageId>,
 }
 
 impl Kept {
@@ -44,7 +57,7 @@ impl Kept {
     }
 
     fn is_read(&self) -> bool {
-        self.states.values().all(|state| *state > ReceiptState::Stored)
+        self.copies == 0 && self.states.values().all(|state| *state > ReceiptState::Stored)
     }
 }
 
@@ -64,6 +77,9 @@ impl Store for MemoryStore {
             groups: self.groups.values().cloned().collect(),
             members: self.members.values().copied().collect(),
             wrote: self.wrote(),
+            devices: self.stored_devices(),
+            settings: self.settings.iter().map(|(user, settings)| (*user, *settings)).collect(),
+            references: self.stored_references(),
             bans: self.bans.values().cloned().collect(),
             last_group: self.last_group,
             last_message: self.last_message,
@@ -98,11 +114,21 @@ impl MemoryStore {
                 self.change(*user, |stored| stored.password.clone_from(hash))
             }
             &Operation::MoveName { user, key } => self.change(user, |stored| stored.key = key),
-            Operation::Put(message) => self.put(message),
-            &Operation::Load { owner, after, messages, bytes } => {
-                self.load(owner, after, messages, bytes)
+            &Operation::SetSettings { user, settings } => {
+                self.settings.insert(user, settings);
+                Outcome::Done
             }
-            Operation::Receipts { owner, ids, state } => self.receipts(*owner, ids, *state),
+            Operation::AddDevices { owner, devices, at } => self.add_devices(*owner, devices, *at),
+            &Operation::SeeDevice { owner, device, at } => self.see_device((owner, device), at),
+            &Operation::ForgetDevice { owner, device } => self.forget_device((owner, device)),
+            &Operation::Trim { owner, device, keep } => self.trim((owner, device), keep),
+            Operation::Put(message) => self.put(message),
+            &Operation::Load { owner, device, after, messages, bytes } => {
+                self.load((owner, device), after, messages, bytes)
+            }
+            Operation::Receipts { owner, device, ids, state } => {
+                self.receipts((*owner, *device), ids, *state)
+            }
             &Operation::Clear { owner } => self.clear(owner),
             &Operation::Purge { before } => self.purge(before),
             &Operation::History { reader, talk, after, before, messages, bytes } => {
@@ -147,16 +173,32 @@ impl MemoryStore {
             self.mailboxes.entry(owner).or_default().insert(message.id);
         }
         let states = message.owners.iter().map(|&owner| (owner, ReceiptState::Stored)).collect();
-        self.messages.insert(message.id, Kept { message: message.clone(), states });
+        let mut copies = 0;
+        for key in &message.copies {
+            if let Some(device) = self.devices.get_mut(key) {
+                copies += usize::from(device.copies.insert(message.id));
+            }
+        }
+        self.messages.insert(message.id, Kept { message: message.clone(), states, copies });
         self.last_message = self.last_message.max(message.id);
         self.on_read(message.id);
         Outcome::Kept
     }
 
-    fn load(&self, owner: UserId, after: MessageId, messages: usize, bytes: u64) -> Outcome {
+    fn load(
+        &self,
+        (owner, device): (UserId, Option<DeviceId>),
+        after: MessageId,
+        messages: usize,
+        bytes: u64,
+    ) -> Outcome {
         let mut page = Vec::new();
         let mut used = 0;
-        let mailbox = self.mailboxes.get(&owner).into_iter().flatten().copied();
+        let waiting = match device {
+            Some(device) => self.devices.get(&(owner, device)).map(|device| &device.copies),
+            None => self.mailboxes.get(&owner),
+        };
+        let mailbox = waiting.into_iter().flatten().copied();
         for kept in mailbox.filter(|&id| id > after).filter_map(|id| self.messages.get(&id)) {
             used += kept.message.text.len() as u64;
             if page.len() >= messages || (used > bytes && !page.is_empty()) {
@@ -180,25 +222,34 @@ impl MemoryStore {
         })
     }
 
-    fn receipts(&mut self, owner: UserId, ids: &[MessageId], state: ReceiptState) -> Outcome {
+    fn receipts(
+        &mut self,
+        (owner, device): (UserId, Option<DeviceId>),
+        ids: &[MessageId],
+        state: ReceiptState,
+    ) -> Outcome {
         let mut receipts = Vec::new();
-        let mut freed = Waiting::default();
+        let (mut freed, mut copies) = (Waiting::default(), Waiting::default());
         for id in ids {
+            if let Some(size) = device.and_then(|device| self.take_copy((owner, device), *id)) {
+                copies.messages += size.messages;
+                copies.bytes += size.bytes;
+            }
             let Some(kept) = self.messages.get_mut(id) else { continue };
             let size = kept.size();
             let Some(known) = kept.states.get_mut(&owner) else { continue };
             if state <= *known {
                 continue;
             }
-            *known = state;
-            receipts.push((*id, kept.message.from));
+            let before = std::mem::replace(known, state);
+            receipts.push(Noted { id: *id, writer: kept.message.from, before });
             if self.mailboxes.get_mut(&owner).is_some_and(|mailbox| mailbox.remove(id)) {
                 freed.messages += size.messages;
                 freed.bytes += size.bytes;
                 self.on_read(*id);
             }
         }
-        Outcome::Noted { receipts, freed }
+        Outcome::Noted { receipts, freed, copies }
     }
 
     fn clear(&mut self, owner: UserId) -> Outcome {
@@ -209,14 +260,18 @@ impl MemoryStore {
             }
             self.on_read(id);
         }
-        Outcome::Noted { receipts: Vec::new(), freed }
+        let devices = self.devices.keys().filter(|(of, _)| *of == owner);
+        for key in devices.copied().collect::<Vec<_>>() {
+            self.drop_copies(key);
+        }
+        Outcome::Noted { receipts: Vec::new(), freed, copies: Waiting::default() }
     }
 
     fn purge(&mut self, before: Timestamp) -> Outcome {
         let mailboxes = &self.mailboxes;
         self.messages.retain(|id, kept| {
             let waits = |owner: &UserId| mailboxes.get(owner).is_some_and(|m| m.contains(id));
-            kept.message.at >= before || kept.states.keys().any(waits)
+            kept.message.at >= before || kept.copies > 0 || kept.states.keys().any(waits)
         });
         let messages = &self.messages;
         self.read.retain(|id| messages.contains_key(id));
@@ -287,6 +342,12 @@ impl MemoryStore {
                 }
                 GroupWrite::Drop { group, user } => {
                     self.members.remove(&(*group, *user));
+                }
+                GroupWrite::Note(noted) => {
+                    self.group_references.insert((noted.user, noted.reference), noted.at);
+                }
+                GroupWrite::Unnote(noted) => {
+                    self.group_references.remove(&(noted.user, noted.reference));
                 }
                 GroupWrite::End(group) => {
                     self.groups.remove(group);
