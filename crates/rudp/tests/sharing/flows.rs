@@ -16,6 +16,8 @@ use portolan_rudp::{
     Event, Routed, Transmit,
 };
 
+use crate::kernel::{self, KernelBbr};
+
 /// IPv4 and UDP headers.
 const HEADERS: usize = 20 + 8;
 
@@ -280,11 +282,43 @@ impl Pair {
     }
 }
 
+/// A flow of the kernel's, from alice to bob.
+struct Rival {
+    machine: KernelBbr,
+    begins: Instant,
+    ends: [(SocketAddr, InterfaceId); 2],
+}
+
+/// Ports of rivals; those of connections are below.
+const RIVALS: u16 = 1_000;
+
+impl Rival {
+    fn next_time(&self) -> Instant {
+        self.machine.next_time().max(self.begins)
+    }
+
+    /// A packet from one end to the other: a segment, or from bob the acknowledgement of it.
+    fn packet(&self, from: usize, number: u64) -> Packet<Vec<u8>> {
+        Packet {
+            protocol: Protocol::Tcp,
+            source: self.ends[from].0,
+            destination: self.ends[1 - from].0,
+            size: if from == 0 { kernel::PACKET } else { kernel::ACKNOWLEDGEMENT },
+            ecn: None,
+            hop_limit: 64,
+            may_fragment: false,
+            kind: Kind::Plain,
+            payload: number.to_be_bytes().to_vec(),
+        }
+    }
+}
+
 /// A bottleneck and the connections through it.
 pub(crate) struct Bottleneck {
     pub(crate) now: Instant,
     world: World<Vec<u8>>,
     pairs: Vec<Pair>,
+    rivals: Vec<Rival>,
     buffer: Vec<u8>,
 }
 
@@ -295,7 +329,18 @@ impl Bottleneck {
         let world = World::new(&topology, start()).expect("a pair is well formed");
         let pairs = (0..).zip(flows).map(|(number, flow)| pair(&world, *flow, number, seed));
         let pairs = pairs.collect();
-        Self { now: start(), world, pairs, buffer: Vec::new() }
+        Self { now: start(), world, pairs, rivals: Vec::new(), buffer: Vec::new() }
+    }
+
+    /// Adds a flow of the kernel's BBR that begins after a time.
+    pub(crate) fn add_kernel_bbr(&mut self, after: Duration, seed: u64) {
+        let port = RIVALS + u16::try_from(self.rivals.len()).unwrap();
+        let ends = ["alice", "bob"].map(|name| {
+            let (interface, address) = place(&self.world, name);
+            (SocketAddr::new(address, port), interface)
+        });
+        let begins = start() + after;
+        self.rivals.push(Rival { machine: KernelBbr::new(begins, seed), begins, ends });
     }
 
     pub(crate) fn run(&mut self, time: Duration) {
@@ -306,7 +351,8 @@ impl Bottleneck {
                 .pairs
                 .iter()
                 .flat_map(|pair| pair.ends.iter().filter_map(End::next_time).chain(pair.wake()));
-            let next = pairs.chain(world).min().expect("something always happens");
+            let rivals = self.rivals.iter().map(Rival::next_time);
+            let next = pairs.chain(rivals).chain(world).min().expect("something always happens");
             if next > end {
                 self.now = end;
                 return;
@@ -321,6 +367,13 @@ impl Bottleneck {
         if let Some(arrival) = self.world.poll_delivery(now) {
             self.deliver(arrival);
             return;
+        }
+        for rival in &mut self.rivals {
+            if rival.next_time() <= now {
+                for number in rival.machine.poll(now) {
+                    self.world.send(now, rival.ends[0].1, rival.packet(0, number));
+                }
+            }
         }
         for number in 0..self.pairs.len() {
             let pair = &mut self.pairs[number];
@@ -347,6 +400,10 @@ impl Bottleneck {
         if kind != Kind::Plain {
             return;
         }
+        if let Some(rival) = destination.port().checked_sub(RIVALS) {
+            self.on_rivals_packet(usize::from(rival), destination, &payload);
+            return;
+        }
         let number = usize::from(destination.port() - 1);
         let end = usize::from(self.pairs[number].ends[1].address == destination);
         let ecn = ecn.map(|mark| match mark {
@@ -358,8 +415,18 @@ impl Bottleneck {
         self.settle(number, end);
     }
 
+    fn on_rivals_packet(&mut self, rival: usize, destination: SocketAddr, payload: &[u8]) {
+        let rival = &mut self.rivals[rival];
+        let number = u64::from_be_bytes(*payload.first_chunk().unwrap());
+        if rival.ends[1].0 == destination {
+            self.world.send(self.now, rival.ends[1].1, rival.packet(1, number));
+        } else {
+            rival.machine.on_ack(self.now, number);
+        }
+    }
+
     fn settle(&mut self, number: usize, end: usize) {
-        let Self { now, world, pairs, buffer } = self;
+        let Self { now, world, pairs, buffer, .. } = self;
         let pair = &mut pairs[number];
         pair.ends[end].listen();
         match end {
@@ -395,16 +462,29 @@ impl Bottleneck {
         &self.pairs[number].outcome
     }
 
-    /// Megabits a second that each flow gets in the next `time`.
+    /// Bytes that each connection, and then each rival, has brought over.
+    fn bytes(&self) -> Vec<u64> {
+        let rivals = self.rivals.iter().map(|rival| rival.machine.delivered());
+        self.pairs.iter().map(|pair| pair.outcome.bytes).chain(rivals).collect()
+    }
+
+    /// Megabits a second that each flow gets in the next `time`, the rivals' last.
     pub(crate) fn rates(&mut self, time: Duration) -> Vec<f64> {
-        let before: Vec<u64> = self.pairs.iter().map(|pair| pair.outcome.bytes).collect();
+        let before = self.bytes();
         self.run(time);
-        let after = self.pairs.iter().map(|pair| pair.outcome.bytes);
-        after
+        self.bytes()
+            .into_iter()
             .zip(before)
             .map(|(after, before)| (after - before) as f64 * 8e-6 / time.as_secs_f64())
             .collect()
     }
+}
+
+fn place(world: &World<Vec<u8>>, name: &str) -> (InterfaceId, IpAddr) {
+    let interface = world.host(name).expect("a pair has both");
+    let mut addresses = world.addressing(interface).addresses.into_iter();
+    let address = addresses.find_map(|(ip, _)| ip.is_ipv4().then_some(ip));
+    (interface, address.expect("both have one"))
 }
 
 fn pair(world: &World<Vec<u8>>, flow: Flow, number: u16, seed: u64) -> Pair {
@@ -416,10 +496,7 @@ fn pair(world: &World<Vec<u8>>, flow: Flow, number: u16, seed: u64) -> Pair {
         Identity::from_seed(bytes)
     });
     let ends = ["alice", "bob"].map(|name| {
-        let interface = world.host(name).expect("a pair has both");
-        let mut addresses = world.addressing(interface).addresses.into_iter();
-        let address: IpAddr =
-            addresses.find_map(|(ip, _)| ip.is_ipv4().then_some(ip)).expect("both have one");
+        let (interface, address) = place(world, name);
         let connection = ConnectionConfig {
             congestion: flow.congestion,
             packet_limit: PACKET_LIMIT,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BETA, Bbr, Phase, losses::Flight, scaled};
+use super::{BETA, Bbr, Phase, losses::Flight, scaled, share::Of};
 use crate::{
     congestion::AckSummary,
     delivery::{Lost, Sample},
@@ -115,6 +115,7 @@ impl Cycle {
 
 impl Bbr {
     pub(super) fn advance_cycle(&mut self, ack: &AckSummary, sample: &Sample) {
+        self.forget_what_others_took();
         self.adapt_long_term_model(ack, sample);
         match self.phase {
             Phase::Startup | Phase::Drain | Phase::ProbeRtt => {}
@@ -150,7 +151,7 @@ impl Bbr {
     fn enter_down(&mut self, now: Instant, delivered: u64) {
         self.losses.forget();
         self.cycle.up_every = u64::MAX;
-        let is_in_company = self.min_rtt.is_in_company();
+        let is_in_company = self.is_in_company() || self.share.is_shared();
         self.cycle.pick_wait(if is_in_company { WAIT_IN_COMPANY } else { WAIT });
         self.cycle.since = Some(now);
         self.cycle.ack_phase = AckPhase::Stopping;
@@ -160,6 +161,10 @@ impl Bbr {
 
     pub(super) fn start_refill(&mut self, ack: &AckSummary) {
         self.forget_lower_bounds();
+        if self.losses.is_besieged() {
+            // It was learnt from losses that others made.
+            self.inflight_hi = u64::MAX;
+        }
         (self.cycle.up_rounds, self.cycle.up_acked) = (0, 0);
         self.cycle.ack_phase = AckPhase::Quiet;
         self.rounds.begin(ack.delivered);
@@ -168,6 +173,7 @@ impl Bbr {
 
     fn start_up(&mut self, ack: &AckSummary, sample: &Sample) {
         self.cycle.is_sampling = true;
+        self.share.begin();
         self.cycle.daring = if self.losses.sees_queue() { Daring::Whole } else { Daring::Careful };
         self.cycle.ack_phase = AckPhase::Starting;
         self.cycle.since = Some(ack.now);
@@ -179,7 +185,9 @@ impl Bbr {
 
     fn is_time_to_probe(&self, ack: &AckSummary) -> bool {
         let since = self.cycle.since.unwrap_or(ack.now);
-        if ack.now.saturating_duration_since(since) > self.cycle.wait {
+        let is_others_turn = self.losses.is_queue_others() && self.share.is_shared();
+        let wait = if is_others_turn { WAIT_IN_COMPANY } else { self.cycle.wait };
+        if ack.now.saturating_duration_since(since) > wait.min(self.cycle.wait) {
             return true;
         }
         // Reno would have grown by as much as it lost by then (draft §5.3.3.5.1).
@@ -225,13 +233,33 @@ impl Bbr {
         }
     }
 
+    /// The rate that was fastest once is not ours any more where others keep a queue that we do not
+    /// make; who has most of the path gives it up without asking for more first.
+    fn forget_what_others_took(&mut self) {
+        if self.losses.is_queue_others() && !self.share.is_shared() {
+            self.cycle.count += 1;
+            self.losses.forget_queue();
+        }
+    }
+
+    /// What the packets before a probe, and those of the probe, tell of the others.
+    fn watch_share(&mut self, sample: &Sample) {
+        match self.cycle.ack_phase {
+            AckPhase::Starting => self.share.on_sample(Of::Before, sample),
+            AckPhase::Feedback | AckPhase::Stopping => self.share.on_sample(Of::Probe, sample),
+            AckPhase::Quiet => {}
+        }
+    }
+
     fn adapt_long_term_model(&mut self, ack: &AckSummary, sample: &Sample) {
+        self.watch_share(sample);
         if self.rounds.is_start {
             match self.cycle.ack_phase {
                 AckPhase::Starting => self.cycle.ack_phase = AckPhase::Feedback,
                 AckPhase::Stopping => {
                     self.cycle.is_sampling = false;
                     self.cycle.ack_phase = AckPhase::Quiet;
+                    self.share.conclude();
                     if self.phase.is_probe_bw() && !sample.is_app_limited {
                         self.cycle.count += 1;
                     }

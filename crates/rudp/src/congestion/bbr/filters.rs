@@ -67,6 +67,8 @@ pub(super) struct MinRtt {
     short_at: Option<Instant>,
     /// The round trip of the last look, if others had filled the queue.
     standing: Option<Duration>,
+    /// The queue has been long for some time, and nobody has looked whose it is.
+    was_long: bool,
 }
 
 impl MinRtt {
@@ -99,7 +101,7 @@ impl MinRtt {
         self.standing.is_some()
     }
 
-    /// Takes a round trip; answers whether it is time for a look.
+    /// Takes a round trip; answers whether the empty path has not been seen for long.
     pub(super) fn on_sample(&mut self, now: Instant, rtt: Duration) -> bool {
         let age = |at: Instant| now.saturating_duration_since(at);
         let is_stale = self.recent.is_some_and(|(_, at)| age(at) > Self::LOOK_EVERY);
@@ -121,7 +123,14 @@ impl MinRtt {
             Some((min, at)) if recent.0 >= min && !is_forgotten => Some((min, at)),
             Some(_) | None => Some(recent),
         };
-        is_stale | self.is_long(now, rtt)
+        self.was_long = self.is_long(now, rtt);
+        is_stale
+    }
+
+    /// Whether the last sample said that the queue has been long for some time, so that a look is
+    /// to tell whose it is.
+    pub(super) fn was_long(&self) -> bool {
+        self.was_long
     }
 
     /// Whether the queue has been longer than the pipe for some time.

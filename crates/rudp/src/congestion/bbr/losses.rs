@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::siege::Siege;
 use crate::{
     congestion::AckSummary,
     delivery::{Lost, Sample},
@@ -14,9 +15,9 @@ const LOSS_WITH_QUEUE: f64 = 0.02;
 /// Share of loss that is congestion although no queue is seen: the buffer must be tiny.
 pub(super) const LOSS_WITHOUT_QUEUE: f64 = 0.15;
 
-/// A round trip that is a quarter longer than that of the empty path, and a millisecond, shows a
-/// queue.
-const QUEUE_SHARE: u32 = 4;
+/// A round whose shortest trip is an eighth longer than that of the empty path, and a millisecond,
+/// shows a queue.
+const QUEUE_SHARE: u32 = 8;
 const QUEUE_LEAST: Duration = Duration::from_millis(1);
 
 /// Share of a new round in what is known of the path's own losses.
@@ -26,6 +27,12 @@ const AMBIENT_WEIGHT: f64 = 1.0 / 8.0;
 /// on then are the doing of others who do not mind them, and yielding to those ends nowhere.
 const AMBIENT_WEIGHT_IN_QUEUE: f64 = 1.0 / 32.0;
 
+/// Share of loss that is congestion beside someone who does not mind losses: he makes them.
+const LOSS_BESIEGED: f64 = 0.3;
+
+/// Steady rounds in a row with a queue after which it is others'.
+const QUEUE_ROUNDS: u32 = 8;
+
 /// Whether losses may be what we have done ourselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sending {
@@ -33,6 +40,16 @@ pub(super) enum Sending {
     Steady,
     /// More was tried, now or a round ago.
     Probing,
+}
+
+/// What the model knows while a round ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// The shortest round trip.
+    pub(super) min: Option<Duration>,
+    pub(super) sending: Sending,
+    /// How much of the path is ours, from 0 to 1.
+    pub(super) share: f64,
 }
 
 /// Losses, rates and round trips, in rounds of their own.
@@ -51,12 +68,15 @@ pub(super) struct Losses {
     rtt: Option<Duration>,
     /// The rounds of the last two said: there is a queue.
     sees_queue: bool,
+    /// Steady rounds in a row of which that is true.
+    queue_rounds: u32,
     /// What the last full round lost, and what arrived or was lost in it.
     last_lost: u64,
     last_sent: u64,
     was_marked: bool,
     /// What is lost when there is no queue.
     ambient: f64,
+    siege: Siege,
 }
 
 impl Losses {
@@ -72,7 +92,7 @@ impl Losses {
         &mut self,
         ack: &AckSummary,
         sample: &Sample,
-        (min, sending): (Option<Duration>, Sending),
+        circumstances: Circumstances,
     ) {
         self.bw_latest = self.bw_latest.max(sample.rate.unwrap_or_default());
         self.inflight_latest = self.inflight_latest.max(sample.delivered);
@@ -81,17 +101,21 @@ impl Losses {
         self.is_round_over = sample.prior_delivered >= self.ends_at;
         if self.is_round_over {
             self.ends_at = ack.delivered;
-            self.conclude(min, sending);
+            self.conclude(circumstances);
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "bytes of a round are far below 2^52")]
-    fn conclude(&mut self, min: Option<Duration>, sending: Sending) {
+    fn conclude(&mut self, Circumstances { min, sending, share: of_path }: Circumstances) {
         (self.last_lost, self.last_sent) = (self.lost, self.lost + self.acked);
         self.was_marked = self.is_marked;
         self.sees_queue = match (self.rtt, min) {
             (Some(rtt), Some(min)) => rtt > min + (min / QUEUE_SHARE).max(QUEUE_LEAST),
             (Some(_) | None, _) => false,
+        };
+        self.queue_rounds = match sending {
+            Sending::Steady if self.sees_queue => self.queue_rounds + 1,
+            Sending::Steady | Sending::Probing => 0,
         };
         let weight = match sending {
             Sending::Steady | Sending::Probing if !self.sees_queue => AMBIENT_WEIGHT,
@@ -102,6 +126,9 @@ impl Losses {
             let share = self.last_lost as f64 / self.last_sent as f64;
             let ambient = self.ambient + weight * (share - self.ambient);
             self.ambient = ambient.min(LOSS_WITHOUT_QUEUE);
+            if sending == Sending::Steady {
+                self.siege.on_steady_round(self.sees_queue && share > LOSS_WITH_QUEUE, of_path);
+            }
         }
     }
 
@@ -126,7 +153,11 @@ impl Losses {
 
     /// The share of loss above which a path is congested.
     fn threshold(&self) -> f64 {
-        if self.sees_queue { LOSS_WITH_QUEUE + self.ambient } else { LOSS_WITHOUT_QUEUE }
+        match (self.siege.is_on(), self.sees_queue) {
+            (true, _) => LOSS_BESIEGED,
+            (false, true) => LOSS_WITH_QUEUE + self.ambient,
+            (false, false) => LOSS_WITHOUT_QUEUE,
+        }
     }
 
     /// How much more must be sent for as much to arrive as the model says the path delivers. Not
@@ -139,6 +170,26 @@ impl Losses {
     pub(super) fn is_congested(&self, packet_size: u64) -> bool {
         let round = Flight { lost: self.last_lost, sent: self.last_sent, packet_size };
         self.was_marked || round.loses_more_than(self.threshold())
+    }
+
+    /// Whether the queue stays although we ask for no more than we have.
+    pub(super) fn is_queue_others(&self) -> bool {
+        self.queue_rounds >= QUEUE_ROUNDS
+    }
+
+    /// The rounds with a queue are counted anew.
+    pub(super) fn forget_queue(&mut self) {
+        self.queue_rounds = 0;
+    }
+
+    /// Whether someone beside us goes on whatever is lost.
+    pub(super) fn is_besieged(&self) -> bool {
+        self.siege.is_on()
+    }
+
+    /// Takes losses for congestion again, until they are seen not to be.
+    pub(super) fn relent(&mut self) {
+        self.siege.relent();
     }
 
     /// Whether every round trip of the last round was that of a queue.

@@ -12,6 +12,8 @@
 mod cycle;
 mod filters;
 mod losses;
+mod share;
+mod siege;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +22,8 @@ use std::time::{Duration, Instant};
 use self::{
     cycle::{AckPhase, Cycle, UP_GAIN},
     filters::{Aggregation, FullBandwidth, MinRtt, Rounds, WindowedMax},
-    losses::{Losses, Sending},
+    losses::{Circumstances, Losses, Sending},
+    share::Share,
 };
 use super::{AckSummary, Acked, CongestionEvent, Controller, window_initial};
 use crate::delivery::{Lost, Sample};
@@ -36,6 +39,9 @@ const PACING_MARGIN: f64 = 0.99;
 
 /// What the share of the window that is left to others is.
 const HEADROOM: f64 = 0.15;
+
+/// The same while we have most of the path and a queue shows that we are not alone.
+const HEADROOM_AMPLE: f64 = 0.3;
 
 /// How long a flight as small as half of the model's lasts, to see the empty path.
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
@@ -126,6 +132,7 @@ pub(super) struct Bbr {
     aggregation: Aggregation,
     losses: Losses,
     cycle: Cycle,
+    share: Share,
     /// Bytes under way above which the path was seen to lose; a long-term bound.
     inflight_hi: u64,
     /// Short-term bounds, since losses were last seen.
@@ -174,6 +181,7 @@ impl Bbr {
             aggregation: Aggregation::default(),
             losses: Losses::default(),
             cycle: Cycle::new(seed),
+            share: Share::new(),
             inflight_hi: u64::MAX,
             bw_lo: u64::MAX,
             inflight_lo: u64::MAX,
@@ -226,11 +234,18 @@ impl Bbr {
         self.inflight(self.bw(), self.losses.compensation()).min(self.inflight_hi)
     }
 
+    /// Whether others fill the queue, by what it holds or by what it loses.
+    fn is_in_company(&self) -> bool {
+        self.min_rtt.is_in_company() || self.losses.is_besieged()
+    }
+
     fn inflight_with_headroom(&self) -> u64 {
-        if self.inflight_hi == u64::MAX || self.min_rtt.is_in_company() {
+        if self.inflight_hi == u64::MAX || self.is_in_company() {
             return self.inflight_hi;
         }
-        let headroom = scaled(self.inflight_hi, HEADROOM).max(self.packet_size);
+        let has_others_room = self.share.is_ample() && self.losses.sees_queue();
+        let share = if has_others_room { HEADROOM_AMPLE } else { HEADROOM };
+        let headroom = scaled(self.inflight_hi, share).max(self.packet_size);
         self.inflight_hi.saturating_sub(headroom).max(self.window_min())
     }
 
@@ -239,7 +254,8 @@ impl Bbr {
         if self.rounds.is_start {
             self.cycle.rounds_since_probe += 1;
         }
-        let circumstances = (self.min_rtt.get(), self.sending());
+        let (min, sending, share) = (self.min_rtt.get(), self.sending(), self.share.get());
+        let circumstances = Circumstances { min, sending, share };
         self.losses.on_sample(summary, sample, circumstances);
         if let Some(rate) = sample.rate
             && (rate >= self.max_bw.get() || !sample.is_app_limited)
@@ -288,7 +304,9 @@ impl Bbr {
             self.advance_cycle(summary, sample);
         }
         let is_stale = self.min_rtt.on_sample(summary.now, summary.rtt);
-        self.check_probe_rtt(summary, is_stale);
+        // Beside those who do not mind losses we know whose queue it is.
+        let is_doubtful = self.min_rtt.was_long() && !self.losses.is_besieged();
+        self.check_probe_rtt(summary, is_stale || is_doubtful);
         if sample.delivered > 0 {
             self.is_restarting = false;
         }
@@ -351,6 +369,7 @@ impl Bbr {
         self.min_rtt.on_look(summary.now, self.probe_rtt.rtt);
         self.window = self.window.max(self.probe_rtt.window_before);
         self.forget_lower_bounds();
+        self.losses.relent();
         if self.full.is_reached {
             self.start_down(summary);
             self.phase = Phase::Cruise;
