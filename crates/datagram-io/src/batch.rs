@@ -7,13 +7,16 @@ use std::{
     task::{Poll, ready},
 };
 
-use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta};
+use quinn_udp::{EcnCodepoint, RecvMeta};
 
 /// Bytes of one buffer: the longest datagram, and the longest train that GRO makes.
 const BUFFER_SIZE: usize = 1 << 16;
 
-/// Room for as many trains as one system call delivers (2 MiB, of which only what was used once
-/// takes memory).
+/// Trains that one system call delivers at most. Each that is asked for costs something even if it
+/// does not come, and what does not fit into the processor's cache together costs more.
+const BATCH_SIZE: usize = if quinn_udp::BATCH_SIZE < 8 { quinn_udp::BATCH_SIZE } else { 8 };
+
+/// Room for the trains of one system call (512 KiB, of which only what was used once takes memory).
 pub struct Batch {
     storage: Vec<u8>,
     metas: [RecvMeta; BATCH_SIZE],

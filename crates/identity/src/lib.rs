@@ -41,6 +41,8 @@ mod identity;
 mod key_file;
 mod key_log;
 mod known_hosts;
+#[cfg(feature = "aws-lc-rs")]
+mod packet_keys;
 mod private_file;
 mod provider;
 mod public_key;

@@ -21,7 +21,11 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 #[cfg(feature = "aws-lc-rs")]
 fn compiled_in() -> CryptoProvider {
-    rustls::crypto::aws_lc_rs::default_provider()
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    for suite in &mut provider.cipher_suites {
+        *suite = crate::packet_keys::with_lean_keys(*suite);
+    }
+    provider
 }
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]

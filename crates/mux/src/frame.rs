@@ -112,6 +112,12 @@ pub const fn is_stream_frame(kind: u64) -> bool {
     matches!(kind, 0x20..=0x37)
 }
 
+/// Whether `kind` is [`Frame::Stream`], a piece of a stream.
+#[must_use]
+pub const fn is_piece(kind: u8) -> bool {
+    matches!(kind, 0x20..=0x27)
+}
+
 /// Whether `kind` is a [`Session`] frame.
 #[must_use]
 pub const fn is_session_frame(kind: u64) -> bool {
@@ -210,7 +216,10 @@ impl<'a> Frame<'a> {
     /// [`DecodeError`] tells a frame that is not complete from one that never can be.
     pub fn decode(kind: u64, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         match kind {
-            STREAM..=STREAM_LAST => decode_stream(kind, reader),
+            STREAM..=STREAM_LAST => {
+                let StreamFrame { id, priority, offset, data, fin } = decode_stream(kind, reader)?;
+                Ok(Self::Stream { id, priority, offset, data, fin })
+            }
             RESET => decode_reset(reader),
             STOP => Ok(Self::Stop { id: stream_id(reader)?, code: code(reader)? }),
             MAX_STREAM_DATA => {
@@ -315,7 +324,21 @@ fn decode_repair<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> 
     Ok(Frame::Repair { header, data: payload(reader)? })
 }
 
-fn decode_stream<'a>(kind: u64, reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
+/// A STREAM frame, for those who know that it is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamFrame<'a> {
+    pub(crate) id: StreamId,
+    pub(crate) priority: Priority,
+    pub(crate) offset: u64,
+    pub(crate) data: &'a [u8],
+    pub(crate) fin: bool,
+}
+
+#[inline]
+pub(crate) fn decode_stream<'a>(
+    kind: u64,
+    reader: &mut Reader<'a>,
+) -> Result<StreamFrame<'a>, DecodeError> {
     let id = stream_id(reader)?;
     let offset = reader.varint()?;
     let data = payload(reader)?;
@@ -328,7 +351,7 @@ fn decode_stream<'a>(kind: u64, reader: &mut Reader<'a>) -> Result<Frame<'a>, De
         2 => Priority::Interactive,
         _ => Priority::Bulk,
     };
-    Ok(Frame::Stream { id, priority, offset, data, fin: kind & 1 == 1 })
+    Ok(StreamFrame { id, priority, offset, data, fin: kind & 1 == 1 })
 }
 
 fn decode_reset<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {

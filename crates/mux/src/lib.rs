@@ -61,7 +61,7 @@ mod window;
 pub use config::{Config, Priority, Side};
 pub use error::{DatagramTooLarge, ReadError, WriteError};
 pub use event::Event;
-pub use mux::Mux;
+pub use mux::{Mux, StreamRun};
 pub use params::Params;
 pub use ranges::RangeSet;
 pub use sent::{Sending, SentFrame};

@@ -1,7 +1,10 @@
 //! The machine: all streams and datagrams of one connection.
 
 mod receive;
+mod run;
 mod transmit;
+
+pub use run::StreamRun;
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -11,6 +11,7 @@ pub struct RangeSet {
 impl RangeSet {
     /// How many ranges there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
@@ -29,6 +30,7 @@ impl RangeSet {
 
     /// The highest range.
     #[must_use]
+    #[inline]
     pub fn last(&self) -> Option<Range<u64>> {
         self.ranges.back().cloned()
     }
@@ -61,6 +63,7 @@ impl RangeSet {
 
     /// Whether `number` is in it.
     #[must_use]
+    #[inline]
     pub fn contains(&self, number: u64) -> bool {
         // Mostly asked about what comes after everything.
         if self.ranges.back().is_none_or(|last| last.end <= number) {
@@ -71,6 +74,7 @@ impl RangeSet {
     }
 
     /// Adds `new`, joining it with what it touches.
+    #[inline]
     pub fn insert(&mut self, new: Range<u64>) {
         if new.is_empty() {
             return;

@@ -31,6 +31,11 @@ impl Schedule {
         self.ready[class.index()].front().copied()
     }
 
+    /// How many streams of the class have something to send.
+    pub(crate) fn ready_count(&self, class: Priority) -> usize {
+        self.ready[class.index()].len()
+    }
+
     /// Takes the first stream of the class out of the queue; the caller says where it goes.
     pub(crate) fn pop_ready(&mut self, class: Priority) {
         self.ready[class.index()].pop_front();

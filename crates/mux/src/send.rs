@@ -1,5 +1,7 @@
 //! The sending half of a stream (RFC 9000 §3.1).
 
+use std::ops::Range;
+
 use crate::{
     WriteError,
     pages::{Pages, SparePages},
@@ -202,14 +204,32 @@ impl SendPart {
         Ok(Chunk { start, len, fin, repeated })
     }
 
+    /// The next piece of just `len` bytes, none of which was sent before; it counts as sent.
+    /// `None`: there are not so many, or it could be the last one.
+    pub(crate) fn poll_whole(&mut self, len: usize, credit: u64) -> Option<Range<u64>> {
+        let len = len as u64;
+        let end = self.next + len;
+        let is_usual = match self.state {
+            State::Open => true,
+            State::Finished(_) => end < self.written,
+            State::Reset { .. } | State::Stopped { .. } => false,
+        };
+        let is_there = end <= self.written.min(self.max_data) && len <= credit;
+        if !is_usual || !is_there || !self.lost.is_empty() {
+            return None;
+        }
+        Some(std::mem::replace(&mut self.next, end)..end)
+    }
+
     /// Where the next piece starts.
     pub(crate) fn next_offset(&self) -> u64 {
         self.lost.first().map_or(self.next, |lost| lost.start)
     }
 
-    /// The bytes of a piece.
-    pub(crate) fn slices(&self, chunk: &Chunk) -> impl Iterator<Item = &[u8]> {
-        self.pages.slices(chunk.start, chunk.len)
+    /// The bytes of a piece that has just been given.
+    pub(crate) fn slices(&self, piece: &Range<u64>) -> impl Iterator<Item = &[u8]> {
+        let len = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX);
+        self.pages.slices(piece.start, len)
     }
 
     /// Code and final size of the RESET to send; it counts as sent.

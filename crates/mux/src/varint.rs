@@ -31,6 +31,7 @@ pub const fn varint_len(value: u64) -> usize {
 ///
 /// # Panics
 /// If `value` is above [`VARINT_MAX`].
+#[inline]
 pub fn put_varint(out: &mut Vec<u8>, value: u64) {
     let len = varint_len(value);
     let tag = (len.trailing_zeros() as u64) << 62;
@@ -69,10 +70,17 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    /// The next byte, which stays; `None` at the end.
+    #[must_use]
+    pub const fn peek(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+
     /// One byte.
     ///
     /// # Errors
     /// [`Incomplete`] at the end.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, Incomplete> {
         let (&first, rest) = self.bytes.split_first().ok_or(Incomplete)?;
         self.bytes = rest;
@@ -83,6 +91,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Incomplete`] when fewer are left.
+    #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Incomplete> {
         let (taken, rest) = self.bytes.split_at_checked(len).ok_or(Incomplete)?;
         self.bytes = rest;
@@ -93,6 +102,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Incomplete`] when fewer are left.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Incomplete> {
         let (taken, rest) = self.bytes.split_first_chunk::<N>().ok_or(Incomplete)?;
         self.bytes = rest;
@@ -103,12 +113,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Incomplete`] when its bytes are not all there.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Incomplete> {
-        let first = *self.bytes.first().ok_or(Incomplete)?;
-        let len = 1_usize << (first >> 6);
-        let taken = self.bytes(len)?;
-        let start = u64::from(first & 0x3f);
-        Ok(taken.iter().skip(1).fold(start, |value, &byte| value << 8 | u64::from(byte)))
+        let first = self.peek().ok_or(Incomplete)?;
+        match first >> 6 {
+            0 => self.byte().map(u64::from),
+            1 => self.array().map(|bytes| u64::from(u16::from_be_bytes(bytes) & 0x3fff)),
+            2 => self.array().map(|bytes| u64::from(u32::from_be_bytes(bytes) & 0x3fff_ffff)),
+            _ => self.array().map(|bytes| u64::from_be_bytes(bytes) & VARINT_MAX),
+        }
     }
 
     /// A length, then that many bytes.

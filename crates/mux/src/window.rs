@@ -31,6 +31,8 @@ pub(crate) struct Window {
     promise: u32,
     measured: Option<Measure>,
     is_cramped: bool,
+    /// The way is so short that the window does not grow.
+    is_short: bool,
 }
 
 /// From when, and from how many consumed bytes, consumption is measured.
@@ -43,7 +45,7 @@ struct Measure {
 impl Window {
     /// Begins with `first` bytes, or with all that is promised if that is less.
     pub(crate) fn new(first: u32, promise: u32) -> Self {
-        Self { size: first.min(promise), promise, measured: None, is_cramped: false }
+        Self { size: first.min(promise), promise, measured: None, is_cramped: false, is_short: false }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -53,8 +55,15 @@ impl Window {
     /// What is left of it when the writer is told of more: seven eighths. On a long way it can
     /// then use that much of the window in each round trip; with half, no more than half. The first
     /// time it is sooner, so that the next can already tell whether the window is large enough.
+    ///
+    /// On a short way three quarters are plenty, and what is told costs more than it is worth: a
+    /// packet of its own, as a rule.
     pub(crate) fn told_again_below(&self) -> u64 {
-        let used = self.measured.map_or(self.size / MEASURED_AFTER, |_| self.size / 8);
+        let used = match self.measured {
+            _ if self.is_short => self.size / 4,
+            Some(_) => self.size / 8,
+            None => self.size / MEASURED_AFTER,
+        };
         u64::from(self.size - used)
     }
 
@@ -68,7 +77,8 @@ impl Window {
     /// The writer is about to be told of more, after so many bytes were consumed in all: doubles
     /// the window as often as it takes not to stand in the way. Without a known round trip it stays as it is.
     pub(crate) fn on_tell(&mut self, now: Instant, consumed: u64, round_trip: Option<Duration>) {
-        let Some(round_trip) = round_trip.filter(|&time| time >= ROUND_TRIP_MIN) else { return };
+        self.is_short = round_trip.is_some_and(|time| time < ROUND_TRIP_MIN);
+        let Some(round_trip) = round_trip.filter(|_| !self.is_short) else { return };
         let here = Measure { since: now, consumed };
         let start = *self.measured.get_or_insert(here);
         let elapsed = now.saturating_duration_since(start.since);
@@ -150,6 +160,16 @@ mod tests {
     #[test]
     fn a_reader_of_much_at_once_but_seldom_keeps_the_first_one() {
         assert_eq!(size_after(u64::from(FIRST), ROUND * 20, Some(ROUND)), u64::from(FIRST));
+    }
+
+    #[test]
+    fn on_a_short_way_the_writer_is_told_seldom() {
+        let mut window = Window::new(FIRST, PROMISE);
+        assert_eq!(window.told_again_below(), u64::from(FIRST - FIRST / 64), "not known yet");
+        window.on_tell(epoch(), 100, Some(ROUND_TRIP_MIN / 2));
+        assert_eq!(window.told_again_below(), u64::from(FIRST * 3 / 4));
+        window.on_tell(epoch(), 200, Some(ROUND_TRIP_MIN));
+        assert_eq!(window.told_again_below(), u64::from(FIRST - FIRST / 8), "it has grown long");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use portolan_identity::{Alpn, Expect, Identity};
 use portolan_mux::{Priority, ReadError, StreamId, WriteError};
 use portolan_rudp::{
     Connection, ConnectionConfig, ConnectionHandle, Endpoint, EndpointConfig, Event, Routed,
+    leading_run,
 };
 
 type Failure = Box<dyn Error>;
@@ -31,6 +32,9 @@ type Failure = Box<dyn Error>;
 const DELAY: Duration = Duration::from_micros(30);
 
 const CHUNK: usize = 64 << 10;
+
+/// Bytes of the longest train.
+const TRAIN_MAX: usize = 64 << 10;
 
 /// A train on the way.
 struct Flight {
@@ -130,32 +134,39 @@ impl End {
         while self.arriving.front().is_some_and(|flight| flight.at <= now)
             && let Some(mut flight) = self.arriving.pop_front()
         {
-            for datagram in flight.bytes.chunks_mut(flight.segment) {
-                self.receive_one(now, from, datagram);
-            }
+            self.receive_train(now, from, (&mut flight.bytes, flight.segment));
         }
         if let Some((_, connection)) = &mut self.connection {
             connection.handle_timeout(now);
         }
     }
 
-    fn receive_one(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        match self.endpoint.handle_datagram(now, from, None, datagram) {
+    /// As the driver of a socket does it: all of a train goes where its first datagram goes.
+    fn receive_train(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        (train, segment): (&mut [u8], usize),
+    ) {
+        let first_len = segment.min(leading_run(train, segment));
+        let first = &mut train[..first_len];
+        match self.endpoint.handle_datagram(now, from, None, first) {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(_) => {}
             Routed::New(handle, connection) => self.connection = Some((handle, *connection)),
         }
         if let Some((_, connection)) = &mut self.connection {
-            connection.handle_datagram(now, from, None, datagram);
+            connection.handle_train(now, from, None, (train, segment));
         }
     }
 
     fn send(&mut self, now: Instant, to: &mut Self) {
         let Some((handle, connection)) = &mut self.connection else { return };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(TRAIN_MAX);
         while let Some(transmit) = connection.poll_transmit(now, &mut bytes) {
             let segment = transmit.segment_size.unwrap_or(transmit.size);
-            let flight = Flight { at: now + DELAY, bytes: std::mem::take(&mut bytes), segment };
+            let flight = Flight { at: now + DELAY, bytes, segment };
+            bytes = Vec::with_capacity(TRAIN_MAX);
             to.arriving.push_back(flight);
         }
         while connection.mux().poll_event().is_some() {}

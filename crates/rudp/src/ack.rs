@@ -23,6 +23,8 @@ const QUESTION_EVERY: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Acknowledger {
     received: RangeSet,
+    /// One above the largest of them.
+    next: u64,
     /// Below this nothing is new: the replay window's lower edge.
     floor: u64,
     /// Below this the remote knows what has arrived.
@@ -68,6 +70,7 @@ impl Acknowledger {
     pub(crate) fn new(delay: Duration) -> Self {
         Self {
             received: RangeSet::default(),
+            next: 0,
             floor: 0,
             confirmed: 0,
             largest_at: None,
@@ -83,17 +86,18 @@ impl Acknowledger {
 
     /// Whether a packet of this number has not been seen; the replay window.
     pub(crate) fn is_new(&self, number: u64) -> bool {
-        number >= self.floor && !self.received.contains(number)
+        number >= self.next || number >= self.floor && !self.received.contains(number)
     }
 
     pub(crate) fn largest(&self) -> Option<u64> {
-        self.received.last().map(|range| range.end - 1)
+        self.next.checked_sub(1)
     }
 
     /// Notes a packet; at most `ranges_max` ranges of numbers are remembered.
     pub(crate) fn on_received(&mut self, arrival: Arrival, ranges_max: usize) {
         let Arrival { level, number, at, is_eliciting, ecn } = arrival;
-        let expected = self.largest().map_or(0, |largest| largest + 1);
+        let expected = self.next;
+        self.next = expected.max(number + 1);
         self.received.insert(number..number + 1);
         self.ecn.count(ecn);
         while self.received.len() > ranges_max.max(1)
@@ -129,6 +133,9 @@ impl Acknowledger {
     /// Whether a packet is missing that was not told before and that lies so far behind that its
     /// sender would take it for lost.
     fn is_gap_due(&self) -> bool {
+        if self.received.len() < 2 {
+            return false;
+        }
         let Some(newest) = self.received.last() else { return false };
         let Some(due) = newest.end.checked_sub(self.cadence.reorder) else { return false };
         let mut above = newest.start;
@@ -176,6 +183,11 @@ impl Acknowledger {
     /// Whether a packet is worth sending for the acknowledgement alone.
     pub(crate) fn is_urgent(&self) -> bool {
         self.urgency == Urgency::Now
+    }
+
+    /// Whether the remote knows all, so that [`Self::put`] has nothing to say.
+    pub(crate) fn is_told(&self) -> bool {
+        self.urgency == Urgency::Nothing
     }
 
     /// Appends an ACK frame before `end` if the remote does not know all; answers its largest

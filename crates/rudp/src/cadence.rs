@@ -99,6 +99,11 @@ impl Request {
         self.not_before = Some(now + rtt);
     }
 
+    /// Whether there is a frame to be sent.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
     /// Appends the frame before `end` if it is to be sent; answers whether it was.
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, end: usize) -> bool {
         if !self.is_due || out.len() + FRAME_MAX > end {

@@ -39,6 +39,13 @@ pub(crate) struct Snapshot {
     in_flight: u64,
 }
 
+impl Snapshot {
+    /// Of a packet that was sent in the same moment, `bytes` later.
+    pub(crate) fn advance(&mut self, bytes: u64) {
+        self.in_flight += bytes;
+    }
+}
+
 /// What one acknowledgement has shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {

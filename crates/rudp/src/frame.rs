@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use portolan_mux::{
     RangeSet, Reader, Violation, ViolationCode,
-    frame::{Session, is_session_frame, is_stream_frame},
+    frame::{Session, is_piece, is_session_frame, is_stream_frame},
     put_varint, varint_len,
 };
 
@@ -25,6 +25,11 @@ pub(crate) const ACK_FREQUENCY: u64 = 0xaf;
 
 /// Ranges in one ACK frame, at most.
 const RANGES_MAX: u64 = 256;
+
+/// Whether `kind` is that of a piece of a stream: one byte, as every kind.
+pub(crate) fn is_of_stream(kind: &u8) -> bool {
+    is_piece(*kind)
+}
 
 /// A frame in a packet.
 #[derive(Debug, Clone)]

@@ -214,6 +214,11 @@ impl DataKeys {
         self.sealed >= after
     }
 
+    /// Packets that the current keys may seal before `after` makes it time to change them.
+    pub(crate) fn room(&self, after: u64) -> u64 {
+        after.min(self.current.local.confidentiality_limit()).saturating_sub(self.sealed)
+    }
+
     /// Whether the current keys must not seal any more (RFC 9001 §6.6).
     pub(crate) fn are_spent(&self) -> bool {
         self.sealed >= self.current.local.confidentiality_limit()

@@ -88,6 +88,11 @@ impl Pacer {
         Some(due)
     }
 
+    /// Bytes that may go in the moment for which [`Self::delay`] has just said that one may.
+    pub(crate) fn allowance(&self) -> u64 {
+        self.tokens
+    }
+
     pub(crate) fn on_sent(&mut self, bytes: u64) {
         self.tokens = self.tokens.saturating_sub(bytes);
     }

@@ -121,6 +121,12 @@ impl Header {
     }
 }
 
+/// Who is meant by a datagram that is one Data packet; `None` if it is something else.
+pub(crate) fn data_destination(datagram: &[u8]) -> Option<ConnectionId> {
+    let [first, destination @ ..] = *datagram.first_chunk::<DATA_PREFIX>()?;
+    (first & (FORM_MASK | TYPE_MASK) == FORM | DATA).then_some(ConnectionId(destination))
+}
+
 /// Bytes of the datagrams at the start of `train` that go where its first one goes: what
 /// [`Endpoint::handle_datagram`](crate::Endpoint::handle_datagram) says of that one holds for them
 /// too. Each but the last of a train has `stride` bytes.
@@ -244,6 +250,11 @@ impl Draft {
         Self::with_number(out, start, Level::Data, (number, acked))
     }
 
+    /// Takes back what was written of it.
+    pub(crate) fn discard(self, out: &mut Vec<u8>) {
+        out.truncate(self.start);
+    }
+
     fn with_number(
         out: &mut Vec<u8>,
         start: usize,
@@ -312,6 +323,20 @@ fn number_len(number: u64, acked: Option<u64>) -> usize {
         0x1_0000..=0xff_ffff => 3,
         _ => 4,
     }
+}
+
+/// Bytes that a cipher handles at once: a last block that is not whole costs as much as two more.
+const BLOCK_LEN: usize = 16;
+
+/// One byte in so many may stay unused for the sake of whole blocks.
+const UNUSED_SHARE: usize = 512;
+
+/// The length at most `size` with which a Data packet of this number is made of whole blocks, if
+/// little is lost by it.
+pub(crate) fn whole_blocks(size: usize, number: u64, acked: Option<u64>) -> usize {
+    let around = DATA_PREFIX + number_len(number, acked) + TAG_LEN;
+    let excess = size.saturating_sub(around) % BLOCK_LEN;
+    if excess * UNUSED_SHARE <= size { size - excess } else { size }
 }
 
 /// Bytes of the packet number by the (unprotected) first byte.

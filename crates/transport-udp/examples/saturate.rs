@@ -85,7 +85,7 @@ async fn receive(
     let mut buffer = vec![0; READ_BUFFER];
     let begun = now();
     while begun.elapsed() < WARM_UP && stream.read(&mut buffer).await? > 0 {}
-    let (since, cpu, packets) = (now(), cpu(), connection.stats().packets_received);
+    let (since, cpu, before) = (now(), cpu(), connection.stats());
     let mut bytes = 0;
     while since.elapsed() < Duration::from_secs(seconds) {
         bytes += stream.read(&mut buffer).await?;
@@ -93,8 +93,14 @@ async fn receive(
     let (took, cost) = (since.elapsed().as_secs_f64(), (self::cpu() - cpu).as_secs_f64());
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
     let gib = bytes as f64 / GIB;
-    let packets = connection.stats().packets_received - packets;
-    println!("{:.0} MiB/s, {:.3} CPU s/GiB, {packets} packets", gib * 1024.0 / took, cost / gib);
+    let after = connection.stats();
+    let packets = after.packets_received - before.packets_received;
+    let answers = after.packets_sent - before.packets_sent;
+    println!(
+        "{:.0} MiB/s, {:.3} CPU s/GiB, {packets} packets, {answers} came back",
+        gib * 1024.0 / took,
+        cost / gib,
+    );
     endpoint.close(CloseCode(0), "enough").await;
     Ok(())
 }

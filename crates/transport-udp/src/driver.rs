@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
-    slice::ChunksMut,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -134,7 +133,7 @@ impl Driver {
             while !rest.is_empty() {
                 // Nearly always all of them.
                 let (run, after) = rest.split_at_mut(leading_run(rest, stride));
-                self.on_run(now, (from, ecn), run.chunks_mut(stride));
+                self.on_run(now, (from, ecn), (run, stride));
                 rest = after;
             }
         });
@@ -145,9 +144,9 @@ impl Driver {
         &mut self,
         now: Instant,
         (from, ecn): (SocketAddr, Option<Ecn>),
-        mut run: ChunksMut<'_, u8>,
+        (run, stride): (&mut [u8], usize),
     ) {
-        let Some(first) = run.next() else { return };
+        let first = run.get_mut(..stride.min(run.len())).unwrap_or_default();
         let handle = match self.machine.handle_datagram(now, from, ecn, first) {
             Routed::Dropped | Routed::Replied => return,
             Routed::To(handle) => handle,
@@ -158,8 +157,7 @@ impl Driver {
         };
         let Some(slot) = self.table.get_mut(handle) else { return };
         let mut state = slot.host.lock();
-        state.connection.handle_datagram(now, from, ecn, first);
-        run.for_each(|datagram| state.connection.handle_datagram(now, from, ecn, datagram));
+        state.connection.handle_train(now, from, ecn, (run, stride));
         drop(state);
         self.table.make_ready(handle);
     }

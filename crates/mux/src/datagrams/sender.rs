@@ -89,6 +89,11 @@ impl DatagramSender {
         self.waiting.is_empty() && self.repairer.as_ref().is_none_or(|repairer| repairer.is_idle())
     }
 
+    /// Whether [`Self::poll`] has nothing for any packet, copies in advance included.
+    pub(crate) fn is_still(&self) -> bool {
+        self.is_idle() && self.poll_timeout().is_none()
+    }
+
     /// When [`Self::handle_timeout`] is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.repairer.as_ref().and_then(|repairer| repairer.poll_timeout())

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     Event, Mux, Priority, Reader, StreamId, Violation, ViolationCode,
-    frame::{DatagramCopy, Frame, RepairHeader},
+    frame::{DatagramCopy, Frame, RepairHeader, StreamFrame, decode_stream},
     recv::Effect,
     stream::Stream,
 };
@@ -22,6 +22,16 @@ impl Mux {
     ) -> Result<(), Violation> {
         let frame = Frame::decode(kind, reader)?;
         self.on_frame(now, frame)
+    }
+
+    /// As [`Self::handle_frame`], for a `kind` that [`is_piece`](crate::frame::is_piece).
+    ///
+    /// # Errors
+    /// As for [`Self::handle_frame`].
+    pub fn handle_piece(&mut self, kind: u8, reader: &mut Reader<'_>) -> Result<(), Violation> {
+        let StreamFrame { id, priority, offset, data, fin } = decode_stream(kind.into(), reader)?;
+        self.stats.frames_received += 1;
+        self.on_stream(id, priority, Piece { offset, data, fin })
     }
 
     /// Takes a frame that was read before, for carriers that wait for incomplete ones.
@@ -50,11 +60,12 @@ impl Mux {
         priority: Priority,
         piece: Piece<'_>,
     ) -> Result<(), Violation> {
-        // Most frames go on with a stream that is known.
-        if !self.streams.contains_key(&id) && !self.reach(id)? {
-            return Ok(());
-        }
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return match self.reach(id)? {
+                true => self.on_stream(id, priority, piece),
+                false => Ok(()),
+            };
+        };
         let received = stream.recv.check(piece.offset, piece.data.len(), piece.fin)?;
         self.recv_credit.check(received)?;
         inherit(stream, priority);

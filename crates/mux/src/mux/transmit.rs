@@ -199,7 +199,7 @@ impl Mux {
             fin: chunk.fin,
         };
         put_stream_header(packet.out, header);
-        for slice in stream.send.slices(&chunk) {
+        for slice in stream.send.slices(&(chunk.start..chunk.start + chunk.len as u64)) {
             packet.out.extend_from_slice(slice);
         }
         let len = u32::try_from(chunk.len).unwrap_or(u32::MAX);

@@ -10,6 +10,7 @@ mod path_letter;
 mod path_proof;
 mod receive;
 mod recovery;
+mod rows;
 mod timers;
 mod tls;
 mod transmit;

@@ -13,11 +13,14 @@ use crate::{
     ack::Arrival,
     cadence::Wish,
     event::ResetToken,
-    frame::Frame,
+    frame::{Frame, is_of_stream},
     integrity::equal_secrets,
-    keys::{KeyChange, Opened, Unopened},
+    keys::{DataKeys, KeyChange, Opened, Unopened},
     observe::Dropped,
-    packet::{Header, InitHeader, Level, TAG_LEN, VERSION, expand_number, number_len_of},
+    packet::{
+        DATA_PREFIX, Header, InitHeader, Level, TAG_LEN, VERSION, data_destination, expand_number,
+        number_len_of,
+    },
 };
 
 /// Longest packet in bytes that is kept for the end of the handshake.
@@ -68,6 +71,37 @@ impl Connection {
         self.schedule_acknowledgement();
     }
 
+    /// Takes datagrams that came together, each but the last of `stride` bytes: the same as
+    /// [`Self::handle_datagram`] for each, for less.
+    pub fn handle_train(
+        &mut self,
+        now: Instant,
+        from: impl Into<Route>,
+        ecn: Option<Ecn>,
+        (train, stride): (&mut [u8], usize),
+    ) {
+        let route = from.into();
+        let (size, destination) = (stride, self.names.local);
+        let mut when = Circumstances { now, ecn, route, size, destination };
+        self.watch_time(now);
+        let path = (route == self.path.route && self.path.is_validated).then_some(self.path.number);
+        for datagram in train.chunks_mut(stride.max(1)) {
+            let is_usual = matches!(self.state, State::Established)
+                && path == Some(self.path.number)
+                && self.early.is_empty();
+            match data_destination(datagram).filter(|_| is_usual) {
+                Some(destination) => {
+                    (when.size, when.destination) = (datagram.len(), destination);
+                    self.stats.bytes_received += datagram.len() as u64;
+                    self.path.on_received(datagram.len());
+                    self.on_data(&when, DATA_PREFIX, datagram);
+                }
+                None => self.handle_datagram(now, route, ecn, datagram),
+            }
+        }
+        self.schedule_acknowledgement();
+    }
+
     fn on_packets(&mut self, when: Circumstances, datagram: &mut [u8]) {
         let mut rest = datagram;
         while let Some(header) = Header::parse(rest)
@@ -86,7 +120,7 @@ impl Connection {
         match header {
             Header::Init(init) => self.on_init(when, init, packet),
             Header::Handshake { number_at, .. } => self.on_handshake(when, *number_at, packet),
-            Header::Data { number_at, .. } => self.on_data(when, *number_at, packet),
+            Header::Data { number_at, .. } => self.on_data(&when, *number_at, packet),
             Header::Retry { token, .. } => self.on_retry(when, header, packet, token.clone()),
             Header::Versions { offered, .. } => self.on_versions(header, packet, offered.clone()),
         }
@@ -106,7 +140,7 @@ impl Connection {
         self.names.is_remote_known = true;
         self.watch_received(Level::Init, number, packet.len(), payload);
         // Nothing here is proved: what makes no sense is not the remote's doing.
-        let _ = self.on_payload(when, Level::Init, number, payload);
+        let _ = self.on_payload(&when, Level::Init, number, payload);
     }
 
     fn is_named(&self, header: &InitHeader) -> bool {
@@ -126,7 +160,7 @@ impl Connection {
         let largest = self.spaces[Level::Handshake].acks.largest();
         let Some(keys) = &self.handshake_keys else { return };
         match keys.open(packet, number_at, largest) {
-            Ok(opened) => self.on_opened(when, Level::Handshake, &opened, packet),
+            Ok(opened) => self.on_opened(&when, Level::Handshake, &opened, packet),
             Err(Unopened::Unreadable) => self.watch_dropped(packet.len(), Dropped::KeyUnavailable),
             Err(Unopened::Forged) => {
                 self.stats.packets_forged += 1;
@@ -135,14 +169,16 @@ impl Connection {
         }
     }
 
-    fn on_data(&mut self, when: Circumstances, number_at: usize, packet: &mut [u8]) {
-        if self.is_reset(packet) {
-            self.vanish(CloseReason::Reset);
-            return;
-        }
+    fn on_data(&mut self, when: &Circumstances, number_at: usize, packet: &mut [u8]) {
+        // A failed try to open it destroys the packet.
+        let end = packet.last_chunk().copied();
         // The keys may exist before the client has proved its own: nothing is done with them
         // until then.
         if !matches!(self.state, State::Established) {
+            if self.is_reset(end) {
+                self.vanish(CloseReason::Reset);
+                return;
+            }
             let has_room = self.early.len() < self.config.early_packets;
             if has_room && packet.len() <= EARLY_MAX && self.data_keys.is_some() {
                 self.early.push((when.ecn, packet.to_vec()));
@@ -159,13 +195,15 @@ impl Connection {
                 }
                 self.on_opened(when, Level::Data, &opened, packet);
             }
+            // What can be opened is no reset (RFC 9000 §10.3.1).
+            Err(_) if self.is_reset(end) => self.vanish(CloseReason::Reset),
             Err(Unopened::Unreadable) => self.watch_dropped(packet.len(), Dropped::KeyUnavailable),
-            Err(Unopened::Forged) if keys.are_attacked() => self.fail(when.now, ATTACKED),
+            Err(Unopened::Forged) if self.are_keys_attacked() => self.fail(when.now, ATTACKED),
             Err(Unopened::Forged) => self.watch_dropped(packet.len(), Dropped::Forged),
         }
     }
 
-    fn on_opened(&mut self, when: Circumstances, level: Level, opened: &Opened, packet: &[u8]) {
+    fn on_opened(&mut self, when: &Circumstances, level: Level, opened: &Opened, packet: &[u8]) {
         if level == Level::Handshake && self.side == Side::Server {
             // It could only be made by who received our answer (RFC 9000 §8.1).
             self.path.is_validated = true;
@@ -180,7 +218,7 @@ impl Connection {
 
     fn on_payload(
         &mut self,
-        when: Circumstances,
+        when: &Circumstances,
         level: Level,
         number: u64,
         payload: &[u8],
@@ -191,24 +229,34 @@ impl Connection {
         }
         self.stats.packets_received += 1;
         let is_newest = self.spaces[level].acks.largest().is_none_or(|largest| largest < number);
-        let (mut is_eliciting, mut is_probing) = (false, true);
+        let (mut is_eliciting, mut is_probing, mut has_crypto) = (false, true, false);
         let mut reader = Reader::new(payload);
         while !reader.is_empty() && !self.is_closed() {
+            // Of most packets all but a byte or two.
+            if let (Level::Data, Some(kind)) = (level, reader.peek().filter(is_of_stream)) {
+                (is_eliciting, is_probing) = (true, false);
+                let _ = reader.byte();
+                self.mux.handle_piece(kind, &mut reader)?;
+                continue;
+            }
             let frame = Frame::decode(&mut reader)?;
+            has_crypto |= matches!(frame, Frame::Crypto { .. });
             is_eliciting |= frame.is_ack_eliciting();
             is_probing &= frame.is_probing();
             match level {
                 Level::Init | Level::Handshake => self.on_early_frame(when.now, level, &frame)?,
-                Level::Data => self.on_frame(&when, frame, &mut reader)?,
+                Level::Data => self.on_frame(when, frame, &mut reader)?,
             }
         }
         if when.route != self.path.route && is_newest && !is_probing && level == Level::Data {
-            self.follow(&when);
+            self.follow(when);
         }
-        let Circumstances { now: at, ecn, .. } = when;
+        let Circumstances { now: at, ecn, .. } = *when;
         let arrival = Arrival { level, number, at, is_eliciting, ecn };
         self.spaces[level].acks.on_received(arrival, self.config.ack_ranges);
-        self.read_handshake(when.now);
+        if !matches!((level, &self.state), (Level::Data, State::Established)) || has_crypto {
+            self.read_handshake(when.now);
+        }
         self.pending.has_sent_since_heard = false;
         // Once for all packets of a train.
         if self.heard.replace(when.now) != Some(when.now) {
@@ -353,9 +401,13 @@ impl Connection {
     }
 
     /// Whether the remote says that it has forgotten us (RFC 9000 §10.3.1).
-    fn is_reset(&self, packet: &[u8]) -> bool {
+    fn is_reset(&self, end: Option<[u8; 16]>) -> bool {
         let Some(ResetToken(expected)) = self.names.reset_token else { return false };
-        packet.last_chunk().is_some_and(|token| equal_secrets(token, &expected))
+        end.is_some_and(|token| equal_secrets(&token, &expected))
+    }
+
+    fn are_keys_attacked(&self) -> bool {
+        self.data_keys.as_ref().is_some_and(DataKeys::are_attacked)
     }
 
     /// Takes what came too early, once it is its time.

@@ -11,7 +11,7 @@ use crate::{
     frame::Ack,
     late::LatePacket,
     packet::Level,
-    sent::{Content, Losses, SentPacket},
+    sent::{Content, Losses, Row, SentPacket},
 };
 
 /// Round trips of silence that make all that was learnt of the path void (RFC 9002 §7.6.1).
@@ -100,61 +100,64 @@ impl Connection {
     fn take_acked(&mut self, now: Instant, level: Level, ack: &Ack<'_>) -> Option<NewlyAcked> {
         let mut newly: Option<NewlyAcked> = None;
         for range in ack.ranges() {
-            let (start, end) = range.into_inner();
-            let mut place = self.spaces[level].sent.place_of(start);
-            while let Some((number, packet)) = self.spaces[level].sent.take_next(&mut place, end) {
-                let sent = packet.time;
-                let path = packet.path;
+            let mut place = self.spaces[level].sent.place_of(*range.start());
+            while let Some(row) = self.spaces[level].sent.take_next(&mut place, &range) {
+                let SentPacket { time: sent, path, .. } = row.packet;
+                let number = row.last();
                 let newly = newly.get_or_insert(NewlyAcked { number, sent, path, marked: 0 });
                 if newly.number < number {
                     (newly.number, newly.sent, newly.path) = (number, sent, path);
                 }
-                newly.marked += u64::from(packet.is_marked);
-                self.on_packet_acked(now, level, number, packet);
+                newly.marked += if row.packet.is_marked { row.count } else { 0 };
+                self.on_row_acked(now, level, &row);
             }
         }
         self.spaces[level].sent.trim();
         newly
     }
 
-    fn on_packet_acked(&mut self, now: Instant, level: Level, number: u64, packet: SentPacket) {
-        if packet.path == self.path.number {
-            self.on_path_delivered(now, &packet);
+    fn on_row_acked(&mut self, now: Instant, level: Level, row: &Row) {
+        if row.packet.path == self.path.number {
+            self.on_path_delivered(now, row);
         } else {
-            self.on_packet_of_other_path(packet.path, packet.size);
+            self.on_packet_of_other_path(row.packet.path, row.size());
         }
         if let (Level::Data, Some(keys)) = (level, &mut self.data_keys) {
-            keys.on_acked(number);
+            keys.on_acked(row.last());
         }
-        self.on_names_acked(&packet.content.names);
+        let content = &row.packet.content;
+        self.on_names_acked(&content.names);
         let space = &mut self.spaces[level];
-        let content = packet.content;
         if let Some(largest) = content.acked {
             space.acks.on_confirmed(largest);
         }
         if let Some(piece) = content.crypto {
             space.crypto_out.on_acked(piece);
         }
-        for frame in content.mux.iter() {
-            self.mux.on_acked(now, frame);
+        for frame in row.frames() {
+            self.mux.on_acked(now, &frame);
         }
     }
 
-    /// The path in use has carried a packet.
-    fn on_path_delivered(&mut self, now: Instant, packet: &SentPacket) {
-        self.path.in_flight -= packet.size;
-        self.path.delivery.on_acked(now, packet.size, packet.time, packet.then);
+    /// The path in use has carried packets.
+    fn on_path_delivered(&mut self, now: Instant, row: &Row) {
+        let packet = &row.packet;
+        self.path.in_flight -= row.size();
+        self.path.delivery.on_acked(now, row.size(), packet.time, packet.then);
         self.path.discovery.on_acked(packet.size);
         if packet.is_size_probe && self.path.discovery.on_probe_acked(packet.size) {
             self.on_packet_size();
         }
-        self.path.congestion.on_acked(&Acked {
+        let acked = Acked {
             now,
             sent: packet.time,
             bytes: packet.size,
             is_app_limited: self.recovery.is_app_limited,
             rtt: &self.path.rtt,
-        });
+        };
+        for _ in 0..row.count {
+            self.path.congestion.on_acked(&acked);
+        }
     }
 
     fn sample_rtt(&mut self, now: Instant, level: Level, sent: Instant, delay_us: u64) {

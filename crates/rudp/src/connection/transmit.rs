@@ -8,7 +8,7 @@ use super::{Connection, State};
 use crate::{
     Route, Timer, Transmit,
     frame::{PATH_FRAME_LEN, put_done, put_immediate_ack, put_path_response, put_probe},
-    packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN},
+    packet::{DATAGRAM_MIN, Draft, InitNames, Level, TAG_LEN, whole_blocks},
     sent::{Content, Frames, SentPacket},
     waiting::WaitsFor,
 };
@@ -187,11 +187,21 @@ impl Connection {
         // One at a time where each must be counted.
         let count = if self.path.is_validated { self.config.train_max.max(1) } else { 1 };
         let mut segment = None;
-        for _ in 0..count {
-            let limit = segment.unwrap_or(self.path.packet_size().min(budget));
+        let mut made = 0;
+        while made < count {
+            let limit = segment.unwrap_or_else(|| self.segment_max().min(budget));
             if buf.len() + limit > TRAIN_BYTES_MAX.max(limit) {
                 break;
             }
+            if segment.is_some() {
+                let fit = (TRAIN_BYTES_MAX - buf.len()) / limit;
+                let row = self.put_row(now, buf, (limit, fit.min(count - made)));
+                if row > 0 {
+                    made += row;
+                    continue;
+                }
+            }
+            made += 1;
             let start = buf.len();
             let permit = self.permit(now);
             if !self.put_data(now, buf, start + limit, permit) {
@@ -208,6 +218,12 @@ impl Connection {
         self.update_loss_timer(now);
         let is_train = segment.is_some_and(|segment| segment < buf.len());
         Some(self.transmit_of(buf, segment.filter(|_| is_train)))
+    }
+
+    /// Bytes of the packets of the next train.
+    fn segment_max(&self) -> usize {
+        let space = &self.spaces[Level::Data];
+        whole_blocks(self.path.packet_size(), space.next_number, space.largest_acked)
     }
 
     fn can_send_data(&self) -> bool {

@@ -278,7 +278,8 @@ impl Node {
         let session = self.sessions.iter_mut().find(|session| session.handle == handle);
         // One that is gone may still be routed to until its endpoint has heard of it.
         if let Some(session) = session {
-            session.connection.handle_datagram(now, from, ecn, &mut delivery.bytes);
+            let size = delivery.bytes.len();
+            session.connection.handle_train(now, from, ecn, (&mut delivery.bytes, size));
         }
     }
 }
