@@ -1,4 +1,4 @@
-//! One entry point for every task: `cargo xtask ci | sim | bench | fuzz | golden`.
+//! One entry point for every task: `cargo xtask ci | sim | storm | bench | fuzz | golden`.
 //!
 //! CI calls the same commands as people do.
 
@@ -13,6 +13,7 @@ type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), Failed>);
 const TASKS: &[Task] = &[
     ("ci", "everything that must hold before a change lands", ci),
     ("sim", "long simulations of our UDP and of the server: `sim 0..10000` (seeds)", sim),
+    ("storm", "kills a real server under real clients: `storm 60 7` (seconds, seed)", storm),
     ("bench", "every transport beside outside peers: arguments go to `lab bench`", bench),
     ("fuzz", "each fuzz target for a while: `fuzz 60` (seconds); needs cargo-fuzz", fuzz),
     ("golden", "rewrites the golden vectors of the messages after a deliberate change", golden),
@@ -58,6 +59,12 @@ fn sim(words: &[String]) -> Result<(), Failed> {
     step("simulation of our UDP", test.env("SEEDS", seeds))?;
     let mut test = cargo("test --release -p portolan-server --test simulation a_thousand");
     step("simulation of the server", test.env("SEEDS", seeds))
+}
+
+fn storm(words: &[String]) -> Result<(), Failed> {
+    let word = |place: usize, usual| words.get(place).map_or(usual, String::as_str);
+    let mut test = cargo("test --release -p portolan --test programs killed_again -- --nocapture");
+    step("storm", test.env("STORM_SECONDS", word(0, "60")).env("SEED", word(1, "1")))
 }
 
 fn bench(words: &[String]) -> Result<(), Failed> {

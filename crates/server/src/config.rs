@@ -224,8 +224,16 @@ pub struct Limits {
     pub event_log: u64,
     /// Older files of the event log that are kept.
     pub event_log_files: usize,
-    /// Keys whose rates are remembered.
+    /// Keys, and addresses, whose rates are remembered.
     pub keys: usize,
+    /// Connections from one address that have not logged in.
+    pub strangers_per_address: usize,
+    /// Logins from one address, whatever the keys.
+    pub address_logins: Rate,
+    /// Names that are taken from one address.
+    pub address_names: Rate,
+    /// Passwords that are set or tried from one address.
+    pub address_passwords: Rate,
     /// Requests of one session, and four times as many of one key.
     pub commands: Rate,
     /// Messages to everyone by one key.
@@ -304,6 +312,10 @@ impl Default for Limits {
             event_log: 64 << 20,
             event_log_files: 4,
             keys: 100_000,
+            strangers_per_address: 128,
+            address_logins: Rate { per_second: 20.0, burst: 400.0 },
+            address_names: Rate { per_second: 1.0 / 60.0, burst: 64.0 },
+            address_passwords: Rate { per_second: 0.2, burst: 20.0 },
             commands: Rate { per_second: 1_000.0, burst: 2_000.0 },
             broadcasts: Rate { per_second: 2.0, burst: 20.0 },
             requests: Rate { per_second: 2.0, burst: 20.0 },

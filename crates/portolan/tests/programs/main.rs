@@ -7,4 +7,5 @@ mod everyday;
 mod harness;
 mod hostile;
 mod refusals;
+mod storm;
 mod watching;

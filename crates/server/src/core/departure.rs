@@ -112,7 +112,9 @@ impl Core {
     }
 
     pub(super) fn dismiss(&mut self, session: SessionId, code: CloseCode, reason: &str) {
-        let deadline = self.sessions.remove(&session).and_then(|state| state.login_deadline);
+        let Some(mut state) = self.sessions.remove(&session) else { return };
+        self.part_from_stranger(&mut state);
+        let deadline = state.login_deadline;
         self.stop_login_timer(session, deadline);
         self.close(session, code, reason);
     }
@@ -124,7 +126,8 @@ impl Core {
 
     /// Forgets a session; if it was the last one of a user, the user is gone and others are told.
     pub(super) fn leave(&mut self, now: Now, session: SessionId, how: Departure, reason: &str) {
-        let Some(state) = self.sessions.remove(&session) else { return };
+        let Some(mut state) = self.sessions.remove(&session) else { return };
+        self.part_from_stranger(&mut state);
         self.stop_login_timer(session, state.login_deadline);
         match state.login {
             LoginState::Done(user) => self.go_offline(now, (user, session), how, reason),

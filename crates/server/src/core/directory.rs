@@ -22,12 +22,25 @@ pub(super) struct User {
     /// What waits, messages on their way into the store included.
     pub(super) waiting: Waiting,
     pub(super) settings: Settings,
+    /// Who has written how much of it, since nothing waited; as long as this process remembers.
+    pub(super) writers: HashMap<UserId, Waiting>,
     pub(super) online: Option<Online>,
     /// Not at the keyboard, in the user's words; kept until they are back or have logged out.
     pub(super) away: Option<String>,
     /// When the user was last there, if that is known and is over.
     pub(super) last_seen: Option<Timestamp>,
     pub(super) relays: Relays,
+}
+
+/// Whether a mailbox takes another message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It does.
+    Free,
+    /// It does, but not from this sender.
+    ForOthers,
+    /// It does not.
+    Full,
 }
 
 /// A user who is there, as others may know of it.
@@ -147,6 +160,43 @@ impl Directory {
         }
     }
 
+    /// Notes who has written something that waits. Those whom the bound leaves out are taken to
+    /// have written enough ([`Self::has_room`]).
+    pub(super) fn note_writer(&mut self, owner: UserId, from: UserId, more: Waiting, max: u64) {
+        let Some(known) = self.users.get_mut(&owner) else { return };
+        if known.writers.len() as u64 >= max && !known.writers.contains_key(&from) {
+            return;
+        }
+        let written = known.writers.entry(from).or_default();
+        written.messages += more.messages;
+        written.bytes += more.bytes;
+    }
+
+    /// Whether a message has room in a mailbox. Half of it is for those who have not filled a
+    /// quarter of it themselves, so that nobody keeps others out.
+    pub(super) fn has_room(
+        &self,
+        owner: UserId,
+        from: UserId,
+        size: Waiting,
+        most: Waiting,
+    ) -> Room {
+        let Some(known) = self.users.get(&owner) else { return Room::Full };
+        let waiting = known.waiting;
+        if waiting.messages + size.messages > most.messages
+            || waiting.bytes + size.bytes > most.bytes
+        {
+            return Room::Full;
+        }
+        let is_crowded = waiting.messages * 2 > most.messages || waiting.bytes * 2 > most.bytes;
+        let is_known = (known.writers.len() as u64) < most.messages;
+        let written = known.writers.get(&from).copied();
+        let has_enough = written.map_or(!is_known, |written| {
+            written.messages * 4 >= most.messages || written.bytes * 4 >= most.bytes
+        });
+        if is_crowded && has_enough { Room::ForOthers } else { Room::Free }
+    }
+
     pub(super) fn take_waiting(&mut self, user: UserId, less: Waiting) {
         for waiting in [self.users.get_mut(&user).map(|u| &mut u.waiting), Some(&mut self.waiting)]
             .into_iter()
@@ -154,6 +204,9 @@ impl Directory {
         {
             waiting.messages = waiting.messages.saturating_sub(less.messages);
             waiting.bytes = waiting.bytes.saturating_sub(less.bytes);
+        }
+        if let Some(known) = self.users.get_mut(&user).filter(|known| known.waiting.messages == 0) {
+            known.writers = HashMap::new();
         }
     }
 
@@ -170,6 +223,7 @@ impl Directory {
             is_saved,
             waiting: Waiting::default(),
             settings: Settings::default(),
+            writers: HashMap::new(),
             online: None,
             away: None,
             last_seen: None,

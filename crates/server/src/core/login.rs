@@ -4,6 +4,7 @@ use portolan_protocol::{ErrorBody, ErrorCode, LoggedIn, Login, Name, PresenceCha
 
 use super::{
     Core, Now, Remote, SessionId,
+    addresses::Deed,
     commands::rate_limited,
     devices::{PLAIN, Stand},
     directory::Online,
@@ -31,6 +32,7 @@ impl Core {
         let state = Session {
             remote,
             has_admin_right: self.admins.contains(&remote.id),
+            is_stranger: false,
             said_hello: false,
             login: LoginState::None,
             device: None,
@@ -42,8 +44,9 @@ impl Core {
         self.sessions.insert(session, state);
         self.expect_login(now, session);
         if self.is_stopping {
-            self.dismiss(session, close_code::SHUTDOWN, "the server is going down");
+            return self.dismiss(session, close_code::SHUTDOWN, "the server is going down");
         }
+        self.meet_stranger(now, session);
     }
 
     /// Gives the session its time to log in, from now.
@@ -91,6 +94,7 @@ impl Core {
         if !self.rates.take(now.instant, remote.id, Action::Login) {
             return Err(rate_limited("logins", self.limits.logins.per_second));
         }
+        self.pay_at_address(now, session, Deed::Login)?;
         let name = Name::new(&login.name).map_err(|error| {
             ErrorBody::new(ErrorCode::NameInvalid, error.to_string()).with_detail("name")
         })?;
@@ -132,12 +136,12 @@ impl Core {
         name: Name,
     ) -> Result<(), ErrorBody> {
         self.check_names_of(session)?;
-        let Some(state) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let key = state.remote.id;
         if self.directory.len() >= self.limits.users {
             return Err(ErrorBody::new(ErrorCode::Quota, "this server takes no new names"));
         }
-        let stored = self.directory.reserve(name, key, now.wall);
+        self.pay_at_address(now, session, Deed::NewName)?;
+        let Some(state) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let stored = self.directory.reserve(name, state.remote.id, now.wall);
         state.login = LoginState::Saving(stored.id);
         let pending = PendingLogin { session, id, user: stored.id };
         self.store(Pending::Login(pending), Operation::AddUser(stored));
@@ -185,6 +189,9 @@ impl Core {
         state.login = LoginState::Done(user);
         state.inbox.start();
         let (remote, admin, device) = (state.remote, state.has_admin_right, state.device);
+        if std::mem::take(&mut state.is_stranger) {
+            self.addresses.part(remote.address);
+        }
         let deadline = state.login_deadline.take();
         self.stop_login_timer(session, deadline);
         let change = match self.user(user).and_then(|known| known.online.as_ref()) {

@@ -9,7 +9,7 @@ use portolan_protocol::{
 use super::{
     Core, Effect, Now, SessionId,
     commands::{check_text, rate_limited},
-    directory::Online,
+    directory::{Online, Room},
     mailbox::{Pending, store_failed},
     rates::Action,
 };
@@ -44,6 +44,7 @@ impl Core {
         };
         for &owner in &owners {
             self.directory.add_waiting(owner, size);
+            self.directory.note_writer(owner, from, size, self.limits.mailbox_messages);
         }
         let (to, talk) = self.talk_of_message(from, send.to, &owners);
         let copies = self.copies(session, from, &owners);
@@ -72,19 +73,25 @@ impl Core {
         size: Waiting,
     ) -> Result<Vec<UserId>, ErrorBody> {
         match to {
-            Recipient::User(name) => self.owner(name, size).map(|owner| vec![owner]),
+            Recipient::User(name) => self.owner(from, name, size).map(|owner| vec![owner]),
             Recipient::Group(group) => self.group_members(now, from, group, size),
             Recipient::All => self.everyone(now, from, size, None),
             Recipient::Others => self.everyone(now, from, size, Some(from)),
         }
     }
 
-    fn owner(&self, name: &Name, size: Waiting) -> Result<UserId, ErrorBody> {
+    fn owner(&self, from: UserId, name: &Name, size: Waiting) -> Result<UserId, ErrorBody> {
         let owner = self.known_user(name)?;
-        if self.has_mailbox_room(owner, size) {
-            return Ok(owner);
-        }
-        let message = format!("the mailbox of {name} is full; try again when they have read it");
+        let message = match self.mailbox_room(owner, from, size) {
+            Room::Free => return Ok(owner),
+            Room::ForOthers => format!(
+                "what is left of the mailbox of {name} is for others; try again when they have \
+                 read what you wrote"
+            ),
+            Room::Full => {
+                format!("the mailbox of {name} is full; try again when they have read it")
+            }
+        };
         Err(ErrorBody::new(ErrorCode::Quota, message).with_detail(name.as_str()))
     }
 
@@ -105,7 +112,10 @@ impl Core {
         if key.is_some_and(|key| !self.rates.take(now.instant, key, Action::GroupMessage)) {
             return Err(rate_limited("messages to groups", self.limits.group_messages.per_second));
         }
-        Ok(others.into_iter().filter(|&user| self.has_mailbox_room(user, size)).collect())
+        Ok(others
+            .into_iter()
+            .filter(|&user| self.mailbox_room(user, from, size) == Room::Free)
+            .collect())
     }
 
     /// The recipient as the directory writes it, and where the message is found again.
@@ -149,14 +159,13 @@ impl Core {
         }
         let users = self.directory.online.values().copied();
         let others = users.filter(|&user| Some(user) != except);
-        Ok(others.filter(|&user| self.has_mailbox_room(user, size)).collect())
+        Ok(others.filter(|&user| self.mailbox_room(user, from, size) == Room::Free).collect())
     }
 
-    fn has_mailbox_room(&self, user: UserId, size: Waiting) -> bool {
-        self.user(user).is_some_and(|known| {
-            known.waiting.messages + size.messages <= self.limits.mailbox_messages
-                && known.waiting.bytes + size.bytes <= self.limits.mailbox_bytes
-        })
+    fn mailbox_room(&self, owner: UserId, from: UserId, size: Waiting) -> Room {
+        let limits = &self.limits;
+        let most = Waiting { messages: limits.mailbox_messages, bytes: limits.mailbox_bytes };
+        self.directory.has_room(owner, from, size, most)
     }
 
     fn next_message_id(&mut self, wall: Timestamp) -> MessageId {

@@ -4,6 +4,7 @@
 //! read with [`Core::poll_timeout`] and answered with [`Core::handle_timeout`].
 
 mod acquaintances;
+mod addresses;
 mod admin;
 mod bans;
 mod census;
@@ -41,6 +42,7 @@ use portolan_transport::CloseCode;
 
 use self::{
     acquaintances::Acquaintances,
+    addresses::Addresses,
     bans::Banned,
     conversations::Conversations,
     devices::Devices,
@@ -113,6 +115,7 @@ pub struct Core {
     references: References,
     relays: RelayTable,
     rates: KeyRates,
+    addresses: Addresses,
     timers: Timers,
     pending: HashMap<Token, Pending>,
     hashing: HashMap<Token, Hashing>,
@@ -138,6 +141,7 @@ impl Core {
             acquaintances: Acquaintances::load(snapshot, config.limits.acquaintances),
             bans: snapshot.bans.iter().map(|ban| (ban.key, ban.clone())).collect(),
             rates: KeyRates::new(&config.limits),
+            addresses: Addresses::new(&config.limits),
             limits: config.limits,
             timing: config.timing,
             since: now.wall,

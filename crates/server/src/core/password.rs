@@ -8,6 +8,7 @@ use portolan_protocol::{ErrorBody, ErrorCode, Name, Password, RequestId, SetPass
 
 use super::{
     Core, Effect, Now, Remote, SessionId, Token,
+    addresses::Deed,
     commands::rate_limited,
     mailbox::{Pending, store_failed},
     rates::Action,
@@ -137,6 +138,7 @@ impl Core {
         if key.is_some_and(|key| !self.rates.take(now.instant, key, Action::Password)) {
             return Err(rate_limited("passwords", self.limits.passwords.per_second));
         }
+        self.pay_at_address(now, session, Deed::Password)?;
         if self.hashing.len() >= self.limits.hashes {
             let message = "the server is busy with other passwords; try again in a moment";
             return Err(ErrorBody::new(ErrorCode::RateLimited, message));

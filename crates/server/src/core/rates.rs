@@ -35,7 +35,7 @@ impl TokenBucket {
         self.at = self.at.max(now);
     }
 
-    fn is_full(&mut self, now: Instant, rate: Rate) -> bool {
+    pub(super) fn is_full(&mut self, now: Instant, rate: Rate) -> bool {
         self.refill(now, rate);
         self.tokens >= rate.burst
     }

@@ -12,6 +12,8 @@ use crate::{config::Limits, store::UserId};
 pub(super) struct Session {
     pub(super) remote: Remote,
     pub(super) has_admin_right: bool,
+    /// It is counted with its address until it logs in.
+    pub(super) is_stranger: bool,
     pub(super) said_hello: bool,
     pub(super) login: LoginState,
     /// The device that the login named; none: it stands alone.

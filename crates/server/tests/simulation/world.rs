@@ -150,6 +150,9 @@ pub(crate) fn limits() -> Limits {
         group_changes: often,
         passwords: often,
         guesses: often,
+        address_logins: often,
+        address_names: often,
+        address_passwords: often,
         ..Limits::default()
     }
 }

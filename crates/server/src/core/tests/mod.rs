@@ -1,5 +1,6 @@
 //! The core in virtual time, over the store in memory.
 
+mod abuse;
 mod bans;
 mod behaviour;
 mod devices;

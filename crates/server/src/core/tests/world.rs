@@ -44,6 +44,9 @@ pub(super) fn limits() -> Limits {
         group_changes: often,
         passwords: often,
         guesses: often,
+        address_logins: often,
+        address_names: often,
+        address_passwords: often,
         ..Limits::default()
     }
 }
@@ -193,19 +196,46 @@ impl World {
         }
     }
 
-    /// A connection with the key of `seed` over the registry of that index.
-    pub(super) fn connect(&mut self, seed: u8, registry: usize) -> SessionId {
+    /// A number for a session that nobody has.
+    pub(super) fn next_session(&mut self) -> u64 {
         self.last_session += 1;
-        let session = SessionId(self.last_session);
+        self.last_session
+    }
+
+    /// A connection with the key of `seed`, from an address of its own, over the registry of that
+    /// index.
+    pub(super) fn connect(&mut self, seed: u8, registry: usize) -> SessionId {
+        let session = self.connect_at(seed, registry, seed);
+        self.hello(session);
+        session
+    }
+
+    /// A connection with the key of `seed` from the address of that host.
+    pub(super) fn connect_from(&mut self, seed: u8, host: u8) -> SessionId {
+        let session = self.connect_at(seed, 0, host);
+        self.hello(session);
+        session
+    }
+
+    /// A connection on which nothing is said.
+    pub(super) fn connect_only(&mut self, seed: u8, registry: usize) -> SessionId {
+        self.connect_at(seed, registry, seed)
+    }
+
+    fn connect_at(&mut self, seed: u8, registry: usize, host: u8) -> SessionId {
+        let session = SessionId(self.next_session());
         let remote = Remote {
             registry,
             id: PeerId::from_bytes([seed; 32]),
-            address: SocketAddr::from(([192, 0, 2, seed], 7)),
+            address: SocketAddr::from(([192, 0, 2, host], 7)),
         };
         self.handle(Input::Connected { session, remote });
+        session
+    }
+
+    fn hello(&mut self, session: SessionId) {
         let hello = Hello { versions: vec![1], features: Vec::new(), software: String::new() };
         assert!(matches!(self.ask(session, hello), Some(Ok(Reply::Welcome(_)))));
-        session
     }
 
     pub(super) fn login(&mut self, seed: u8, text: &str) -> SessionId {

@@ -39,6 +39,8 @@ pub(crate) struct Mail {
     /// On their way to the disk.
     queued: BTreeMap<MessageId, Kept>,
     rooms: BTreeMap<usize, Room>,
+    /// Whose, by whom: what was written since a mailbox was empty, as long as a process remembers.
+    written: BTreeMap<usize, BTreeMap<usize, Room>>,
 }
 
 impl Mail {
@@ -51,8 +53,18 @@ impl Mail {
         self.kept.last_key_value().map_or(MessageId(0), |(id, _)| *id)
     }
 
-    pub(crate) fn has_room(&self, user: usize, bytes: u64) -> bool {
+    /// Half of a mailbox is for those who have not filled a quarter of it.
+    pub(crate) fn has_room(&self, from: usize, user: usize, bytes: u64) -> bool {
         let room = self.rooms.get(&user).copied().unwrap_or_default();
+        let (messages_max, bytes_max) = (limits().mailbox_messages, limits().mailbox_bytes);
+        let is_crowded = room.messages > messages_max / 2 || room.bytes > bytes_max / 2;
+        let written = self.written.get(&user).and_then(|by| by.get(&from));
+        let has_enough = written.is_some_and(|written| {
+            written.messages >= messages_max / 4 || written.bytes >= bytes_max / 4
+        });
+        if is_crowded && has_enough {
+            return false;
+        }
         room.messages < limits().mailbox_messages && room.bytes + bytes <= limits().mailbox_bytes
     }
 
@@ -84,6 +96,10 @@ impl Mail {
             let room = self.rooms.entry(owner).or_default();
             room.messages += 1;
             room.bytes += bytes;
+            let by = self.written.entry(owner).or_default();
+            let written = by.entry(self.ids[&message.from]).or_default();
+            written.messages += 1;
+            written.bytes += bytes;
         }
         let kept = Kept {
             from: self.user(message.from),
@@ -100,6 +116,7 @@ impl Mail {
     pub(crate) fn on_killed(&mut self) {
         self.queued.clear();
         self.rooms.clear();
+        self.written.clear();
         for kept in self.kept.values() {
             for &owner in &kept.waits_for {
                 let room = self.rooms.entry(owner).or_default();
@@ -216,6 +233,9 @@ impl Mail {
             let room = self.rooms.get_mut(&user).expect("something waited");
             room.messages -= freed.messages;
             room.bytes -= freed.bytes;
+            if room.messages == 0 {
+                self.written.remove(&user);
+            }
         }
     }
 

@@ -241,7 +241,7 @@ impl Truth {
 
     /// For whom a message is to be kept.
     fn owners(&self, from: usize, send: &Send) -> Result<BTreeSet<usize>, ErrorCode> {
-        let has_room = |user: &usize| self.mail.has_room(*user, send.text.len() as u64);
+        let has_room = |user: &usize| self.mail.has_room(from, *user, send.text.len() as u64);
         match &send.to {
             Recipient::User(name) => {
                 let owner = self.is_known(name)?;
