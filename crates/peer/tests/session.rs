@@ -72,6 +72,7 @@ impl Puppet {
             limits,
             heartbeat_ms,
             keep_alive_ms: 0,
+            attention_ms: heartbeat_ms,
             seen_as,
         };
         puppet.answer(id, welcome.into()).await;

@@ -66,6 +66,9 @@ pub struct Welcome {
     /// A quiet connection says something at least this often, in milliseconds; 0: not told.
     #[serde(default)]
     pub keep_alive_ms: u32,
+    /// With the feature `attentive`: the same silence while the client is in a conversation.
+    #[serde(default)]
+    pub attention_ms: u32,
     /// The client's address as the server sees it.
     #[serde(default)]
     pub seen_as: String,

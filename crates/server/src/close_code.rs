@@ -17,6 +17,8 @@ pub const REPLACED: CloseCode = CloseCode(20);
 pub const KICKED: CloseCode = CloseCode(21);
 /// The server goes down.
 pub const SHUTDOWN: CloseCode = CloseCode(22);
+/// Nothing was heard in time of a client in a conversation.
+pub const SILENT: CloseCode = CloseCode(23);
 
 /// A relay was idle for too long.
 pub const RELAY_IDLE: StreamCode = StreamCode(16);

@@ -128,6 +128,8 @@ pub struct Timing {
     pub login: Duration,
     /// A request for a conversation lapses after this time.
     pub request: Duration,
+    /// A client in a conversation has vanished when nothing was heard of it for this long.
+    pub attention: Duration,
     /// The called peer has this long to take a relayed stream.
     pub relay_open: Duration,
     /// A relay on which nothing moves for this long is reset.
@@ -146,6 +148,7 @@ impl Default for Timing {
         Self {
             login: Duration::from_secs(10),
             request: Duration::from_secs(30),
+            attention: Duration::from_secs(20),
             relay_open: Duration::from_secs(10),
             relay_idle: Duration::from_secs(60),
             farewell: Duration::from_secs(2),

@@ -50,6 +50,7 @@ fn connection(config: &ConnectionConfig) -> MachineConfig {
     machine.handshake = config.timing.handshake;
     machine.idle = config.timing.idle;
     machine.keep_alive = config.timing.keep_alive;
+    machine.keep_alive_max = config.timing.idle / 2;
     machine
 }
 

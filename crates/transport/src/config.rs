@@ -100,7 +100,8 @@ pub struct Timing {
     pub handshake: Duration,
     /// Nothing heard for this long: the connection is lost. The smaller of both sides' counts.
     pub idle: Duration,
-    /// A quiet connection sends a heartbeat this often.
+    /// A quiet connection sends a heartbeat this often to begin with; where the path keeps quiet
+    /// connections longer, UDP goes on to half of `idle`.
     pub keep_alive: Duration,
 }
 
@@ -108,8 +109,8 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
-            idle: Duration::from_secs(20),
-            keep_alive: Duration::from_secs(5),
+            idle: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(15),
         }
     }
 }

@@ -103,6 +103,7 @@ async fn on_hello(hello: &Hello, mut answers: Answers) {
                 limits: MessageLimits::V1,
                 heartbeat_ms: 0,
                 keep_alive_ms: 0,
+                attention_ms: 0,
                 seen_as: String::new(),
             };
             answers.last(PeerReply::Welcome(welcome)).await;

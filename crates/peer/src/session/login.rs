@@ -56,10 +56,15 @@ async fn open(connection: &Arc<dyn Connection>) -> Result<Control, ConnectError>
     }
 }
 
+/// What this client does beyond the first version: in a conversation it shows signs of life.
+fn features() -> Vec<String> {
+    vec!["attentive".to_owned()]
+}
+
 impl Control {
     async fn hello(&mut self) -> Result<Welcome, ConnectError> {
         let hello =
-            Hello { versions: VERSIONS.to_vec(), features: Vec::new(), software: software() };
+            Hello { versions: VERSIONS.to_vec(), features: features(), software: software() };
         match self.ask(Command::Hello(hello)).await? {
             Reply::Welcome(welcome) if VERSIONS.contains(&welcome.version) => Ok(welcome),
             Reply::Welcome(welcome) => Err(ConnectError::Version(welcome.version)),

@@ -25,7 +25,7 @@ use super::{
     log_in,
     login::Control,
     random,
-    task::{Rules, SessionTask},
+    task::{Heartbeats, Rules, SessionTask},
 };
 use crate::{
     Backoff, Config, ConnectError, Event, Reconnect, Reconnected, Reconnecting, RequestError,
@@ -119,11 +119,11 @@ impl Supervisor {
         let _openings = AbortOnDropHandle::new(tokio::spawn(openings));
         let Config { reconnect, limits, timing, .. } = self.config;
         let rules = Rules { reconnect, limits, timing };
-        let heartbeat_ms = current.welcome.heartbeat_ms;
+        let heartbeats = Heartbeats::new(&current.welcome);
         let roaming = Roaming::new(&self.config, &current.connected);
         let end = SessionTask::new(
             control,
-            heartbeat_ms,
+            heartbeats,
             (&mut self.asks, &mut self.lasting),
             rules,
             roaming,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use portolan_protocol::{
     Closing, Command, ControlMessage, DecodeError, Delivery, ErrorBody, ErrorCode,
-    Event as ServerEvent, Heartbeat, Limits as MessageLimits, Message, Reply, RequestId,
+    Event as ServerEvent, Heartbeat, Limits as MessageLimits, Message, Reply, RequestId, Welcome,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{CloseReason, RecvStream, SendStream};
@@ -46,8 +46,8 @@ pub(crate) struct SessionTask<'a> {
     /// A logout that waits for the answers to the receipts before this number: what the
     /// application has must not come again at the next login.
     farewell: Option<(RequestId, Ask)>,
-    heartbeat_every: Duration,
-    heartbeat_at: Instant,
+    heartbeats: Heartbeats,
+    asked_at: Instant,
     heard_at: Instant,
 }
 
@@ -81,12 +81,11 @@ enum Asker {
 impl<'a> SessionTask<'a> {
     pub(crate) fn new(
         control: Control,
-        heartbeat_ms: u32,
+        heartbeats: Heartbeats,
         (asks, lasting): (&'a mut mpsc::Receiver<Ask>, &'a mut Lasting),
         rules: Rules,
         roaming: Roaming,
     ) -> Self {
-        let heartbeat_every = heartbeat_interval(heartbeat_ms);
         let now = Instant::now();
         Self {
             reader: control.reader,
@@ -101,8 +100,8 @@ impl<'a> SessionTask<'a> {
             closing: None,
             logging_out: false,
             farewell: None,
-            heartbeat_every,
-            heartbeat_at: now + heartbeat_every,
+            heartbeats,
+            asked_at: now,
             heard_at: now,
         }
     }
@@ -332,7 +331,7 @@ impl<'a> SessionTask<'a> {
             let body = ErrorBody::new(ErrorCode::TooLarge, error.to_string());
             return pending.answer(Err(RequestError::Refused(body)));
         }
-        self.heartbeat_at = asked_at + self.heartbeat_every;
+        self.asked_at = asked_at;
         self.pending.insert(id, pending);
     }
 
@@ -345,7 +344,13 @@ impl<'a> SessionTask<'a> {
     /// Ids grow and all requests have the same time, so the first is the first to expire.
     fn next_deadline(&self) -> Instant {
         let first = self.pending.values().next().map(|pending| pending.deadline);
-        first.map_or(self.heartbeat_at, |deadline| deadline.min(self.heartbeat_at))
+        first.map_or(self.heartbeat_at(), |deadline| deadline.min(self.heartbeat_at()))
+    }
+
+    /// When to ask for a sign of life, if nothing else is asked until then.
+    fn heartbeat_at(&self) -> Instant {
+        let is_talking = !self.lasting.talking().is_empty();
+        self.asked_at + if is_talking { self.heartbeats.talking } else { self.heartbeats.quiet }
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), SessionEnd> {
@@ -361,7 +366,7 @@ impl<'a> SessionTask<'a> {
             }
             entry.remove().answer(Err(RequestError::TimedOut));
         }
-        if self.heartbeat_at <= now {
+        if self.heartbeat_at() <= now {
             self.request(Command::Heartbeat(Heartbeat { nonce: self.next_id }), Asker::Heartbeat);
         }
         Ok(())
@@ -404,11 +409,30 @@ impl Pending {
     }
 }
 
-/// Three chances within the time after which the server gives up.
-fn heartbeat_interval(server_patience_ms: u32) -> Duration {
-    let patience = match server_patience_ms {
-        0 => Duration::from_secs(30),
-        ms => Duration::from_millis(u64::from(ms)),
-    };
-    (patience / 3).max(Duration::from_millis(50))
+/// How often the server is asked for a sign of life. Whether the connection lives is the transport's
+/// matter; these show that the server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heartbeats {
+    /// While there is no conversation.
+    quiet: Duration,
+    /// While there is one: the server, too, wants to know soon that we are gone.
+    talking: Duration,
+}
+
+impl Heartbeats {
+    /// By what the server has said about its patience.
+    pub(crate) fn new(welcome: &Welcome) -> Self {
+        let patience = match welcome.heartbeat_ms {
+            0 => Duration::from_secs(60),
+            ms => Duration::from_millis(u64::from(ms)),
+        };
+        let quiet = 4 * patience;
+        // Three chances within the time after which the server gives us up.
+        let talking = match welcome.attention_ms {
+            0 => quiet,
+            ms => Duration::from_millis(u64::from(ms)) / 3,
+        };
+        let least = Duration::from_millis(50);
+        Self { quiet: quiet.max(least), talking: talking.max(least) }
+    }
 }

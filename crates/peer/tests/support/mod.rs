@@ -229,6 +229,7 @@ pub async fn next_request(connection: &Arc<dyn Connection>) -> (PeerCommand, Wri
                     limits: portolan_protocol::Limits::V1,
                     heartbeat_ms: 0,
                     keep_alive_ms: 0,
+                    attention_ms: 0,
                     seen_as: String::new(),
                 };
                 let answer = PeerMessage::Answer(id, PeerReply::Welcome(welcome));

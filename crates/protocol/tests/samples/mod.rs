@@ -47,6 +47,7 @@ fn welcome() -> Welcome {
         limits: Limits::V1,
         heartbeat_ms: 20_000,
         keep_alive_ms: 5_000,
+        attention_ms: 20_000,
         seen_as: "127.0.0.1:4000".into(),
     }
 }

@@ -6,14 +6,16 @@ use portolan_protocol::{
     VERSIONS, Welcome,
 };
 
-use super::{Core, Now, SessionId, groups::Change, rates::Action, session::LoginState};
+use super::{
+    Core, Now, SessionId, attention::ATTENTIVE, groups::Change, rates::Action, session::LoginState,
+};
 use crate::store::UserId;
 
 /// What the server calls itself.
 pub(super) const SOFTWARE: &str = concat!("portolan-server/", env!("CARGO_PKG_VERSION"));
 
 /// Versions and features beyond these of one `hello` are not looked at.
-const VERSIONS_MAX: usize = 32;
+pub(super) const VERSIONS_MAX: usize = 32;
 
 impl Core {
     pub(super) fn on_command(
@@ -92,6 +94,7 @@ impl Core {
             return Err(ErrorBody::new(ErrorCode::ShuttingDown, "the server is going down"));
         }
         let (rate, key) = (self.limits.commands, state.remote.id);
+        state.heard = now.instant;
         if !state.commands.take(now.instant, rate)
             || !self.rates.take(now.instant, key, Action::Command)
         {
@@ -117,15 +120,18 @@ impl Core {
         };
         let Some(state) = self.sessions.get_mut(&session) else { return };
         state.said_hello = true;
+        state.is_attentive = Self::is_attentive(hello);
+        let features = state.is_attentive.then(|| ATTENTIVE.to_owned()).into_iter().collect();
         let registry = self.registries.get(state.remote.registry);
         let heartbeat = registry.map(|registry| registry.policy.heartbeat);
         let welcome = Welcome {
             version,
-            features: Vec::new(),
+            features,
             software: SOFTWARE.to_owned(),
             limits: MessageLimits::V1,
             heartbeat_ms: heartbeat.map_or(0, |policy| millis(policy.idle)),
             keep_alive_ms: heartbeat.map_or(0, |policy| millis(policy.keep_alive)),
+            attention_ms: millis(self.timing.attention),
             seen_as: state.remote.address.to_string(),
         };
         self.answer(session, id, welcome);

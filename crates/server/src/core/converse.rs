@@ -31,7 +31,8 @@ impl Core {
         };
         if self.conversations.holder(asker, asked).is_some() {
             self.answer(session, id, Requested { expires_ms: 0 });
-            return self.take_over(session, asker, asked);
+            self.take_over(session, asker, asked);
+            return self.attend(now, session);
         }
         match self.conversations.open_request(asked, asker) {
             // Both have asked: that is agreement.
@@ -223,6 +224,9 @@ impl Core {
         self.tell_state(asked.0, asker.0, ConversationState::Accepted, None);
         self.log_state(asker.0, asked.0, ConversationState::Accepted);
         self.refresh_states(now, &[asker.0, asked.0]);
+        for (_, session) in [asker, asked] {
+            self.attend(now, session);
+        }
     }
 
     /// Ends the open requests of a user who has no room for another conversation.

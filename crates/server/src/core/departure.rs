@@ -129,6 +129,7 @@ impl Core {
         let Some(mut state) = self.sessions.remove(&session) else { return };
         self.part_from_stranger(&mut state);
         self.stop_login_timer(session, state.login_deadline);
+        self.stop_silence_timer(session, state.silent_at);
         match state.login {
             LoginState::Done(user) => self.go_offline(now, (user, session), how, reason),
             LoginState::None | LoginState::Saving(_) => self.on_refused(&state, reason),
@@ -222,10 +223,17 @@ impl Core {
         }
     }
 
+    fn stop_silence_timer(&mut self, session: SessionId, at: Option<Instant>) {
+        if let Some(at) = at {
+            self.timers.stop(at, Timer::Silence(session));
+        }
+    }
+
     /// Ends the older session of a user who logs in anew and stays.
     pub(super) fn replace(&mut self, user: UserId, older: Stand) {
         let Stand { session, registry, .. } = older;
-        self.sessions.remove(&session);
+        let silent_at = self.sessions.remove(&session).and_then(|state| state.silent_at);
+        self.stop_silence_timer(session, silent_at);
         self.leave_registry(user, registry);
         if let Some(registry) = self.registries.get_mut(registry) {
             registry.counters.replaced += 1;

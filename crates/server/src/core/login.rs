@@ -37,6 +37,9 @@ impl Core {
             login: LoginState::None,
             device: None,
             login_deadline: None,
+            is_attentive: false,
+            heard: now.instant,
+            silent_at: None,
             commands: TokenBucket::new(now.instant, self.limits.commands),
             garbage: 0,
             inbox: Inbox::default(),
@@ -207,6 +210,7 @@ impl Core {
         self.sight(user, now.wall);
         self.tell_presence(user, change);
         self.resume_conversations(user, session);
+        self.attend(now, session);
         self.repeat_invitations(user, session);
         self.pump(session);
     }

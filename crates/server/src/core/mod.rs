@@ -6,6 +6,7 @@
 mod acquaintances;
 mod addresses;
 mod admin;
+mod attention;
 mod bans;
 mod census;
 mod commands;
@@ -192,6 +193,7 @@ impl Core {
             match timer {
                 Timer::Login(session) => self.on_login_overdue(now, session),
                 Timer::Request { asker, asked } => self.on_request_lapsed(asker, asked),
+                Timer::Silence(session) => self.on_silence_due(now, session),
                 Timer::Purge => self.on_purge_due(now),
             }
         }

@@ -20,6 +20,12 @@ pub(super) struct Session {
     pub(super) device: Option<DeviceId>,
     /// Until when it has to log in.
     pub(super) login_deadline: Option<Instant>,
+    /// Whether the client keeps showing signs of life while it is in a conversation.
+    pub(super) is_attentive: bool,
+    /// When it was last heard, as far as that matters.
+    pub(super) heard: Instant,
+    /// When it is looked at whether it was.
+    pub(super) silent_at: Option<Instant>,
     pub(super) commands: TokenBucket,
     pub(super) garbage: u32,
     pub(super) inbox: Inbox,

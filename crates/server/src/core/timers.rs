@@ -10,6 +10,8 @@ use crate::store::UserId;
 pub enum Timer {
     /// A client has not logged in.
     Login(SessionId),
+    /// A client in a conversation should have been heard.
+    Silence(SessionId),
     /// A request for a conversation lapses.
     Request {
         /// Who asked.

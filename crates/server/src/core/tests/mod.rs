@@ -1,6 +1,7 @@
 //! The core in virtual time, over the store in memory.
 
 mod abuse;
+mod attention;
 mod bans;
 mod behaviour;
 mod devices;
