@@ -48,6 +48,8 @@ pub(crate) struct SessionTask<'a> {
     farewell: Option<(RequestId, Ask)>,
     heartbeats: Heartbeats,
     asked_at: Instant,
+    /// Whether the server is still there is to be known soon.
+    is_in_doubt: bool,
     heard_at: Instant,
 }
 
@@ -102,6 +104,7 @@ impl<'a> SessionTask<'a> {
             farewell: None,
             heartbeats,
             asked_at: now,
+            is_in_doubt: false,
             heard_at: now,
         }
     }
@@ -191,8 +194,7 @@ impl<'a> SessionTask<'a> {
                 return Err(self.ended(SessionEnd::Lost(CloseReason::Lost { detail })));
             }
         }
-        // Whether the server is still there is to be known soon.
-        self.heartbeat_at = Instant::now();
+        self.is_in_doubt = true;
         Ok(())
     }
 
@@ -332,6 +334,7 @@ impl<'a> SessionTask<'a> {
             return pending.answer(Err(RequestError::Refused(body)));
         }
         self.asked_at = asked_at;
+        self.is_in_doubt = false;
         self.pending.insert(id, pending);
     }
 
@@ -350,7 +353,12 @@ impl<'a> SessionTask<'a> {
     /// When to ask for a sign of life, if nothing else is asked until then.
     fn heartbeat_at(&self) -> Instant {
         let is_talking = !self.lasting.talking().is_empty();
-        self.asked_at + if is_talking { self.heartbeats.talking } else { self.heartbeats.quiet }
+        let pause = match (self.is_in_doubt, is_talking) {
+            (true, _) => Duration::ZERO,
+            (false, true) => self.heartbeats.talking,
+            (false, false) => self.heartbeats.quiet,
+        };
+        self.asked_at + pause
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), SessionEnd> {

@@ -87,7 +87,12 @@ impl Core {
     fn absent(&self, session: SessionId, user: UserId) -> Option<UserInfo> {
         let last_seen = match self.asker(session) {
             Asker::Admin => LastSeen::Told,
-            Asker::User(asker) if asker == user || self.are_acquainted(asker, user) => {
+            Asker::User(asker) if asker == user => LastSeen::Told,
+            // Who hides it does not see it of others.
+            Asker::User(asker)
+                if self.are_acquainted(asker, user)
+                    && self.user(asker).is_some_and(|known| known.settings.last_seen) =>
+            {
                 LastSeen::Told
             }
             Asker::User(_) => LastSeen::Hidden,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use portolan_protocol::{
-    Availability, CreateGroup, ErrorCode, Event, InviteToGroup, JoinGroup, List, Login, Logout,
-    Lookup, Name, Recipient, Reply, Send, SetAway, Timestamp, UserInfo, Whom,
+    Availability, ChangeSettings, CreateGroup, ErrorCode, Event, InviteToGroup, JoinGroup, List,
+    Login, Logout, Lookup, Name, Recipient, Reply, Send, SetAway, Timestamp, UserInfo, Whom,
 };
 
 use super::world::{World, limits, name};
@@ -92,6 +92,24 @@ fn members_of_a_group_and_admins_see_it_too() {
     assert_eq!(all(&mut world, carol)[1], ("bob".to_owned(), Availability::Offline, LEFT));
     let admin = world.connect(0, 1);
     assert_eq!(all(&mut world, admin)[1], ("bob".to_owned(), Availability::Offline, LEFT));
+}
+
+#[test]
+fn who_hides_when_they_were_there_is_not_told_it_of_others() {
+    let (mut world, alice, carol) = harbour();
+    let show = |last_seen| ChangeSettings { last_seen: Some(last_seen), ..Default::default() };
+    assert!(world.ask(alice, show(false)).unwrap().is_ok());
+    assert_eq!(whois(&mut world, alice, "bob").since, Timestamp(0));
+    assert!(world.ask(alice, show(true)).unwrap().is_ok());
+    assert_eq!(whois(&mut world, alice, "bob").since, Timestamp(LEFT));
+
+    let bob = world.login(2, "bob");
+    assert!(world.ask(bob, show(false)).unwrap().is_ok());
+    assert!(world.ask(bob, Logout {}).unwrap().is_ok());
+    for asker in [alice, carol] {
+        let bob = whois(&mut world, asker, "bob");
+        assert_eq!((bob.state, bob.since), (Availability::Offline, Timestamp(0)));
+    }
 }
 
 #[test]
