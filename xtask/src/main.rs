@@ -1,8 +1,10 @@
-//! One entry point for every task: `cargo xtask ci | sim | storm | bench | fuzz | golden`.
+//! One entry point for every task: `cargo xtask ci | sim | storm | bench | fuzz | golden | package`.
 //!
 //! CI calls the same commands as people do.
 
 use std::{
+    env, fs,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -17,13 +19,14 @@ const TASKS: &[Task] = &[
     ("bench", "every transport beside outside peers: arguments go to `lab bench`", bench),
     ("fuzz", "each fuzz target for a while: `fuzz 60` (seconds); needs cargo-fuzz", fuzz),
     ("golden", "rewrites the golden vectors of the messages after a deliberate change", golden),
+    ("package", "the server as a Debian package; needs cargo-deb", package),
 ];
 
 /// A command that did not succeed.
 struct Failed(String);
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<String> = env::args().skip(1).collect();
     let task = words.first().and_then(|name| TASKS.iter().find(|(task, _, _)| task == name));
     let Some((name, _, run)) = task else {
         eprintln!("usage: cargo xtask TASK\n");
@@ -76,6 +79,35 @@ fn golden(_: &[String]) -> Result<(), Failed> {
     step("golden vectors", test.env("UPDATE_GOLDEN", "1"))
 }
 
+fn package(_: &[String]) -> Result<(), Failed> {
+    if !installed("deb") {
+        return Err(Failed("cargo deb --version (cargo install cargo-deb)".into()));
+    }
+    step("build", &mut cargo("build --release -p portolan --bin server"))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    describe_server(&target.join("release")).map_err(|error| Failed(error.to_string()))?;
+    step("package", &mut cargo("deb -p portolan --no-build"))
+}
+
+/// Has the server that was built in `release` write its manual and its completions, under the
+/// name that it is installed by.
+fn describe_server(release: &Path) -> std::io::Result<()> {
+    let directory = release.join("packaging");
+    fs::create_dir_all(&directory)?;
+    let program = directory.join("portolan-server");
+    fs::copy(release.join("server"), &program)?;
+    for (file, words) in [
+        ("portolan-server.1", &["manual"][..]),
+        ("portolan-server.bash", &["completions", "bash"]),
+        ("_portolan-server", &["completions", "zsh"]),
+        ("portolan-server.fish", &["completions", "fish"]),
+    ] {
+        let output = Command::new(&program).args(words).output()?;
+        fs::write(directory.join(file), output.stdout)?;
+    }
+    Ok(())
+}
+
 fn fuzz(words: &[String]) -> Result<(), Failed> {
     let seconds = words.first().and_then(|word| word.parse().ok()).unwrap_or(60);
     let seconds = Duration::from_secs(seconds).as_secs();
@@ -87,7 +119,7 @@ fn fuzz(words: &[String]) -> Result<(), Failed> {
         let limit = format!("-max_total_time={seconds}");
         // What is found goes beside the committed corpus, not into it.
         let [found, corpus] = ["work", "corpus"].map(|kind| format!("fuzz/{kind}/{target}"));
-        std::fs::create_dir_all(&found).map_err(|e| Failed(format!("{found}: {e}")))?;
+        fs::create_dir_all(&found).map_err(|e| Failed(format!("{found}: {e}")))?;
         step(target, cargo("+nightly fuzz run").args([target, &found, &corpus, "--", &limit]))?;
     }
     Ok(())

@@ -51,14 +51,12 @@ pub enum WriteMessageError {
 pub struct FrameReader<R> {
     stream: R,
     buffer: FrameBuffer,
-    /// Bytes read since somebody asked.
-    count: u64,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `stream`, with the bounds of version 1.
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: FrameBuffer::default(), count: 0 }
+        Self { stream, buffer: FrameBuffer::default() }
     }
 
     /// Waits for the next frame; `None`: the stream has ended between two frames. Cancel safe.
@@ -72,9 +70,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             }
             let bytes = self.buffer.bytes_mut();
             bytes.reserve(READ_SIZE);
-            let count = self.stream.read_buf(bytes).await?;
-            self.count += count as u64;
-            if count == 0 {
+            if self.stream.read_buf(bytes).await? == 0 {
                 let clean = self.buffer.bytes_mut().is_empty();
                 return if clean { Ok(None) } else { Err(ReadMessageError::Truncated) };
             }
@@ -91,11 +87,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ) -> Result<Message<C, A, E>, ReadMessageError> {
         let frame = self.next_frame().await?.ok_or(ReadMessageError::Ended)?;
         Ok(decode(&frame)?)
-    }
-
-    /// How many bytes were read from the stream since this was asked last.
-    pub fn take_count(&mut self) -> u64 {
-        std::mem::take(&mut self.count)
     }
 
     /// Gives the stream back where raw bytes follow: those already read come first.
@@ -116,7 +107,7 @@ impl<R: AsyncRead + Unpin> RawReader<R> {
     pub fn into_frames(self) -> FrameReader<R> {
         let mut buffer = FrameBuffer::default();
         *buffer.bytes_mut() = self.before;
-        FrameReader { stream: self.stream, buffer, count: 0 }
+        FrameReader { stream: self.stream, buffer }
     }
 
     /// The stream, to abandon it.

@@ -485,6 +485,9 @@ pub struct Shutdown {
     /// Told to everyone.
     #[serde(default)]
     pub reason: String,
+    /// When clients are to come back, in milliseconds; the server's own choice otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_after_ms: Option<u32>,
 }
 
 /// Ends a user's session.

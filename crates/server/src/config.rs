@@ -136,6 +136,11 @@ pub struct Timing {
     pub relay_idle: Duration,
     /// What is still queued for a client that is sent away may take this long.
     pub farewell: Duration,
+    /// Relays have this long to end before a server that goes down sends its clients away.
+    pub drain: Duration,
+    /// Clients are asked to come back so long after the end, unless the admin says otherwise; the
+    /// more there are, the more are asked to wait a little longer.
+    pub restart: Duration,
     /// Marks of delivered messages, by which receipts and repeated sends are known, are forgotten
     /// after this time.
     pub retention: Duration,
@@ -152,6 +157,8 @@ impl Default for Timing {
             relay_open: Duration::from_secs(10),
             relay_idle: Duration::from_secs(60),
             farewell: Duration::from_secs(2),
+            drain: Duration::from_secs(5),
+            restart: Duration::from_secs(5),
             retention: Duration::from_secs(30 * 24 * 3600),
             transport: portolan_transport::Timing::default(),
         }

@@ -107,6 +107,11 @@ impl Program {
         self.child.wait().unwrap()
     }
 
+    /// Waits for its end.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -125,43 +130,65 @@ pub(crate) struct Harbour {
     pub(crate) server: Program,
     pub(crate) address: String,
     pub(crate) key: String,
+    /// What it said when it was ready.
+    pub(crate) ready: Value,
     directory: TempDir,
-    heartbeat: &'static str,
+    /// What else the server is started with.
+    options: Vec<String>,
 }
 
 impl Harbour {
     /// A server on a free port with a heartbeat of two seconds.
     pub(crate) fn open() -> Self {
-        Self::open_with_heartbeat("2")
+        Self::open_with(&["--heartbeat", "2"])
     }
 
     /// A server on a free port that waits as long for silent clients as it does by default.
     pub(crate) fn open_patient() -> Self {
-        Self::open_with_heartbeat("20")
+        Self::open_with(&[])
     }
 
-    fn open_with_heartbeat(heartbeat: &'static str) -> Self {
+    /// A server on a free port with these options.
+    pub(crate) fn open_with(options: &[&str]) -> Self {
+        Self::open_with_variables(options, &[])
+    }
+
+    /// The same, and with these variables in its environment the first time.
+    pub(crate) fn open_with_variables(options: &[&str], variables: &[(&str, &Path)]) -> Self {
         let directory = TempDir::new().unwrap();
-        let (server, address, key) = start_server(directory.path(), "127.0.0.1:0", heartbeat);
-        Self { server, address, key, directory, heartbeat }
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let mut command = server_command(directory.path(), "127.0.0.1:0", &options);
+        command.envs(variables.iter().copied());
+        let (server, address, key, ready) = start_server(command);
+        Self { server, address, key, ready, directory, options }
     }
 
     /// Kills the server and starts it again on the same port and data.
     pub(crate) fn crash_and_restart(&mut self) {
         self.server.kill();
-        let (server, address, key) =
-            start_server(self.directory.path(), &self.address, self.heartbeat);
+        self.start_again();
+    }
+
+    /// Starts the server that has ended on the same port and data.
+    pub(crate) fn start_again(&mut self) {
+        let command = server_command(self.directory.path(), &self.address, &self.options);
+        let (server, address, key, ready) = start_server(command);
         assert_eq!((&address, &key), (&self.address, &self.key));
-        self.server = server;
+        (self.server, self.ready) = (server, ready);
     }
 
     /// Ends the server in good order and starts it again on the same port and data.
     pub(crate) fn shut_down_and_restart(&mut self) {
+        self.shut_down(&[]);
+        self.start_again();
+    }
+
+    /// Ends the server in good order.
+    pub(crate) fn shut_down(&mut self, options: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-        command.arg("shutdown").arg("--data").arg(self.server_data()).stdout(Stdio::null());
-        assert!(command.status().unwrap().success());
-        self.server.child.wait().unwrap();
-        self.crash_and_restart();
+        command.arg("shutdown").args(options).arg("--data").arg(self.server_data());
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+        assert!(self.server.wait_for_end().success());
     }
 
     /// The data directory of a user.
@@ -249,14 +276,18 @@ impl Harbour {
     }
 }
 
-fn start_server(directory: &Path, listen: &str, heartbeat: &str) -> (Program, String, String) {
+fn server_command(directory: &Path, listen: &str, options: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    command.args(["--json", "--listen", listen, "--heartbeat", heartbeat, "--data"]);
-    command.arg(directory.join("server"));
+    command.args(["--json", "--listen", listen, "--data"]).arg(directory.join("server"));
+    command.args(options);
+    command
+}
+
+fn start_server(command: Command) -> (Program, String, String, Value) {
     let mut server = Program::start("server", command);
     let ready = server.wait_event("ready");
     let address = ready["addresses"][0]["address"].as_str().unwrap().to_owned();
-    (server, address, ready["id"].as_str().unwrap().to_owned())
+    (server, address, ready["id"].as_str().unwrap().to_owned(), ready)
 }
 
 /// Runs a program to its end: exit code, standard output, standard error.

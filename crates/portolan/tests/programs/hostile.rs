@@ -180,7 +180,7 @@ async fn nothing_but_hello_and_login_is_done_for_strangers() {
         client.hello().await;
         let list = portolan::protocol::List::default();
         assert_eq!(client.ask(list.into()).await, Err(ErrorCode::NotLoggedIn));
-        let bye = portolan::protocol::Shutdown { reason: "mine now".into() };
+        let bye = portolan::protocol::Shutdown { reason: "mine now".into(), ..Default::default() };
         let refused = client.ask(bye.into()).await.unwrap_err();
         assert!(matches!(refused, ErrorCode::NotLoggedIn | ErrorCode::Forbidden), "{refused}");
     }

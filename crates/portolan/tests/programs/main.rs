@@ -6,6 +6,8 @@ mod crashes;
 mod everyday;
 mod harness;
 mod hostile;
+mod operation;
 mod refusals;
+mod storage;
 mod storm;
 mod watching;

@@ -107,7 +107,7 @@ pub(crate) fn commands() -> Vec<Command> {
         ListMembers { group: "crew".into(), after: Some(bob()), limit: Some(5) }.into(),
         Candidates { to: bob(), candidates: vec![candidate()] }.into(),
         AskServerInfo {}.into(),
-        Shutdown { reason: "upgrade".into() }.into(),
+        Shutdown { reason: "upgrade".into(), restart_after_ms: Some(2_000) }.into(),
         Kick { name: bob(), reason: "noise".into() }.into(),
         Ban {
             name: Some(bob()),

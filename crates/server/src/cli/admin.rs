@@ -62,8 +62,9 @@ async fn put(asker: &mut Asker, question: Question, format: Format) -> Result<()
             asker.ask(Announce { text }).await?;
             done(format, "announced", "announced")
         }
-        Question::Shutdown { reason, .. } => {
-            asker.ask(Shutdown { reason }).await?;
+        Question::Shutdown { reason, restart_after, .. } => {
+            let restart_after_ms = restart_after.map(|seconds| seconds.saturating_mul(1_000));
+            asker.ask(Shutdown { reason, restart_after_ms }).await?;
             done(format, "shutdown", "the server is going down")
         }
     }

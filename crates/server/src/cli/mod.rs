@@ -3,12 +3,16 @@
 mod admin;
 mod ask;
 mod exit;
+mod knobs;
+mod layers;
+mod notify;
 mod options;
 mod output;
 mod registries;
 mod run;
 mod runtime_file;
 mod settings;
+mod show;
 mod watch;
 
 use std::process::ExitCode;
@@ -53,6 +57,12 @@ fn run_task(cli: Cli, transports: &'static [&'static dyn Transport]) -> Result<(
         .map_err(|error| Failure::error(&error).during("cannot start"))?;
     match cli.task {
         None => runtime.block_on(run::run(cli.run, transports)),
+        Some(Task::Config { check, run, .. }) => show::config(*run, check),
+        Some(Task::Completions { shell }) => {
+            show::completions(shell);
+            Ok(())
+        }
+        Some(Task::Manual) => show::manual(),
         Some(Task::Ask(question)) => runtime.block_on(admin::ask(question, transports)),
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -13,7 +14,10 @@ use clap::{
 use portolan_identity::PeerId;
 use portolan_protocol::Name;
 
-use super::registries::{RegistryFlag, parse_registry, parse_right};
+use super::{
+    registries::{RegistryFlag, parse_registry, parse_right},
+    settings::DRAIN_MAX,
+};
 use crate::config::{BusKind, Right};
 
 const EXAMPLES: &str = "\
@@ -28,10 +32,11 @@ Examples:
   server ban bob --for 7d                 keep bob's key out for a week
   server backup                           copy everything to a new file
   server shutdown \"back at noon\"          tell everyone, and end
+  server config --check                   whether file, environment and flags are in order
 
 Every option can also be set by PORTOLAN_… in the environment (--event-log: PORTOLAN_EVENT_LOG) and
 in a configuration file (event_log = \"…\"). Flags come before the environment, the environment
-before the file.
+before the file. `server config` shows what comes of it.
 
 Exit codes: 0 ended in good order, 1 error, 2 usage, 3 unreachable, 4 refused, 7 no answer in time,
 130 interrupted twice.";
@@ -62,7 +67,12 @@ impl Cli {
     ) -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches_from(arguments)?;
         let mut cli = Self::from_arg_matches(&matches)?;
-        cli.run.choose_storage(&matches)?;
+        let (run, matches) = match (&mut cli.task, matches.subcommand()) {
+            (Some(Task::Config { run, .. }), Some((_, matches))) => (&mut **run, matches),
+            _ => (&mut cli.run, &matches),
+        };
+        run.choose_storage(matches)?;
+        run.note_sources(matches);
         Ok(cli)
     }
 }
@@ -72,12 +82,33 @@ impl Cli {
     pub(super) fn json(&self) -> bool {
         match &self.task {
             None => self.run.json,
+            Some(Task::Config { run, .. }) => run.json,
+            Some(Task::Completions { .. } | Task::Manual) => false,
             Some(Task::Ask(question)) => question.target().json,
         }
     }
 }
 
 impl RunOptions {
+    /// Notes which flag or variable each option comes from.
+    fn note_sources(&mut self, matches: &ArgMatches) {
+        let command = Self::augment_args(clap::Command::new("server"));
+        for argument in command.get_arguments() {
+            let id = argument.get_id().as_str();
+            let variable = || argument.get_env().map(|name| name.display().to_string());
+            let source = match matches.try_contains_id(id).map(|_| matches.value_source(id)) {
+                Ok(Some(ValueSource::CommandLine)) => {
+                    argument.get_long().map(|long| format!("--{long}"))
+                }
+                Ok(Some(ValueSource::EnvVariable)) => variable(),
+                _ => None,
+            };
+            if let Some(source) = source {
+                self.sources.insert(id.to_owned(), source);
+            }
+        }
+    }
+
     /// A flag comes before the environment; two of the same rank contradict each other.
     fn choose_storage(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         if self.data.is_none() || !self.ephemeral {
@@ -137,6 +168,14 @@ pub(super) struct RunOptions {
     /// Who may write to everyone: everyone, admins, or keys with commas between [default: everyone]
     #[arg(long, value_name = "WHO", env = "PORTOLAN_BROADCAST", value_parser = parse_right)]
     pub(super) broadcast: Option<Right>,
+    /// Seconds that files and other relays have to end before the server does [default: 5]
+    #[arg(long, value_name = "SECS", env = "PORTOLAN_DRAIN",
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(DRAIN_MAX)))]
+    pub(super) drain: Option<u32>,
+    /// Any key of the configuration file, like limits.mailbox_messages=500; may be given several
+    /// times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
     /// Write what connections do into this directory, a qlog file each (docs/observing.md)
     #[arg(long, value_name = "DIR", env = "QLOGDIR")]
     pub(super) qlog: Option<PathBuf>,
@@ -147,11 +186,32 @@ pub(super) struct RunOptions {
     /// Print events as JSON, one object a line
     #[arg(long)]
     pub(super) json: bool,
+    /// The flag or variable that each option comes from.
+    #[arg(skip)]
+    pub(super) sources: BTreeMap<String, String>,
 }
 
 /// What else the program can do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Task {
+    /// What a server would run with, and where each setting comes from; nothing is started
+    Config {
+        /// Only say whether everything is in order
+        #[arg(long)]
+        check: bool,
+        /// Say everything; the default
+        #[arg(long, conflicts_with = "check")]
+        show: bool,
+        #[command(flatten)]
+        run: Box<RunOptions>,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// For which
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Manual,
     #[command(flatten)]
     Ask(Question),
 }
@@ -225,6 +285,10 @@ pub(super) enum Question {
         /// Told to everyone
         #[arg(default_value = "")]
         reason: String,
+        /// Seconds after which clients are asked to come back [default: times.restart of the
+        /// server, 5]
+        #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(0..=600))]
+        restart_after: Option<u32>,
         #[command(flatten)]
         target: Target,
     },

@@ -1,6 +1,7 @@
 //! Runs a server until it is told to end.
 
 use std::{
+    convert::Infallible,
     fmt::Write,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use super::{
     exit::{Failure, INTERRUPTED},
+    notify::Supervisor,
     options::RunOptions,
     output::{Format, complain, note, print},
     registries::check_transports,
@@ -38,13 +40,18 @@ pub(super) async fn run(
     let shared = watch::shared(settings.qlog.as_deref())?;
     let server = start(&settings, &shared, transports).await?;
     let _runtime_file = announce(&server, &settings, format);
+    let supervisor = Supervisor::find();
+    supervisor.ready();
     let reason = tokio::select! {
         reason = server.finished() => reason,
         signal = signals.first() => {
             note(&format!("server: {signal}; telling everyone (once more to end at once)"));
             "the server was stopped".to_owned()
         }
+        never = signals.reopen_logs(&server) => match never {},
+        never = supervisor.assure(&server) => match never {},
     };
+    supervisor.stopping();
     tokio::select! {
         () = server.shutdown(&reason) => {}
         signal = signals.first() => {
@@ -96,6 +103,7 @@ fn has_no_ipv6(error: &StartError) -> bool {
     }
 }
 
+/// What a server with these settings is started with; makes the data directory and the key.
 fn config(
     settings: &Settings,
     transports: &'static [&'static dyn Transport],
@@ -121,6 +129,8 @@ fn config(
     config.reserved.clone_from(&settings.reserved);
     config.password_cost = settings.password_cost;
     config.metrics = settings.metrics;
+    (config.limits, config.timing) = (settings.limits, settings.timing);
+    config.timing.drain = Duration::from_secs(settings.drain_seconds().into());
     warn_of_open_metrics(settings.metrics);
     config.event_log = settings.event_log.clone().or_else(|| in_data(EVENT_LOG)).map(event_log);
     if let Some(seconds) = settings.heartbeat {
@@ -190,6 +200,8 @@ fn ready_text(runtime: &Runtime, settings: &Settings) -> String {
 struct Signals {
     #[cfg(unix)]
     terminate: tokio::sync::Mutex<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    hang_up: tokio::sync::Mutex<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -199,7 +211,23 @@ impl Signals {
             terminate: tokio::sync::Mutex::new(tokio::signal::unix::signal(
                 tokio::signal::unix::SignalKind::terminate(),
             )?),
+            #[cfg(unix)]
+            hang_up: tokio::sync::Mutex::new(tokio::signal::unix::signal(
+                tokio::signal::unix::SignalKind::hangup(),
+            )?),
         })
+    }
+
+    /// Opens the event log anew whenever SIGHUP asks for it.
+    async fn reopen_logs(&self, server: &Server) -> Infallible {
+        #[cfg(unix)]
+        {
+            let mut hang_up = self.hang_up.lock().await;
+            while hang_up.recv().await.is_some() {
+                server.reopen_event_log();
+            }
+        }
+        std::future::pending().await
     }
 
     /// Waits for the next one and says its name. Cancel safe.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use directories::ProjectDirs;
@@ -13,13 +13,16 @@ use serde::Deserialize;
 
 use super::{
     exit::Failure,
+    knobs::{WrittenLimits, WrittenTimes},
+    layers::{self, Layers},
     options::{DEFAULT_PORT, RunOptions, parse_listen, parse_metrics},
     registries::{HEARTBEAT, RegistryFile, RightsFile, registries},
+    show::Origins,
 };
-use crate::config::{BusKind, PasswordCost, RegistryConfigs, Rights};
+use crate::config::{BusKind, Limits, PasswordCost, RegistryConfigs, Rights, Timing};
 
-/// Larger files are no configuration.
-const FILE_MAX: u64 = 1 << 20;
+/// Seconds; whoever waits longer had better not end the server.
+pub(super) const DRAIN_MAX: u32 = 3_600;
 
 /// What a server is run with.
 #[derive(Debug)]
@@ -40,6 +43,12 @@ pub(super) struct Settings {
     pub(super) bus: BusKind,
     pub(super) reserved: Vec<Name>,
     pub(super) password_cost: PasswordCost,
+    /// Seconds for relays to end before the server does.
+    pub(super) drain: Option<u32>,
+    pub(super) limits: Limits,
+    pub(super) timing: Timing,
+    /// Where each setting comes from.
+    pub(super) origins: Origins,
     pub(super) json: bool,
 }
 
@@ -67,6 +76,11 @@ struct File {
     reserved: Vec<String>,
     #[serde(default)]
     passwords: Passwords,
+    drain: Option<u32>,
+    #[serde(default)]
+    limits: WrittenLimits,
+    #[serde(default)]
+    times: WrittenTimes,
 }
 
 /// What a password costs.
@@ -98,6 +112,16 @@ impl Passwords {
     }
 }
 
+/// The usual ones, with what is written down.
+fn changed<T>(
+    mut usual: T,
+    table: &str,
+    apply: impl FnOnce(&mut T) -> Result<(), String>,
+) -> Result<T, Failure> {
+    apply(&mut usual).map_err(|why| Failure::usage(format!("{table}.{why}")))?;
+    Ok(usual)
+}
+
 /// Checks the names that are kept back.
 fn names(texts: &[String]) -> Result<Vec<Name>, Failure> {
     let check = |text: &String| {
@@ -109,7 +133,13 @@ fn names(texts: &[String]) -> Result<Vec<Name>, Failure> {
 impl Settings {
     /// Flags and environment come before the file.
     pub(super) fn gather(options: RunOptions) -> Result<Self, Failure> {
-        let file = read_file(options.config.as_deref())?;
+        let layers = Layers::read::<File>(
+            config_file(options.config.clone()),
+            layers::environment(),
+            &options.set,
+        )?;
+        let file: File = layers.merged()?;
+        let origins = Origins::new(&options, &layers);
         let from_file = file.listen.as_deref().map(parse_listen).transpose();
         let from_file = from_file.map_err(|why| Failure::usage(format!("listen: {why}")))?;
         let given = options.listen.or(from_file);
@@ -121,6 +151,9 @@ impl Settings {
         let metrics = file.metrics.as_deref().map(parse_metrics).transpose();
         let metrics = metrics.map_err(|why| Failure::usage(format!("metrics: {why}")))?;
         let heartbeat = options.heartbeat.or(file.heartbeat);
+        if file.drain.is_some_and(|seconds| seconds > DRAIN_MAX) {
+            return Err(Failure::usage(format!("drain: expected 0 to {DRAIN_MAX} seconds")));
+        }
         if heartbeat.is_some_and(|seconds| !HEARTBEAT.contains(&seconds)) {
             return Err(Failure::usage("heartbeat: expected 2 to 3600 seconds"));
         }
@@ -140,6 +173,10 @@ impl Settings {
             bus: bus(options.bus, file.bus.as_deref())?,
             reserved: names(&file.reserved)?,
             password_cost: file.passwords.cost()?,
+            drain: options.drain.or(file.drain),
+            limits: changed(Limits::default(), "limits", |limits| file.limits.apply(limits))?,
+            timing: changed(Timing::default(), "times", |timing| file.times.apply(timing))?,
+            origins,
             json: options.json,
         })
     }
@@ -149,6 +186,13 @@ fn bus(flag: Option<BusKind>, file: Option<&str>) -> Result<BusKind, Failure> {
     let file = file.map(str::parse::<BusKind>).transpose();
     let file = file.map_err(|why| Failure::usage(format!("bus: {why}")))?;
     Ok(flag.or(file).unwrap_or_default())
+}
+
+impl Settings {
+    pub(super) fn drain_seconds(&self) -> u32 {
+        let usual = || u32::try_from(self.timing.drain.as_secs()).unwrap_or(u32::MAX);
+        self.drain.unwrap_or_else(usual)
+    }
 }
 
 /// The directory that was named, or the user's.
@@ -162,23 +206,12 @@ fn project() -> Option<ProjectDirs> {
     ProjectDirs::from("", "", "portolan")
 }
 
-fn read_file(given: Option<&Path>) -> Result<File, Failure> {
-    let usual = || project().map(|project| project.config_dir().join("server.toml"));
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => match usual().filter(|path| path.exists()) {
-            Some(path) => path,
-            None => return Ok(File::default()),
-        },
-    };
-    let about = format!("configuration file {}", path.display());
-    let usage = |error: &dyn std::error::Error| Failure::error(error).with_code(super::exit::USAGE);
-    let size = std::fs::metadata(&path).map_err(|error| usage(&error).during(&about))?.len();
-    if size > FILE_MAX {
-        return Err(Failure::usage(format!("{about}: {size} bytes are too many")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| usage(&error).during(&about))?;
-    toml::from_str(&text).map_err(|error| usage(&error).during(&about))
+/// The file that was named, or the user's if there is one.
+fn config_file(given: Option<PathBuf>) -> Option<PathBuf> {
+    given.or_else(|| {
+        let usual = project()?.config_dir().join("server.toml");
+        usual.exists().then_some(usual)
+    })
 }
 
 #[cfg(test)]
@@ -203,6 +236,8 @@ mod tests {
         assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
         assert_eq!(settings.heartbeat, Some(5));
         assert_eq!(settings.data, None);
+        let limits = gather(file, &["--set", "limits.users=9"]).unwrap().limits;
+        assert_eq!(limits, crate::Limits { users: 9, ..crate::Limits::default() });
         let settings = gather(file, &["--data", "elsewhere", "--listen", "[::1]"]).unwrap();
         assert_eq!(settings.listen.to_string(), "[::1]:7275");
         assert_eq!(settings.data.unwrap().to_str(), Some("elsewhere"));
@@ -213,7 +248,11 @@ mod tests {
         let both = gather("", &["--ephemeral", "--data", "x"]).unwrap_err();
         assert!(both.contains("choose one"), "{both}");
         let rows = [
-            ("listne = 'x'", "unknown field"),
+            ("listne = 'x'", "unknown field `listne`; did you mean `listen`?"),
+            ("[limits]\nmailbox_mesages = 5", "did you mean `mailbox_messages`?"),
+            ("[limits]\nusers = 0", "limits.users: expected 1 to"),
+            ("[times]\nlogin = 'soon'", "expected seconds, or a number with its unit"),
+            ("drain = 5000", "drain: expected 0 to 3600"),
             ("listen = 'here'", "expected an IP address"),
             ("heartbeat = 1", "2 to 3600"),
             ("admin = ['abc']", "admin"),

@@ -1,5 +1,7 @@
 //! What admins may do, logged in or not.
 
+use std::time::Duration;
+
 use portolan_identity::PeerId;
 use portolan_protocol::{
     Announce, Announcement, BackedUp, ClosingReason, ErrorBody, ErrorCode, Kick, Name, RequestId,
@@ -72,7 +74,8 @@ impl Core {
         let is_granted = result.is_ok();
         self.respond_done(session, id, result);
         if is_granted {
-            self.effects.push(Effect::Shutdown { reason: shutdown.reason });
+            let restart_after = shutdown.restart_after_ms.map(u64::from).map(Duration::from_millis);
+            self.effects.push(Effect::Shutdown { reason: shutdown.reason, restart_after });
         }
     }
 

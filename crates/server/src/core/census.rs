@@ -36,9 +36,15 @@ impl Core {
         }
     }
 
-    /// Whether farewells were said.
+    /// Whether the end has begun.
     #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.is_stopping
+    pub fn is_ending(&self) -> bool {
+        self.is_draining || self.is_stopping
+    }
+
+    /// Relays under way.
+    #[must_use]
+    pub fn relays(&self) -> usize {
+        self.relays.len()
     }
 }

@@ -1,17 +1,24 @@
 //! How sessions end, and who is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portolan_protocol::{Closing, ClosingReason, PresenceChange, RequestId};
 use portolan_transport::CloseCode;
 
 use super::{
     Core, Effect, Now, SessionId,
+    commands::millis,
     devices::Stand,
     session::{LoginState, Session},
     timers::Timer,
 };
 use crate::{close_code, event_log::LogEntry, store::UserId};
+
+/// After a restart so many clients are asked to come back at once …
+const RETURN_GROUP: usize = 50;
+
+/// … and the next ones so much later: 500 a second.
+const RETURN_SPAN: Duration = Duration::from_millis(100);
 
 /// How a user's session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,20 +101,30 @@ impl Core {
         self.close(session, code, reason);
     }
 
-    pub(super) fn on_stop(&mut self, now: Now, reason: &str) {
+    pub(super) fn on_stop(&mut self, now: Now, reason: &str, restart_after: Option<Duration>) {
         self.is_stopping = true;
         let mut sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         sessions.sort_unstable();
         let text = if reason.is_empty() { "the server is going down" } else { reason };
-        let closing = Closing {
-            why: ClosingReason::Shutdown,
-            text: text.to_owned(),
-            reconnect_after_ms: Some(5_000),
-        };
-        self.effects.push(Effect::Tell { to: sessions.clone(), event: closing.into() });
+        self.say_when_to_return(&sessions, text, restart_after.unwrap_or(self.timing.restart));
         for session in sessions {
             self.leave(now, session, Departure::Shutdown, text);
             self.close(session, close_code::SHUTDOWN, text);
+        }
+    }
+
+    /// Asks everyone to come back, a few at a time: who starts a server again has handshakes for
+    /// so many, and no more.
+    fn say_when_to_return(&mut self, sessions: &[SessionId], text: &str, first: Duration) {
+        let mut after = first;
+        for group in sessions.chunks(RETURN_GROUP) {
+            let closing = Closing {
+                why: ClosingReason::Shutdown,
+                text: text.to_owned(),
+                reconnect_after_ms: Some(millis(after)),
+            };
+            self.effects.push(Effect::Tell { to: group.to_vec(), event: closing.into() });
+            after += RETURN_SPAN;
         }
     }
 

@@ -1,6 +1,9 @@
 //! What goes into the core and what comes out of it.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use portolan_identity::PeerId;
 use portolan_protocol::{Command, ErrorBody, Event, Reply, RequestId, Timestamp};
@@ -82,10 +85,14 @@ pub enum Input {
         /// With what outcome.
         hashed: Hashed,
     },
+    /// The server will end: what is under way may end, but nothing long is begun.
+    Drain,
     /// The server is to end.
     Stop {
         /// Told to everyone.
         reason: String,
+        /// When clients are to come back; the usual time otherwise.
+        restart_after: Option<Duration>,
     },
 }
 
@@ -168,5 +175,7 @@ pub enum Effect {
     Shutdown {
         /// Told to everyone.
         reason: String,
+        /// When clients are to come back; the usual time otherwise.
+        restart_after: Option<Duration>,
     },
 }

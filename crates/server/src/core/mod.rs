@@ -105,6 +105,7 @@ pub struct Core {
     limits: Limits,
     timing: Timing,
     since: Timestamp,
+    is_draining: bool,
     is_stopping: bool,
     registries: Vec<Registry>,
     directory: Directory,
@@ -146,6 +147,7 @@ impl Core {
             limits: config.limits,
             timing: config.timing,
             since: now.wall,
+            is_draining: false,
             is_stopping: false,
             registries: config.registries,
             directory: Directory::load(snapshot),
@@ -175,7 +177,8 @@ impl Core {
             Input::TooSlow { session } => self.on_too_slow(now, session),
             Input::Stored { token, outcome } => self.on_stored(now, token, outcome),
             Input::Hashed { token, hashed } => self.on_hashed(now, token, hashed),
-            Input::Stop { reason } => self.on_stop(now, &reason),
+            Input::Drain => self.is_draining = true,
+            Input::Stop { reason, restart_after } => self.on_stop(now, &reason, restart_after),
         }
         std::mem::take(&mut self.effects)
     }

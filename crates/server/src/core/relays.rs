@@ -51,6 +51,10 @@ impl Core {
         to: &Name,
     ) -> Result<(RelayGrant, Vec<Effect>), ErrorBody> {
         let caller = self.logged_in(session)?;
+        if self.is_ending() {
+            let message = "the server is going down; try again when it is back";
+            return Err(ErrorBody::new(ErrorCode::ShuttingDown, message));
+        }
         let callee = self.online_user(to)?;
         let limit = self.limits.relays_per_user;
         let relays = |user| self.user(user).map(|known| known.relays).unwrap_or_default();

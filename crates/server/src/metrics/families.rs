@@ -24,6 +24,7 @@ families! {
     LOGINS_REFUSED = Counter "portolan_logins_refused_total" "Logins that were refused, by code.";
     REFUSED = Counter "portolan_connections_refused_total"
         "Connections that ended without a login.";
+    FULL = Counter "portolan_registry_full_total" "Logins refused because the registry was full.";
     VANISHED = Counter "portolan_vanished_total" "Sessions that ended without a word.";
     LEFT = Counter "portolan_sessions_ended_total" "Sessions of users that ended, by how.";
     REQUESTS = Counter "portolan_requests_total" "Requests that were read.";

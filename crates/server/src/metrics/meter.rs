@@ -39,6 +39,8 @@ pub(crate) struct Meter(Option<Arc<Counters>>);
 pub(crate) struct Gauges {
     pub(crate) census: Census,
     pub(crate) queue: QueueLength,
+    /// Carried by relays, since the start.
+    pub(crate) relay_bytes: u64,
     pub(crate) events: LogHealth,
 }
 
@@ -54,7 +56,6 @@ struct Counters {
     stored_bytes: AtomicU64,
     copies: AtomicU64,
     relays_opened: AtomicU64,
-    relay_bytes: AtomicU64,
     commit_seconds: Histogram<14>,
     commit_operations: Histogram<9>,
     store_failures: AtomicU64,
@@ -72,8 +73,6 @@ struct Traffic {
     received: AtomicU64,
     delivered: AtomicU64,
     events: AtomicU64,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
 }
 
 /// A count for each of a few words of ours; for what is rare.
@@ -104,7 +103,6 @@ impl Meter {
             stored_bytes: AtomicU64::new(0),
             copies: AtomicU64::new(0),
             relays_opened: AtomicU64::new(0),
-            relay_bytes: AtomicU64::new(0),
             commit_seconds: Histogram::new(SECONDS),
             commit_operations: Histogram::new(OPERATIONS),
             store_failures: AtomicU64::new(0),
@@ -151,27 +149,6 @@ impl Meter {
         if let Some(traffic) = self.traffic(registry) {
             traffic.events.fetch_add(1, Relaxed);
             traffic.delivered.fetch_add(u64::from(is_message), Relaxed);
-        }
-    }
-
-    /// Bytes of requests were read.
-    pub(crate) fn bytes_in(&self, registry: usize, bytes: u64) {
-        if let Some(traffic) = self.traffic(registry) {
-            traffic.bytes_in.fetch_add(bytes, Relaxed);
-        }
-    }
-
-    /// Bytes of answers and events were written.
-    pub(crate) fn bytes_out(&self, registry: usize, bytes: u64) {
-        if let Some(traffic) = self.traffic(registry) {
-            traffic.bytes_out.fetch_add(bytes, Relaxed);
-        }
-    }
-
-    /// A relay carried bytes.
-    pub(crate) fn relayed(&self, bytes: u64) {
-        if let Some(counters) = &self.0 {
-            counters.relay_bytes.fetch_add(bytes, Relaxed);
         }
     }
 
@@ -278,6 +255,7 @@ impl Counters {
         asked(&family::LOGINS, text, |info| info.logins);
         text.by(&family::LOGINS_REFUSED, "code", self.logins_refused.read());
         asked(&family::REFUSED, text, |info| info.refused);
+        asked(&family::FULL, text, |info| info.counters.full);
         asked(&family::VANISHED, text, |info| info.vanished);
         text.by(&family::LEFT, "how", self.left.read());
         counted(&family::REQUESTS, text, |traffic| &traffic.requests);
@@ -286,8 +264,8 @@ impl Counters {
         counted(&family::RECEIVED, text, |traffic| &traffic.received);
         counted(&family::DELIVERED, text, |traffic| &traffic.delivered);
         counted(&family::EVENTS, text, |traffic| &traffic.events);
-        counted(&family::BYTES_IN, text, |traffic| &traffic.bytes_in);
-        counted(&family::BYTES_OUT, text, |traffic| &traffic.bytes_out);
+        asked(&family::BYTES_IN, text, |info| info.counters.bytes_in);
+        asked(&family::BYTES_OUT, text, |info| info.counters.bytes_out);
     }
 
     fn expose_messages(&self, text: &mut Exposition, gauges: &Gauges) {
@@ -302,7 +280,7 @@ impl Counters {
         text.count(&family::MAILBOX_BYTES, census.waiting.bytes);
         text.count(&family::RELAYS, census.relays);
         text.count(&family::RELAYS_OPENED, self.relays_opened.load(Relaxed));
-        text.count(&family::RELAY_BYTES, self.relay_bytes.load(Relaxed));
+        text.count(&family::RELAY_BYTES, gauges.relay_bytes);
     }
 
     fn expose_store(&self, text: &mut Exposition, gauges: &Gauges) {
@@ -352,7 +330,7 @@ mod tests {
 
     fn nothing() -> Gauges {
         let census = crate::core::Census::default();
-        Gauges { census, queue: Default::default(), events: Default::default() }
+        Gauges { census, queue: Default::default(), relay_bytes: 0, events: Default::default() }
     }
 
     fn scrape(meter: &Meter) -> Scrape {
@@ -364,7 +342,7 @@ mod tests {
     fn a_meter_that_is_off_says_nothing() {
         let meter = Meter::default();
         meter.connected(0);
-        meter.relayed(1);
+        meter.skipped(0);
         assert_eq!(meter.expose(&nothing()), "");
     }
 

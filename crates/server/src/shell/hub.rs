@@ -1,8 +1,11 @@
 //! Where everything meets: the core behind a lock, and the hands that carry out its effects.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +13,10 @@ use portolan_protocol::{
     ControlMessage, ErrorBody, ErrorCode, Event, Message, Name, RequestId, encode,
 };
 use portolan_transport::{Connection, PeerId};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{
     clients::{Client, Clients},
@@ -26,6 +32,12 @@ use crate::{
     store::{Completed, StoreHealth, StoreWriter},
 };
 
+/// How often it is looked whether anything still moves on relays, at the end.
+const DRAIN_STEP: Duration = Duration::from_secs(1);
+
+/// Bytes that a relay moves meanwhile that is only kept alive, at most.
+const RELAY_ALIVE: u64 = 1_024;
+
 /// The core and everything that its effects touch.
 pub(super) struct Hub {
     /// Locked before everything else.
@@ -39,7 +51,17 @@ pub(super) struct Hub {
     pub(super) meter: Meter,
     last_session: AtomicU64,
     deadline_changed: Notify,
-    shutdown: watch::Sender<Option<String>>,
+    relay_ended: Notify,
+    /// Carried by all relays, since the start.
+    pub(super) relay_bytes: AtomicU64,
+    shutdown: watch::Sender<Option<Ending>>,
+}
+
+/// What an admin has asked for.
+#[derive(Debug, Clone)]
+struct Ending {
+    reason: String,
+    restart_after: Option<Duration>,
 }
 
 /// What a caller is granted: the callee's connection.
@@ -61,6 +83,8 @@ impl Hub {
             meter,
             last_session: AtomicU64::new(0),
             deadline_changed: Notify::new(),
+            relay_ended: Notify::new(),
+            relay_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(None),
         }
     }
@@ -146,6 +170,7 @@ impl Hub {
         let mut core = self.lock();
         let effects = core.end_relay(relay, bytes, how);
         self.carry_out(&mut core, clock::now(), effects);
+        self.relay_ended.notify_one();
     }
 
     /// Acts on deadlines for as long as it is awaited.
@@ -177,8 +202,38 @@ impl Hub {
     pub(super) async fn shutdown_asked(&self) -> String {
         let mut asked = self.shutdown.subscribe();
         match asked.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+            Ok(ending) => ending.as_ref().map(|ending| ending.reason.clone()).unwrap_or_default(),
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// When the admin who asked for the end wants clients back.
+    pub(super) fn restart_after(&self) -> Option<Duration> {
+        self.shutdown.borrow().as_ref().and_then(|ending| ending.restart_after)
+    }
+
+    /// Waits until the last relay has ended, or next to nothing moves on those that are left:
+    /// clients keep them for a while, and alive. Cancel safe.
+    pub(super) async fn drained(&self) {
+        loop {
+            let before = self.relay_bytes.load(Ordering::Relaxed);
+            if timeout(DRAIN_STEP, self.relays_ended()).await.is_ok() {
+                return;
+            }
+            let moved = self.relay_bytes.load(Ordering::Relaxed) - before;
+            if moved < self.lock().relays() as u64 * RELAY_ALIVE {
+                return;
+            }
+        }
+    }
+
+    async fn relays_ended(&self) {
+        loop {
+            let ended = self.relay_ended.notified();
+            if self.lock().relays() == 0 {
+                return;
+            }
+            ended.await;
         }
     }
 
@@ -190,6 +245,7 @@ impl Hub {
     pub(super) fn gauges(&self) -> Gauges {
         Gauges {
             census: self.lock().census(),
+            relay_bytes: self.relay_bytes.load(Ordering::Relaxed),
             queue: self.store.get().map(StoreWriter::length).unwrap_or_default(),
             events: self.events.health(),
         }
@@ -202,8 +258,13 @@ impl Hub {
             Some(StoreHealth::Failing) => Some("the store fails"),
             Some(StoreHealth::Dead) | None => Some("the store is gone"),
         };
-        let stopping = self.lock().is_stopping().then_some("shutting down");
+        let stopping = self.lock().is_ending().then_some("shutting down");
         [store, stopping].into_iter().flatten().collect()
+    }
+
+    /// Whether the store's thread lives.
+    pub(super) fn has_store(&self) -> bool {
+        self.store.get().is_some_and(|store| store.health() != StoreHealth::Dead)
     }
 
     /// Opens the event log's file anew.
@@ -279,9 +340,10 @@ impl Hub {
                 }
             }
             Effect::Log(entry) => self.events.log(now.wall, entry),
-            Effect::Shutdown { reason } => {
+            Effect::Shutdown { reason, restart_after } => {
+                let ending = Ending { reason, restart_after };
                 self.shutdown.send_if_modified(|asked| {
-                    asked.is_none().then(|| *asked = Some(reason)).is_some()
+                    asked.is_none().then(|| *asked = Some(ending)).is_some()
                 });
             }
         }

@@ -91,6 +91,7 @@ pub struct Server {
     /// Those that watch and end last.
     watchers: JoinSet<()>,
     metrics: Option<SocketAddr>,
+    drain: Duration,
     /// Transports that accept.
     listening: Arc<AtomicUsize>,
 }
@@ -200,6 +201,7 @@ impl Server {
             tasks,
             watchers: JoinSet::new(),
             metrics: None,
+            drain: config.timing.drain,
             listening,
         };
         server.hub.log(LogEntry::Started {
@@ -228,6 +230,13 @@ impl Server {
         self.metrics
     }
 
+    /// Whether what was answered `stored` can still be kept: a server of which this is not true
+    /// had better be started anew.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.hub.has_store()
+    }
+
     /// Opens the event log's file anew, after somebody has renamed it.
     pub fn reopen_event_log(&self) {
         self.hub.reopen_log();
@@ -253,9 +262,13 @@ impl Server {
 
     /// Ends in good order: everyone is told why, what waits is written, the ports are free.
     ///
-    /// Takes a few seconds at most. Not cancel safe: a dropped call ends the server at once.
+    /// Relays have the time of [`Timing::drain`](crate::Timing) to end, and no new ones are opened;
+    /// the rest takes a few seconds at most. Not cancel safe: a dropped call ends the server at once.
     pub async fn shutdown(mut self, reason: &str) {
-        self.hub.handle(Input::Stop { reason: reason.to_owned() });
+        self.hub.handle(Input::Drain);
+        let _in_time = timeout(self.drain, self.hub.drained()).await;
+        let restart_after = self.hub.restart_after();
+        self.hub.handle(Input::Stop { reason: reason.to_owned(), restart_after });
         self.stopping.cancel();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         let _in_time = timeout(CLOSE_TIME, ended).await;

@@ -180,7 +180,6 @@ impl StreamTask {
             self.outbox.wait_for_request().await;
             self.context.hub.wait_for_room().await;
             let frame = reader.next_frame().await;
-            self.context.hub.meter.bytes_in(self.registry, reader.take_count());
             match frame {
                 Ok(Some(frame)) => self.on_frame(&frame),
                 Ok(None) | Err(ReadMessageError::Ended) => {
@@ -240,7 +239,6 @@ impl StreamTask {
                 // The connection is gone, or the client has stopped reading.
                 return self.outbox.close(close_code::PROTOCOL, error.to_string());
             }
-            self.context.hub.meter.bytes_out(self.registry, bytes as u64);
         }
         let _ended = stream.finish();
     }

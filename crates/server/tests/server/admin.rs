@@ -70,7 +70,7 @@ async fn a_shutdown_tells_everyone_and_frees_the_port() {
     let harness = Harness::start().await;
     let mut alice = harness.login(1, "alice").await;
     let mut admin = harness.connect(0).await;
-    admin.ask(Shutdown { reason: "maintenance".into() }).await.unwrap();
+    admin.ask(Shutdown { reason: "maintenance".into(), ..Shutdown::default() }).await.unwrap();
     let reason = within(harness.server.finished()).await;
     assert_eq!(reason, "maintenance");
     let ending = tokio::spawn(async move {

@@ -97,7 +97,7 @@ impl World<'_> {
     /// The process ends in good order.
     pub(crate) fn stop(&mut self) {
         tell!(self, "the server is stopped");
-        self.feed(Input::Stop { reason: "maintenance".into() });
+        self.feed(Input::Stop { reason: "maintenance".into(), restart_after: None });
         while self.disk.waiting() > 0 {
             self.commit_all();
             self.tell_settled();

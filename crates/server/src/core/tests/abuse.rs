@@ -271,7 +271,7 @@ fn what_admins_do_is_refused_to_everyone_else() {
             ListBans::default().into(),
             Announce { text: text.clone() }.into(),
             Backup {}.into(),
-            Shutdown { reason: reason.clone() }.into(),
+            Shutdown { reason: reason.clone(), restart_after_ms: None }.into(),
         ];
         for command in commands {
             assert_eq!(world.refusal(session, command), Some(ErrorCode::Forbidden));

@@ -176,7 +176,7 @@ fn a_request_again_is_the_same_request_with_the_time_that_is_left() {
 fn after_the_end_was_announced_nothing_is_granted() {
     let mut world = World::new(limits());
     let alice = world.login(1, "alice");
-    world.handle(Input::Stop { reason: "maintenance".into() });
+    world.handle(Input::Stop { reason: "maintenance".into(), restart_after: None });
     assert!(world.told[&alice].closed.as_deref() == Some("maintenance"));
     assert_eq!(world.refusal(alice, Heartbeat { nonce: 1 }), Some(ErrorCode::NotLoggedIn));
     assert_eq!(world.core.sessions(), 0);

@@ -6,6 +6,7 @@ mod bans;
 mod behaviour;
 mod devices;
 mod devices_model;
+mod ending;
 mod groups;
 mod model;
 mod passwords;

@@ -156,7 +156,7 @@ impl World {
                 Effect::Hash { token, task } => self.hash(token, task),
                 Effect::Sighted(sighting) => self.sightings.push(sighting),
                 Effect::Log(entry) => self.log.push(entry),
-                Effect::Shutdown { reason } => self.shutdown = Some(reason),
+                Effect::Shutdown { reason, .. } => self.shutdown = Some(reason),
             }
         }
         if self.commits_at_once {

@@ -9,7 +9,8 @@ mod mailbox;
 mod settings;
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
+    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -36,6 +37,13 @@ const MIGRATIONS: &[M<'static>] = &[
 /// Marks the file as ours ("PRTL").
 const APPLICATION_ID: i64 = 0x5052_544c;
 
+/// How every database begins (SQLite's file format, §1.3), and where its header says what.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const HEADER: usize = 100;
+const USER_VERSION: usize = 60;
+const APPLICATION: usize = 68;
+const SCHEMA_COOKIE: usize = 40;
+
 /// Keeps everything in an SQLite file. What [`Store::apply`] has returned survives a crash of the
 /// process and of the machine.
 #[derive(Debug)]
@@ -54,6 +62,7 @@ impl SqliteStore {
     pub fn open(path: &Path, history: u64) -> Result<Self, StoreError> {
         let opener = Opener { path: path.to_owned() };
         opener.make()?;
+        opener.inspect()?;
         let mut connection =
             Connection::open(path).map_err(|error| opener.sort("open the database", error))?;
         opener.configure(&connection)?;
@@ -93,6 +102,15 @@ impl Store for SqliteStore {
     }
 }
 
+/// Whose a database is; all zero: nobody's yet.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Marks {
+    version: i64,
+    application: i64,
+    /// Changes with each table.
+    schema: i64,
+}
+
 /// Opens one file and explains what is wrong with it.
 struct Opener {
     path: PathBuf,
@@ -107,6 +125,41 @@ impl Opener {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let failed = |source| StoreError::Directory { path: self.path.clone(), source };
         options.open(&self.path).map(drop).map_err(failed)
+    }
+
+    /// Looks at the file before SQLite does, which may write to it as soon as it opens it: what is
+    /// not ours stays as it is.
+    fn inspect(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Directory { path: self.path.clone(), source };
+        let mut header = Vec::new();
+        let file = File::open(&self.path).map_err(failed)?;
+        file.take(HEADER as u64).read_to_end(&mut header).map_err(failed)?;
+        if header.is_empty() {
+            return Ok(());
+        }
+        if !header.starts_with(MAGIC) || header.len() < HEADER {
+            return Err(self.damaged("it does not begin as a database does"));
+        }
+        let number = |at: usize| {
+            let bytes = header.get(at..).and_then(|rest| rest.first_chunk::<4>());
+            bytes.map_or(0, |bytes| i64::from(i32::from_be_bytes(*bytes)))
+        };
+        self.check_marks(&Marks {
+            version: number(USER_VERSION),
+            application: number(APPLICATION),
+            schema: number(SCHEMA_COOKIE),
+        })
+    }
+
+    fn check_marks(&self, marks: &Marks) -> Result<(), StoreError> {
+        let (found, known) = (marks.version, MIGRATIONS.len() as i64);
+        if marks.application != APPLICATION_ID && *marks != Marks::default() {
+            return Err(self.damaged("another program's database"));
+        }
+        if found > known {
+            return Err(StoreError::Newer { path: self.path.clone(), found, known });
+        }
+        Ok(())
     }
 
     fn configure(&self, connection: &Connection) -> Result<(), StoreError> {
@@ -134,14 +187,11 @@ impl Opener {
                 .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
                 .map_err(|error| self.sort("read the database", error))
         };
-        let (found, known) = (number("user_version")?, MIGRATIONS.len() as i64);
-        let application = number("application_id")?;
-        if found != 0 && application != APPLICATION_ID {
-            return Err(self.damaged("another program's database"));
-        }
-        if found > known {
-            return Err(StoreError::Newer { path: self.path.clone(), found, known });
-        }
+        self.check_marks(&Marks {
+            version: number("user_version")?,
+            application: number("application_id")?,
+            schema: number("schema_version")?,
+        })?;
         let verdict: String = connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|error| self.sort("check the database", error))?;
@@ -149,12 +199,13 @@ impl Opener {
     }
 
     fn migrate(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        Migrations::from_slice(MIGRATIONS)
-            .to_latest(connection)
-            .map_err(|error| self.damaged(&error.to_string()))?;
+        // First: a crash in between must not leave tables that are nobody's.
         connection
             .pragma_update(None, "application_id", APPLICATION_ID)
-            .map_err(|error| self.sort("mark the database", error))
+            .map_err(|error| self.sort("mark the database", error))?;
+        Migrations::from_slice(MIGRATIONS)
+            .to_latest(connection)
+            .map_err(|error| self.damaged(&error.to_string()))
     }
 
     fn sort(&self, during: &'static str, source: rusqlite::Error) -> StoreError {

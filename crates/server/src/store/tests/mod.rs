@@ -469,6 +469,10 @@ fn a_damaged_foreign_newer_or_used_file_is_refused_with_advice() {
     let foreign = rusqlite::Connection::open(path("foreign")).unwrap();
     foreign.execute_batch("CREATE TABLE t (x); PRAGMA user_version = 1;").unwrap();
     drop(foreign);
+    let nameless = rusqlite::Connection::open(path("nameless")).unwrap();
+    nameless.execute_batch("CREATE TABLE t (x);").unwrap();
+    drop(nameless);
+    let before = std::fs::read(path("nameless")).unwrap();
     drop(SqliteStore::open(&path("newer"), HISTORY).unwrap());
     let newer = rusqlite::Connection::open(path("newer")).unwrap();
     newer.execute_batch("PRAGMA user_version = 99;").unwrap();
@@ -478,6 +482,7 @@ fn a_damaged_foreign_newer_or_used_file_is_refused_with_advice() {
     let rows = [
         ("text", "restore it from a backup"),
         ("foreign", "another program's database"),
+        ("nameless", "another program's database"),
         ("newer", "newer version (schema 99"),
         ("used", "stop that one"),
     ];
@@ -485,6 +490,7 @@ fn a_damaged_foreign_newer_or_used_file_is_refused_with_advice() {
         let message = SqliteStore::open(&path(name), HISTORY).unwrap_err().to_string();
         assert!(message.contains(advice) && message.contains(name), "{message}");
     }
+    assert!(std::fs::read(path("nameless")).unwrap() == before, "it was changed");
 }
 
 #[test]
