@@ -86,7 +86,7 @@ fn every_ready_experiment_passes_its_own_check() {
         .lines()
         .filter_map(|line| line.split_whitespace().next().map(ToOwned::to_owned))
         .collect();
-    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!(names.len(), 8, "{names:?}");
     for name in names {
         let checked = lab(&["net", &name, "--check"]);
         assert!(checked.status.success(), "{name}: {}", text(&checked.stderr));
@@ -175,6 +175,45 @@ fn programs_reach_each_other_and_their_lines_are_marked() {
     assert!(out.contains("was stopped at the end"), "{out}");
     assert!(out.contains("links ("), "{out}");
     assert!(out.contains("emulator: "), "{out}");
+}
+
+/// The link marks while more than 5 ms wait; marks go over the kernel's sockets both ways.
+#[test]
+fn a_router_that_marks_is_heard_and_nothing_is_lost() {
+    if !worlds_can_be_built() {
+        return;
+    }
+    let link = "delay=5ms,rate=10Mbit,queue=200ms,ecn=5ms";
+    let world = TWO.replace("delay=5ms", link);
+    let serve = "[[run]]\non = \"bob\"\nbackground = true\ncommand = \"{lab} probe serve\"\n";
+    let send = "{lab} probe transfer {bob} --congestion cubic --bytes 2MB --counters";
+    let send = program("alice", send);
+    let file = TopologyFile::new("ecn", &format!("{world}\n{serve}\n{send}"));
+    let output = lab(&["net", file.path()]);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}{}", text(&output.stderr));
+    let counts = out.lines().find_map(|line| line.split("marked ").nth(1)).unwrap_or_default();
+    let marked: String = counts.chars().take_while(char::is_ascii_digit).collect();
+    assert!(marked.parse().is_ok_and(|marked: u64| marked > 0), "{out}");
+    assert!(out.contains("lost 0,"), "{out}");
+}
+
+/// Two seconds of speech with and without repair.
+#[test]
+fn messages_with_a_deadline_are_counted_beside_those_sent_once() {
+    if !worlds_can_be_built() {
+        return;
+    }
+    let serve = "[[run]]\non = \"bob\"\nbackground = true\ncommand = \"{lab} probe serve\"\n";
+    let send = program("alice", "{lab} probe messages {bob} --count 200 --every 10ms");
+    let file = TopologyFile::new("messages", &format!("{TWO}\n{serve}\n{send}"));
+    let output = lab(&["net", file.path()]);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}{}", text(&output.stderr));
+    for name in ["udp, until 150 ms: ", "udp, once: ", "copies or parities sent; "] {
+        assert!(out.contains(name), "{out}");
+    }
+    assert!(out.contains(" 0 never; one way p50 "), "{out}");
 }
 
 #[test]

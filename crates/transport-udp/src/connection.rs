@@ -86,6 +86,7 @@ impl Connection for UdpConnection {
             packets_sent: wire.packets_sent,
             packets_received: wire.packets_received,
             packets_lost: Some(wire.packets_lost),
+            packets_late: Some(wire.packets_late),
             packets_repeated: Some(wire.packets_repeated),
             packets_forged: Some(wire.packets_forged),
             packets_marked: Some(wire.ecn_marked),

@@ -31,6 +31,8 @@ pub struct ConnectionStats {
     pub packets_received: u64,
     /// Packets declared lost.
     pub packets_lost: Option<u64>,
+    /// Packets of those that arrived after all: losses that were none.
+    pub packets_late: Option<u64>,
     /// Packets that came more than once.
     pub packets_repeated: Option<u64>,
     /// Packets that were not the remote's, or damaged.

@@ -23,6 +23,9 @@ pub(crate) struct Ours {
     different: Option<&'static str>,
 }
 
+/// In bytes a second.
+const HUNDRED_MBIT: u64 = 12_500_000;
+
 /// Our UDP in settings that we do not ship, to see what each is worth.
 static TUNED: &[Ours] = &[
     Ours {
@@ -39,6 +42,14 @@ static TUNED: &[Ours] = &[
         name: "udp-1452",
         transport: &Tuned(|| TunedUdp { packet_limit: 1452, ..TunedUdp::default() }),
         different: Some("our UDP with packets as long as Ethernet's, as on most paths"),
+    },
+    Ours {
+        name: "udp-fixed-100",
+        transport: &Tuned(|| TunedUdp {
+            congestion: Congestion::FixedRate(HUNDRED_MBIT),
+            ..TunedUdp::default()
+        }),
+        different: Some("our UDP at 100 Mbit/s, whatever is lost on the way"),
     },
 ];
 

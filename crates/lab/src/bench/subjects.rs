@@ -27,7 +27,7 @@ const OTHER_CONGESTION: &[&str] =
     &["udp-cubic", "udp-bbr", "raw-tcp-cubic", "raw-tcp-bbr", "quinn-bbr"];
 
 /// Settings for one question, which take part only when they are named.
-const ON_REQUEST: &[&str] = &["quinn-bbr-16m"];
+const ON_REQUEST: &[&str] = &["quinn-bbr-16m", "udp-fixed-100"];
 
 /// Settings that differ only in packets longer than those of an emulated link.
 const OTHER_SIZE: &[&str] = &["udp-1452"];

@@ -43,6 +43,16 @@ pub(super) static EXPERIMENTS: &[Experiment] = &[
         summary: "our UDP beside the kernel's CUBIC and BBR, with queues short and long",
         text: include_str!("../../experiments/fairness.toml"),
     },
+    Experiment {
+        name: "live",
+        summary: "messages with a deadline on a lossy link: who comes in time, and what it costs",
+        text: include_str!("../../experiments/live.toml"),
+    },
+    Experiment {
+        name: "ecn",
+        summary: "a router that marks packets: who is told, who listens, who loses",
+        text: include_str!("../../experiments/ecn.toml"),
+    },
 ];
 
 /// There is no such experiment.

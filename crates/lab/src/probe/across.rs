@@ -50,6 +50,8 @@ pub(super) enum Request {
     Upload,
     /// Send, until one of both is reached.
     Download(Amount),
+    /// Tell when which datagrams of this connection have come.
+    Messages,
 }
 
 /// How much to send.
@@ -78,6 +80,7 @@ impl Request {
             Self::Echo => (b'e', None),
             Self::Upload => (b'u', None),
             Self::Download(amount) => (b'd', Some(amount)),
+            Self::Messages => (b'm', None),
         };
         pipe.write.write_u8(kind).await?;
         if let Some(amount) = amount {
@@ -101,6 +104,7 @@ impl Request {
                 let time = Duration::from_millis(pipe.read.read_u64().await?);
                 Ok(Self::Download(Amount { bytes, time }))
             }
+            b'm' => Ok(Self::Messages),
             other => Err(invalid(format!("{other:#04x} is no request"))),
         }
     }

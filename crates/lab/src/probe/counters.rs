@@ -14,6 +14,7 @@ pub(super) fn lines(stats: &ConnectionStats) -> Vec<String> {
     )];
     let counts = [
         ("lost", stats.packets_lost),
+        ("late", stats.packets_late),
         ("repeated", stats.packets_repeated),
         ("forged", stats.packets_forged),
         ("marked", stats.packets_marked),

@@ -11,6 +11,7 @@ mod discover;
 mod echo;
 mod latency;
 mod meet;
+mod messages;
 mod nat;
 mod ping;
 mod punch;
@@ -41,10 +42,12 @@ enum Probe {
     Echo(echo::Options),
     /// Ask an echo again and again: round trips, losses and silences
     Ping(ping::Options),
-    /// Serve `transfer` and `stream` over TCP, UDP, QUIC and a bare TCP socket
+    /// Serve `transfer`, `messages` and `stream` over TCP, UDP, QUIC and a bare TCP socket
     Serve(serve::Options),
     /// Move bytes for a while: goodput each second, every silence, and whether they arrived whole
     Transfer(transfer::Options),
+    /// Send messages with a deadline, and the same once, and count who came in time
+    Messages(messages::Options),
     /// Send small messages on several streams and draw which of them were late together
     Stream(stream::Options),
     /// Tell others how their packets look from here (STUN, RFC 8489 and RFC 5780)
@@ -88,6 +91,7 @@ async fn dispatch(probe: &Probe) -> Result<ExitCode, Problem> {
         Probe::Ping(options) => ping::run(options).await,
         Probe::Serve(options) => serve::run(options).await,
         Probe::Transfer(options) => transfer::run(options).await,
+        Probe::Messages(options) => messages::run(options).await,
         Probe::Stream(options) => stream::run(options).await,
         Probe::Stun(options) => stun_server::run(options).await,
         Probe::Nat(options) => nat::run(options).await,

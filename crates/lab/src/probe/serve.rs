@@ -1,4 +1,4 @@
-//! `lab probe serve`: the other end of `transfer` and `stream`.
+//! `lab probe serve`: the other end of `transfer`, `messages` and `stream`.
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -14,6 +14,7 @@ use super::{
     across::{self, Pipe, Request},
     cannot,
     client::{config, raw_port},
+    messages::Arrivals,
     say,
 };
 
@@ -66,10 +67,14 @@ async fn endpoint_loop(endpoint: Arc<dyn Endpoint>) {
 
 async fn connection_loop(connection: Arc<dyn Connection>) {
     let mut streams = JoinSet::new();
+    let arrivals = Arrivals::default();
+    let mut listening = JoinSet::new();
+    listening.spawn(arrivals.clone().listen(Arc::clone(&connection)));
     // The number of streams is bounded by the connection's own limits.
     while let Ok((write, read)) = connection.accept_stream().await {
         while streams.try_join_next().is_some() {}
-        streams.spawn(serve(Pipe { read: Box::new(read), write: Box::new(write) }));
+        let pipe = Pipe { read: Box::new(read), write: Box::new(write) };
+        streams.spawn(serve(pipe, arrivals.clone()));
     }
 }
 
@@ -89,7 +94,8 @@ async fn raw_loop(listener: TcpListener) {
 async fn raw(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
-    serve(Pipe { read: Box::new(read), write: Box::new(write) }).await
+    let pipe = Pipe { read: Box::new(read), write: Box::new(write) };
+    serve(pipe, Arrivals::default()).await
 }
 
 /// Waits until a place is free.
@@ -101,7 +107,7 @@ async fn make_room<T: 'static>(tasks: &mut JoinSet<T>) {
 }
 
 /// Serves one stream; what goes wrong ends it and concerns the asking side only.
-async fn serve(mut pipe: Pipe) -> io::Result<()> {
+async fn serve(mut pipe: Pipe, arrivals: Arrivals) -> io::Result<()> {
     match Request::receive(&mut pipe).await? {
         Request::Echo => {
             give_back(&mut pipe).await?;
@@ -112,6 +118,7 @@ async fn serve(mut pipe: Pipe) -> io::Result<()> {
             across::send(&mut pipe.write, amount).await?;
             pipe.write.shutdown().await
         }
+        Request::Messages => arrivals.tell(&mut pipe).await,
     }
 }
 

@@ -42,6 +42,8 @@ struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     packets_lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    packets_late: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     packets_repeated: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     packets_forged: Option<u64>,
@@ -91,6 +93,7 @@ impl From<&ConnectionStats> for Wire {
             pacing_rate: stats.pacing_rate,
             packet_size: stats.packet_size,
             packets_lost: stats.packets_lost,
+            packets_late: stats.packets_late,
             packets_repeated: stats.packets_repeated,
             packets_forged: stats.packets_forged,
             packets_marked: stats.packets_marked,
@@ -116,7 +119,9 @@ impl From<Waited> for WaitedUs {
 impl Counters {
     /// Lines for people, each behind its label.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let lost = self.wire.packets_lost.map(|lost| format!(", {lost} lost"));
+        let late = self.wire.packets_late.filter(|late| *late > 0);
+        let late = late.map(|late| format!(" ({late} of them only late)")).unwrap_or_default();
+        let lost = self.wire.packets_lost.map(|lost| format!(", {lost} lost{late}"));
         let mut lines = vec![format!(
             "packets      {} sent, {} received{}",
             self.packets_sent,
@@ -173,6 +178,7 @@ mod tests {
         };
         let stats = ConnectionStats {
             packets_lost: Some(3),
+            packets_late: Some(1),
             congestion_window: Some(64 << 10),
             packet_size: Some(1_452),
             waited: Some(waited),
@@ -180,7 +186,7 @@ mod tests {
         };
         let counters = Counters::from(&stats);
         let expected = [
-            "packets      0 sent, 0 received, 3 lost",
+            "packets      0 sent, 0 received, 3 lost (1 of them only late)",
             "window       64.0 KiB, packets of 1452 bytes",
             "waited       1.2 s for something to send, 3.0 s for the reader, 0.5 s for the network",
         ];
