@@ -26,13 +26,14 @@
 //!
 //! | invariant | shown by |
 //! |---|---|
-//! | what was answered `stored` is delivered, in order, once to the application | `core::tests::model`, `store::tests` |
-//! | receipts are true, and busy is who talks | `core::tests::model` |
+//! | what was answered `stored` is delivered, in order, once to the application | `tests/simulation`, `core::tests::model`, `store::tests` |
+//! | receipts are true, and busy is who talks | `tests/simulation`, `core::tests::model` |
 //! | each request gets exactly one answer | `core::tests::world` asserts it throughout |
 //! | both stores, both kinds of presence and both buses behave alike | `over_both` in `store::tests`, `presence::tests`, `bus::tests`; `tests/server/bus.rs` |
 //! | a slow receiver stops its sender within a stated bound | `tests/server/relay.rs` |
 //! | a client that does not read costs others nothing | `tests/server/messages.rs`, `hostile.rs` |
 //! | bad input costs its sender at most the connection | `tests/server/hostile.rs` |
+//! | one key or one address can do only so much to others | `core::tests::abuse` |
 //!
 //! Start with [`core::Core`], then `shell::session`. `docs/server.md` is for those who run it.
 

@@ -42,6 +42,7 @@ impl Core {
             silent_at: None,
             commands: TokenBucket::new(now.instant, self.limits.commands),
             garbage: 0,
+            refusals: 0,
             inbox: Inbox::default(),
         };
         self.sessions.insert(session, state);

@@ -27,6 +27,7 @@ mod messages;
 mod password;
 mod presence;
 mod rates;
+mod refusals;
 mod registry;
 mod relays;
 mod session;
@@ -246,10 +247,6 @@ impl Core {
 
     fn answer(&mut self, session: SessionId, id: RequestId, reply: impl Into<Reply>) {
         self.effects.push(Effect::Answer { session, id, reply: reply.into() });
-    }
-
-    fn refuse(&mut self, session: SessionId, id: RequestId, error: ErrorBody) {
-        self.effects.push(Effect::Refuse { session, id, error });
     }
 
     fn respond(

@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) silent_at: Option<Instant>,
     pub(super) commands: TokenBucket,
     pub(super) garbage: u32,
+    /// Answers that said: too much, or no right.
+    pub(super) refusals: u32,
     pub(super) inbox: Inbox,
 }
 

@@ -64,6 +64,17 @@ pub enum LogEntry {
         /// From where.
         address: String,
     },
+    /// A session asks for too much, or for what it has no right to: said now and then.
+    Refused {
+        /// The key.
+        id: PeerId,
+        /// From where.
+        address: String,
+        /// The code of the last answer.
+        code: &'static str,
+        /// How many of this session were refused so far.
+        count: u32,
+    },
     /// A user's session ended.
     Left {
         /// The name.

@@ -225,6 +225,7 @@ impl Counters {
             | LogEntry::Moved { .. }
             | LogEntry::Login { .. }
             | LogEntry::SentAway { .. }
+            | LogEntry::Refused { .. }
             | LogEntry::Conversation { .. }
             | LogEntry::Group { .. }
             | LogEntry::RelayEnded { .. }

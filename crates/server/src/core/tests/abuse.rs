@@ -242,6 +242,15 @@ fn a_flood_of_requests_costs_its_key_alone() {
     let history = History { with: Recipient::User(name("alice")), before: None, limit: None };
     let granted = (0..200).filter(|_| world.refusal(mallory, history.clone()).is_none()).count();
     assert_eq!(granted, 18, "the burst, less hello and login");
+    let counts: Vec<u32> = world
+        .log
+        .iter()
+        .filter_map(|entry| match entry {
+            LogEntry::Refused { code: "rate_limited", count, .. } => Some(*count),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [10, 100], "a flood of requests is no flood of lines");
     is_served(&mut world, alice);
     world.advance(Duration::from_secs(1));
     assert_eq!(world.refusal(mallory, history), None);
@@ -279,6 +288,8 @@ fn what_admins_do_is_refused_to_everyone_else() {
     }
     assert!(world.shutdown.is_none());
     assert!(world.log.iter().all(|entry| !matches!(entry, LogEntry::Admin { .. })));
+    let is_said = |entry: &LogEntry| matches!(entry, LogEntry::Refused { code: "forbidden", .. });
+    assert_eq!(world.log.iter().filter(|entry| is_said(entry)).count(), 2, "once for each session");
     is_served(&mut world, alice);
 }
 
