@@ -198,7 +198,10 @@ impl Storm {
         let keeps_up: Vec<usize> = others.filter(|other| self.backlog(*other) < BACKLOG).collect();
         let reaches = match random.is_multiple_of(FOR_THE_GROUP) && keeps_up.len() == USERS - 1 {
             true => keeps_up,
-            false => vec![*keeps_up.get(random as usize % keeps_up.len().max(1))?],
+            false => {
+                let one = usize::try_from(random % keeps_up.len().max(1) as u64).ok()?;
+                vec![*keeps_up.get(one)?]
+            }
         };
         for other in &reaches {
             self.sent_to[*other].fetch_add(1, Ordering::Relaxed);
@@ -269,7 +272,9 @@ async fn a_server_that_is_killed_again_and_again_loses_nothing_and_doubles_nothi
 
     let mut wanted = vec![BTreeSet::new(); USERS];
     for (said, reaches) in answers.iter().flat_map(|answers| &answers.stored) {
-        reaches.iter().for_each(|&user| drop(wanted[user].insert(*said)));
+        for &user in reaches {
+            wanted[user].insert(*said);
+        }
     }
     for (user, wanted) in users.iter_mut().zip(&wanted) {
         user.wait_for(wanted).await;
