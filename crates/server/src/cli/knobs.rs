@@ -235,6 +235,7 @@ knobs! {
     WrittenTimes of Timing {
         login: Duration = login in SECOND..=HOUR;
         request: Duration = request in SECOND..=DAY;
+        attention: Duration = attention in 2 * SECOND..=HOUR;
         relay_open: Duration = relay_open in 100..=HOUR;
         relay_idle: Duration = relay_idle in SECOND..=DAY;
         farewell: Duration = farewell in 0..=60 * SECOND;

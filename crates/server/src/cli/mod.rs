@@ -57,7 +57,7 @@ fn run_task(cli: Cli, transports: &'static [&'static dyn Transport]) -> Result<(
         .map_err(|error| Failure::error(&error).during("cannot start"))?;
     match cli.task {
         None => runtime.block_on(run::run(cli.run, transports)),
-        Some(Task::Config { check, run, .. }) => show::config(*run, check),
+        Some(Task::Config { check, run, .. }) => show::config(*run, check, transports),
         Some(Task::Completions { shell }) => {
             show::completions(shell);
             Ok(())

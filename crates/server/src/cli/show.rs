@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write, io};
 
 use clap::CommandFactory;
+use portolan_transport::Transport;
 use serde::Serialize;
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     layers::Layers,
     options::{Cli, RunOptions},
     output::{Format, print},
+    registries::check_transports,
     settings::Settings,
 };
 use crate::config::{BusKind, Right};
@@ -67,8 +69,14 @@ struct All<'a> {
 }
 
 /// Checks or shows what a server would run with.
-pub(super) fn config(options: RunOptions, only_check: bool) -> Result<(), Failure> {
+pub(super) fn config(
+    options: RunOptions,
+    only_check: bool,
+    transports: &'static [&'static dyn Transport],
+) -> Result<(), Failure> {
     let settings = Settings::gather(options)?;
+    let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
+    check_transports(&settings.registries, &known)?;
     let format = Format::new(settings.json);
     let file = settings.origins.file.as_deref();
     if only_check {

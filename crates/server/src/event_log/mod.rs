@@ -4,6 +4,8 @@ mod entry;
 mod output;
 mod rfc3339;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 pub use entry::LogEntry;
 pub(crate) use output::Rotation;
