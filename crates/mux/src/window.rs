@@ -45,7 +45,13 @@ struct Measure {
 impl Window {
     /// Begins with `first` bytes, or with all that is promised if that is less.
     pub(crate) fn new(first: u32, promise: u32) -> Self {
-        Self { size: first.min(promise), promise, measured: None, is_cramped: false, is_short: false }
+        Self {
+            size: first.min(promise),
+            promise,
+            measured: None,
+            is_cramped: false,
+            is_short: false,
+        }
     }
 
     pub(crate) fn size(&self) -> u64 {

@@ -557,6 +557,43 @@ async fn conversations_that_did_not_outlive_the_connection_are_told_of() {
 }
 
 #[tokio::test]
+async fn requests_of_ours_that_were_lost_with_the_connection_are_told_of() {
+    let (mut server, alice, mut events) = Puppet::with_one_who_returns().await;
+    for with in ["bob", "carol"] {
+        let asking = tokio::spawn({
+            let alice = alice.clone();
+            async move { alice.converse(&name(with)).await }
+        });
+        let (id, command) = next_command(&mut server).await;
+        assert!(matches!(command, Command::Converse(_)), "{command:?}");
+        let requested = portolan_protocol::Requested { expires_ms: 30_000 };
+        server.answer(id, requested.into()).await;
+        within("the answer", asking).await.unwrap().unwrap();
+    }
+    let mut server = server.let_in_again().await;
+    // The server knows of one of them only.
+    let (state, reason, elsewhere) = (ConversationState::Asked, None, false);
+    let news = Conversation { with: name("carol"), state, reason, elsewhere };
+    server.tell(ServerEvent::Conversation(news)).await;
+    let asking = tokio::spawn(async move { alice.echo("settled").await });
+    let (id, _) = next_command(&mut server).await;
+    server.answer(id, Reply::Echo(EchoReply { text: "settled".into() })).await;
+    within("the echo", asking).await.unwrap().unwrap();
+    let mut told = Vec::new();
+    while let Some(event) = events.try_next() {
+        if let Event::Conversation(news) = event {
+            told.push((news.with.to_string(), news.state, news.reason));
+        }
+    }
+    let lost = "the request was lost with the connection; ask again".to_owned();
+    let wanted = [
+        ("carol".to_owned(), ConversationState::Asked, None),
+        ("bob".to_owned(), ConversationState::Vanished, Some(lost)),
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[tokio::test]
 async fn an_accepted_request_that_is_accepted_again_is_no_failure() {
     let (mut server, alice, _events) = Puppet::with_one_who_returns().await;
     let asking = tokio::spawn(async move { alice.accept(&name("bob")).await });
@@ -588,6 +625,30 @@ async fn who_was_replaced_or_kicked_does_not_come_back() {
     server.connection.close(portolan_server::close_code::REPLACED, "you logged in elsewhere");
     let end = within("the end", alice.closed()).await;
     assert!(matches!(end, SessionEnd::Lost(_)), "{end}");
+}
+
+#[tokio::test]
+async fn a_server_that_reads_no_more_is_listened_to_before_we_come_back() {
+    let (server, alice, mut events) = Puppet::with_one_who_returns().await;
+    let Puppet { mut writer, reader, connection: _connection, endpoint: _endpoint } = server;
+    drop(reader);
+    let asking = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.echo("into the void").await }
+    });
+    // Time enough to find that nobody reads.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let (why, text, reconnect_after_ms) = (ClosingReason::Replaced, "elsewhere".into(), None);
+    let closing = Closing { why, text, reconnect_after_ms };
+    let last_words = ControlMessage::Event(ServerEvent::Closing(closing.clone()));
+    within("the last words", writer.send(&last_words)).await.unwrap();
+    assert_eq!(within("the end", alice.closed()).await, SessionEnd::Server(closing));
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Reconnecting(_)), "{event:?}");
+    }
+    asking.abort();
 }
 
 #[tokio::test]

@@ -29,6 +29,9 @@ use crate::{
 /// Bytes of requests that wait for the stream before more are taken.
 const WRITE_AHEAD: usize = 512 << 10;
 
+/// A server that reads no more has so long to say why.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Owns the control stream of one connection until it ends.
 pub(crate) struct SessionTask<'a> {
     reader: FrameReader<RecvStream>,
@@ -42,6 +45,9 @@ pub(crate) struct SessionTask<'a> {
     /// What was open on the connection before.
     before: Open,
     closing: Option<Closing>,
+    /// The server reads no more: what that means, and until when its last words are waited for.
+    /// Without them a session that was replaced while it hung would come back, and replace.
+    unheard: Option<(SessionEnd, Instant)>,
     logging_out: bool,
     /// A logout that waits for the answers to the receipts before this number: what the
     /// application has must not come again at the next login.
@@ -100,6 +106,7 @@ impl<'a> SessionTask<'a> {
             pending: BTreeMap::new(),
             next_id: control.next_id,
             closing: None,
+            unheard: None,
             logging_out: false,
             farewell: None,
             heartbeats,
@@ -162,11 +169,14 @@ impl<'a> SessionTask<'a> {
     /// Waits for one thing and handles it. Everything waited for is cancel safe.
     async fn step(&mut self) -> Result<(), SessionEnd> {
         let deadline = self.next_deadline();
-        let room = self.has_room();
+        let speaks = self.unheard.is_none();
+        let room = speaks && self.has_room();
         tokio::select! {
             message = self.reader.next_message(), if !self.lasting.holds() => self.on_read(message)?,
-            result = self.writer.flush(), if self.writer.pending() > 0 => {
-                result.map_err(|error| self.ended(write_end(&error)))?;
+            result = self.writer.flush(), if speaks && self.writer.pending() > 0 => {
+                if let Err(error) = result {
+                    self.unheard = Some((write_end(&error), Instant::now() + LAST_WORDS));
+                }
             }
             ask = self.asks.recv(), if room => {
                 self.request_for(ask.ok_or(SessionEnd::Local)?);
@@ -347,7 +357,8 @@ impl<'a> SessionTask<'a> {
     /// Ids grow and all requests have the same time, so the first is the first to expire.
     fn next_deadline(&self) -> Instant {
         let first = self.pending.values().next().map(|pending| pending.deadline);
-        first.map_or(self.heartbeat_at(), |deadline| deadline.min(self.heartbeat_at()))
+        let last_words = self.unheard.as_ref().map(|(_, until)| *until);
+        first.into_iter().chain(last_words).fold(self.heartbeat_at(), Instant::min)
     }
 
     /// When to ask for a sign of life, if nothing else is asked until then.
@@ -362,6 +373,11 @@ impl<'a> SessionTask<'a> {
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        if let Some((end, until)) = &self.unheard
+            && *until <= now
+        {
+            return Err(self.ended(end.clone()));
+        }
         // While the application does not read its events we do not read answers either.
         let reads = !self.lasting.holds();
         while let Some(entry) = self.pending.first_entry() {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crashes;
+mod devices;
 mod everyday;
 mod harness;
 mod hostile;

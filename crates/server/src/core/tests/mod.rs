@@ -7,6 +7,7 @@ mod behaviour;
 mod devices;
 mod devices_model;
 mod ending;
+mod group_references;
 mod groups;
 mod model;
 mod passwords;
