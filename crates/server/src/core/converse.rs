@@ -217,12 +217,12 @@ impl Core {
         self.drop_request(asker.0, asked.0);
         self.drop_request(asked.0, asker.0);
         self.conversations.start(asker, asked);
-        for (user, _) in [asker, asked] {
-            self.close_if_busy(user);
-        }
         self.tell_state(asker.0, asked.0, ConversationState::Accepted, None);
         self.tell_state(asked.0, asker.0, ConversationState::Accepted, None);
         self.log_state(asker.0, asked.0, ConversationState::Accepted);
+        for (user, _) in [asker, asked] {
+            self.close_if_busy(user);
+        }
         self.refresh_states(now, &[asker.0, asked.0]);
         for (_, session) in [asker, asked] {
             self.attend(now, session);
