@@ -19,6 +19,19 @@
 //! - groups, names, passwords and bans are what the disk has, and change by the rules;
 //! - mailboxes, queues, requests and memberships keep their bounds; nothing is left over.
 //!
+//! A sender's messages keep their order but for one that was refused (full mailbox, failed disk)
+//! and is sent again because that answer was lost: it counts from its second sending.
+//!
+//! Faults that were planted and caught within a few hundred seeds: a repeated reference stored
+//! again; a message delivered before its commit; a message that overtakes a page of the mailbox;
+//! ids that follow a clock which was set back; a user who vanishes and keeps the conversation.
+//! Faults that were there and are now tests of their own: groups beyond their bounds when changes
+//! come in one commit, a group found by a name that it does not have yet, and messages that
+//! overtook one thrown away with a full queue.
+//!
+//! Not in it: several devices of a name, settings and several conversations at a time
+//! (`core::tests::devices_model` has those), and rates.
+//!
 //! `SEED=7 cargo test -p portolan-server --test simulation TEST` replays one run; a failure prints
 //! that line and the end of the run's story. `SEEDS=0..100000` runs others than the usual.
 
