@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, net, probe, report, watch};
+use crate::{bench, check, load, net, probe, report, watch};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
@@ -25,6 +25,11 @@ enum Task {
     /// The answering side of `bench` as a process of its own
     #[command(hide = true)]
     BenchServer(bench::ServerOptions),
+    /// Load a server with thousands of clients: rates, latencies, memory, who suffers from whom
+    Load(Box<load::Options>),
+    /// The server of `load` as a process of its own
+    #[command(hide = true)]
+    LoadServer(load::ServerOptions),
     /// Make the table and the page again from a result file
     Report(report::Options),
     /// Compare two result files: what got better, what got worse, what cannot be told
@@ -54,6 +59,8 @@ fn run(task: Task) -> ExitCode {
     match task {
         Task::Bench(options) => bench::run(&options),
         Task::BenchServer(options) => bench::serve(&options),
+        Task::Load(options) => load::run(&options),
+        Task::LoadServer(options) => load::serve(&options),
         Task::Report(options) => report::run(&options),
         Task::Compare(options) => report::compare::run(&options),
         Task::Check(options) => check::run(&options),

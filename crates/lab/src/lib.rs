@@ -5,6 +5,7 @@
 //!    │  └─ virtual_time (our UDP and QUIC as machines, no root, any system)  ─┼─ result::Run
 //!    │                                                                       │
 //!    ├─ report (table, JSON, one HTML page) and compare  ◄───────────────────┘
+//!    ├─ load (thousands of clients on one server: rates, latencies, memory)
 //!    ├─ probe (small programs that ask a network one question)
 //!    └─ net (a topology file: hosts, translators, programs, what happens when)
 //! ```
@@ -12,6 +13,7 @@
 pub mod bench;
 pub mod check;
 pub mod cli;
+pub mod load;
 pub mod metric;
 pub mod net;
 pub mod probe;

@@ -27,18 +27,18 @@
 //! no other: every step has a time after which it is given up.
 
 mod client;
-mod clock;
+pub(crate) mod clock;
 mod collect;
 mod control;
 mod ground;
 mod link;
-mod machine;
+pub(crate) mod machine;
 mod matrix;
 mod options;
 mod ours;
 mod plan;
 mod planted;
-mod progress;
+pub(crate) mod progress;
 mod rounds;
 mod server;
 mod simulate;

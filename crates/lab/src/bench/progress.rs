@@ -46,7 +46,8 @@ impl Progress {
         self.turn_to(format!("cell {cell} of {total}{left}: loss {loss} %, {round_trip} ms"));
     }
 
-    fn turn_to(&mut self, heading: String) {
+    /// Something new begins.
+    pub(crate) fn turn_to(&mut self, heading: String) {
         self.heading = heading;
         match &self.bar {
             Some(bar) => {

@@ -15,7 +15,7 @@ mod load;
 mod notes;
 pub mod stats;
 mod table;
-mod words;
+pub(crate) mod words;
 
 use std::{
     error::Error,
