@@ -15,8 +15,11 @@ use portolan_protocol::{DecodeError, EncodeError, FrameBuffer, Message, Table, d
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// Bytes asked of the stream at once.
-const READ_SIZE: usize = 16 << 10;
+/// Bytes asked of the stream at once, by a reader to whom much comes …
+const READ_MAX: usize = 16 << 10;
+
+/// … and by one to whom little comes: most clients of a server are silent, and each holds this.
+const READ_MIN: usize = 512;
 
 /// Why no message could be read.
 #[derive(Debug, Error)]
@@ -51,12 +54,14 @@ pub enum WriteMessageError {
 pub struct FrameReader<R> {
     stream: R,
     buffer: FrameBuffer,
+    /// Bytes asked of the stream at once now.
+    read_size: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `stream`, with the bounds of version 1.
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: FrameBuffer::default() }
+        Self { stream, buffer: FrameBuffer::default(), read_size: READ_MIN }
     }
 
     /// Waits for the next frame; `None`: the stream has ended between two frames. Cancel safe.
@@ -69,8 +74,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Ok(Some(frame));
             }
             let bytes = self.buffer.bytes_mut();
-            bytes.reserve(READ_SIZE);
-            if self.stream.read_buf(bytes).await? == 0 {
+            if bytes.is_empty() {
+                // What a burst needed is not held while nothing comes.
+                *bytes = BytesMut::with_capacity(self.read_size);
+            } else {
+                bytes.reserve(self.read_size);
+            }
+            let count = self.stream.read_buf(bytes).await?;
+            self.read_size = next_read_size(self.read_size, count);
+            if count == 0 {
                 let clean = self.buffer.bytes_mut().is_empty();
                 return if clean { Ok(None) } else { Err(ReadMessageError::Truncated) };
             }
@@ -95,6 +107,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+/// What to ask for after so much has come: more of those who filled it, less of the others.
+fn next_read_size(size: usize, count: usize) -> usize {
+    match count {
+        _ if count >= size => (size * 2).min(READ_MAX),
+        _ if count < size / 4 => (size / 2).max(READ_MIN),
+        _ => size,
+    }
+}
+
 /// The bytes behind the last frame of a stream.
 #[derive(Debug)]
 pub struct RawReader<R> {
@@ -107,7 +128,7 @@ impl<R: AsyncRead + Unpin> RawReader<R> {
     pub fn into_frames(self) -> FrameReader<R> {
         let mut buffer = FrameBuffer::default();
         *buffer.bytes_mut() = self.before;
-        FrameReader { stream: self.stream, buffer }
+        FrameReader { stream: self.stream, buffer, read_size: READ_MIN }
     }
 
     /// The stream, to abandon it.
@@ -204,10 +225,24 @@ mod tests {
     use portolan_protocol::{Command, ControlMessage, Echo, RequestId};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::{FrameReader, FrameWriter, ReadMessageError};
+    use super::{FrameReader, FrameWriter, READ_MAX, READ_MIN, ReadMessageError, next_read_size};
 
     fn echo(text: &str) -> ControlMessage {
         ControlMessage::Request(RequestId(1), Command::Echo(Echo { text: text.into() }))
+    }
+
+    #[test]
+    fn a_reader_asks_for_more_while_more_comes_and_for_less_afterwards() {
+        let mut size = READ_MIN;
+        for _ in 0..10 {
+            size = next_read_size(size, size);
+        }
+        assert_eq!(size, READ_MAX);
+        assert_eq!(next_read_size(size, size / 2), size, "half full is as it should be");
+        for _ in 0..10 {
+            size = next_read_size(size, 1);
+        }
+        assert_eq!(size, READ_MIN);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Frames: how messages stand on a byte stream.
 
-use std::io::Cursor;
+use std::borrow::Cow;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,9 +17,12 @@ const PREFIX: usize = 4;
 /// How deeply the values of a body may nest; ours nest three deep.
 const DEPTH: usize = 32;
 
+/// Room that is made for a frame at once: a short text with its names fits.
+const USUAL_FRAME: usize = 256;
+
 /// What stands first in every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct Header<'a> {
     /// What the frame is.
     #[serde(rename = "type")]
     pub message_type: MessageType,
@@ -27,7 +30,8 @@ pub struct Header {
     #[serde(default)]
     pub id: RequestId,
     /// Which request, reply or event, or the error's code.
-    pub kind: String,
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
 }
 
 /// What a frame is.
@@ -154,6 +158,7 @@ pub fn encode<C: Table, R: Table, E: Table>(
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
     let start = out.len();
+    out.reserve(USUAL_FRAME);
     out.extend_from_slice(&[0; PREFIX]);
     match message {
         Message::Request(id, command) => write(out, MessageType::Request, *id, command),
@@ -180,10 +185,10 @@ pub fn encode<C: Table, R: Table, E: Table>(
 /// # Errors
 /// [`DecodeError`]; [`DecodeError::answer`] says what the sender is owed.
 pub fn decode<C: Table, R: Table, E: Table>(frame: &[u8]) -> Result<Message<C, R, E>, DecodeError> {
-    let mut cursor = Cursor::new(frame);
-    let header: Header =
-        read_value(&mut cursor).map_err(|error| DecodeError::Header(error.to_string()))?;
-    let body = Body { header: &header, cursor };
+    let mut values = rmp_serde::Deserializer::from_read_ref(frame);
+    let header: Header<'_> =
+        read_value(&mut values).map_err(|error| DecodeError::Header(error.to_string()))?;
+    let body = Body { header: &header, values };
     let id = header.id;
     match header.message_type {
         MessageType::Request => body.read_from_table().map(|command| Message::Request(id, command)),
@@ -260,23 +265,25 @@ fn write_error(out: &mut BytesMut, id: RequestId, error: &ErrorBody) {
 }
 
 fn write_header(out: &mut BytesMut, message_type: MessageType, id: RequestId, kind: &str) {
-    let header = Header { message_type, id, kind: kind.to_owned() };
+    let header = Header { message_type, id, kind: Cow::Borrowed(kind) };
     let mut serializer = rmp_serde::Serializer::new(Appender(out)).with_struct_map();
     header.serialize(&mut serializer).expect("our own messages can be written to memory");
 }
 
-fn read_value<T: DeserializeOwned>(
-    cursor: &mut Cursor<&[u8]>,
+/// The values of one frame, read where they stand.
+type Values<'a> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>;
+
+fn read_value<'a, T: Deserialize<'a>>(
+    values: &mut Values<'a>,
 ) -> Result<T, rmp_serde::decode::Error> {
-    let mut deserializer = rmp_serde::Deserializer::new(cursor);
-    deserializer.set_max_depth(DEPTH);
-    T::deserialize(&mut deserializer)
+    values.set_max_depth(DEPTH);
+    T::deserialize(values)
 }
 
 /// The rest of a frame behind its header.
 struct Body<'a> {
-    header: &'a Header,
-    cursor: Cursor<&'a [u8]>,
+    header: &'a Header<'a>,
+    values: Values<'a>,
 }
 
 impl Body<'_> {
@@ -302,7 +309,7 @@ impl BodyReader for Body<'_> {
     type Error = DecodeError;
 
     fn read<T: DeserializeOwned>(mut self) -> Result<T, DecodeError> {
-        read_value(&mut self.cursor).map_err(|error| DecodeError::Body {
+        read_value(&mut self.values).map_err(|error| DecodeError::Body {
             message_type: self.header.message_type,
             id: self.header.id,
             kind: self.header.kind.chars().take(64).collect(),

@@ -33,7 +33,11 @@ impl Name {
         if text.chars().take(4 * limit + 1).count() > 4 * limit {
             return Err(NameError::TooLong);
         }
-        let composed: String = text.nfc().collect();
+        // Most names are ASCII, and composed as they are.
+        let composed = match text.is_ascii() {
+            true => text.to_owned(),
+            false => text.nfc().collect(),
+        };
         let text = composed.as_str();
         if text.chars().count() > limit {
             return Err(NameError::TooLong);
@@ -44,9 +48,9 @@ impl Name {
         if !text.starts_with(char::is_alphanumeric) {
             return Err(NameError::First);
         }
-        let name = Self(text.to_owned());
-        if RESERVED.contains(&name.key().as_str()) {
-            return Err(NameError::Reserved(text.to_owned()));
+        let name = Self(composed);
+        if name.with_key(|key| RESERVED.contains(&key)) {
+            return Err(NameError::Reserved(name.0));
         }
         Ok(name)
     }
@@ -65,6 +69,20 @@ impl Name {
             return self.0.to_ascii_lowercase();
         }
         self.0.nfkc().collect::<String>().to_lowercase().nfkc().collect()
+    }
+
+    /// Shows the key to `look`, without allocating where the name is ASCII.
+    fn with_key<T>(&self, look: impl FnOnce(&str) -> T) -> T {
+        let mut lower = [0; Limits::V1.name as usize];
+        let bytes = self.0.as_bytes();
+        if let Some(lower) = lower.get_mut(..bytes.len()).filter(|_| bytes.is_ascii()) {
+            lower.copy_from_slice(bytes);
+            lower.make_ascii_lowercase();
+            if let Ok(key) = std::str::from_utf8(lower) {
+                return look(key);
+            }
+        }
+        look(&self.key())
     }
 }
 
@@ -90,7 +108,7 @@ pub enum NameError {
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.with_key(|key| other.with_key(|other| key == other))
     }
 }
 
@@ -98,7 +116,7 @@ impl Eq for Name {}
 
 impl std::hash::Hash for Name {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        self.with_key(|key| key.hash(state));
     }
 }
 
@@ -110,7 +128,7 @@ impl PartialOrd for Name {
 
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+        self.with_key(|key| other.with_key(|other| key.cmp(other)))
     }
 }
 

@@ -21,7 +21,12 @@ const BYTES_PER_REQUEST: usize = 256;
 #[derive(Debug)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    changed: Notify,
+    /// There is something to write; the writer alone waits for it.
+    filled: Notify,
+    /// There is room for a request; the reader alone waits for it.
+    drained: Notify,
+    /// The end has come, or is written. Waited for by several.
+    ended: Notify,
     frames_max: usize,
     bytes_max: usize,
     requests_max: usize,
@@ -63,7 +68,9 @@ impl Outbox {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             state: Mutex::default(),
-            changed: Notify::new(),
+            filled: Notify::new(),
+            drained: Notify::new(),
+            ended: Notify::new(),
             frames_max: limits.outbox_frames,
             bytes_max: limits.outbox_bytes,
             requests_max: limits.open_requests,
@@ -75,7 +82,8 @@ impl Outbox {
         let mut state = self.lock();
         if state.farewell.is_none() {
             state.push(Frame { bytes, is_answer: true });
-            self.changed.notify_waiters();
+            drop(state);
+            self.filled.notify_one();
         }
     }
 
@@ -100,7 +108,8 @@ impl Outbox {
             Weight::Advisory | Weight::Binding | Weight::Last => {}
         }
         state.push(Frame { bytes, is_answer: false });
-        self.changed.notify_waiters();
+        drop(state);
+        self.filled.notify_one();
         Ok(())
     }
 
@@ -109,7 +118,9 @@ impl Outbox {
         let mut state = self.lock();
         let has_writer = state.has_writer;
         state.farewell.get_or_insert(Farewell { code, reason, has_writer });
-        self.changed.notify_waiters();
+        drop(state);
+        self.filled.notify_one();
+        self.ended.notify_waiters();
     }
 
     /// Claims the writer's place; `false`: somebody has it.
@@ -119,7 +130,7 @@ impl Outbox {
 
     /// Waits until another request may be read, and counts it. Cancel safe.
     pub(super) async fn wait_for_request(&self) {
-        self.wait(|state| {
+        self.wait(&self.drained, |state| {
             let has_room = state.owed < self.requests_max
                 && state.bytes < self.requests_max * BYTES_PER_REQUEST;
             if has_room {
@@ -134,42 +145,44 @@ impl Outbox {
     pub(super) fn forgive_request(&self) {
         let mut state = self.lock();
         state.owed = state.owed.saturating_sub(1);
-        self.changed.notify_waiters();
+        drop(state);
+        self.drained.notify_one();
     }
 
     /// Waits for frames to write; `None`: everything was written and the end has come.
     /// Cancel safe.
     pub(super) async fn next_batch(&self) -> Option<Vec<Bytes>> {
         let batch = self
-            .wait(|state| match state.take_batch() {
+            .wait(&self.filled, |state| match state.take_batch() {
                 Some(batch) => Some(Some(batch)),
                 None if state.farewell.is_some() => Some(None),
                 None => None,
             })
             .await;
-        self.changed.notify_waiters();
+        self.drained.notify_one();
         batch
     }
 
     /// Notes that the writer has ended.
     pub(super) fn set_flushed(&self) {
         self.lock().is_flushed = true;
-        self.changed.notify_waiters();
+        self.ended.notify_waiters();
     }
 
     /// Waits until the connection is to be closed. Cancel safe.
     pub(super) async fn farewell(&self) -> Farewell {
-        self.wait(|state| state.farewell.clone()).await
+        self.wait(&self.ended, |state| state.farewell.clone()).await
     }
 
     /// Waits until the writer has ended. Cancel safe.
     pub(super) async fn flushed(&self) {
-        self.wait(|state| state.is_flushed.then_some(())).await;
+        self.wait(&self.ended, |state| state.is_flushed.then_some(())).await;
     }
 
-    async fn wait<T>(&self, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
+    /// Waits until `check` finds what it looks for; it looks again whenever `news` come.
+    async fn wait<T>(&self, news: &Notify, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
         loop {
-            let changed: Notified<'_> = self.changed.notified();
+            let changed: Notified<'_> = news.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(value) = check(&mut self.lock()) {

@@ -274,9 +274,11 @@ pub(super) async fn refuse(writer: &mut FrameWriter<SendStream>, id: RequestId, 
     }
 }
 
+/// Writes frames one behind the other: each write is a turn of the transport's lock.
 async fn write_batch(stream: &mut SendStream, frames: Vec<Bytes>) -> std::io::Result<()> {
-    for frame in frames {
-        stream.write_all(&frame).await?;
+    match frames.as_slice() {
+        [frame] => stream.write_all(frame).await?,
+        frames => stream.write_all(&frames.concat()).await?,
     }
     stream.flush().await
 }

@@ -22,7 +22,7 @@ fn header(kind: &str) -> Vec<u8> {
     let header = portolan_protocol::Header {
         message_type: MessageType::Request,
         id: RequestId(99),
-        kind: kind.to_owned(),
+        kind: kind.into(),
     };
     rmp_serde::to_vec_named(&header).unwrap()
 }

@@ -16,6 +16,17 @@ use super::{
     StoredBan, StoredGroup, StoredMember, StoredUser, Talk, UserId, Waiting,
 };
 
+/// Marks of copies that were delivered: by them a repeated send and a late receipt are known. With
+/// more, the oldest messages are forgotten altogether.
+#[derive(Debug)]
+struct MarksMax(usize);
+
+impl Default for MarksMax {
+    fn default() -> Self {
+        Self(500_000)
+    }
+}
+
 /// Keeps everything in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -35,6 +46,10 @@ pub struct MemoryStore {
     read: BTreeSet<MessageId>,
     read_bytes: u64,
     history: u64,
+    /// Messages that nobody waits for, with or without their texts, and the marks they hold.
+    done: BTreeSet<MessageId>,
+    marks: usize,
+    marks_max: MarksMax,
 }
 
 #[derive(Debug)]
@@ -43,6 +58,8 @@ struct Kept {
     states: BTreeMap<UserId, ReceiptState>,
     /// Devices that still have to get it.
     copies: usize,
+    /// Owners who have not got it.
+    unread: usize,
 }
 
 #[derive(Debug)]
@@ -57,7 +74,12 @@ impl Kept {
     }
 
     fn is_read(&self) -> bool {
-        self.copies == 0 && self.states.values().all(|state| *state > ReceiptState::Stored)
+        self.copies == 0 && self.unread == 0
+    }
+
+    /// What is remembered of it: each copy, and that it was.
+    fn marks(&self) -> usize {
+        self.states.len() + 1
     }
 }
 
@@ -96,6 +118,12 @@ impl MemoryStore {
     #[must_use]
     pub fn new(history: u64) -> Self {
         Self { history, ..Self::default() }
+    }
+
+    /// The same with at most so many marks.
+    #[cfg(test)]
+    pub(super) fn with_marks(history: u64, marks_max: usize) -> Self {
+        Self { history, marks_max: MarksMax(marks_max), ..Self::default() }
     }
 
     fn wrote(&self) -> Vec<(UserId, UserId)> {
@@ -172,14 +200,16 @@ impl MemoryStore {
         for &owner in &message.owners {
             self.mailboxes.entry(owner).or_default().insert(message.id);
         }
-        let states = message.owners.iter().map(|&owner| (owner, ReceiptState::Stored)).collect();
+        let owners = message.owners.iter().map(|&owner| (owner, ReceiptState::Stored));
+        let states: BTreeMap<UserId, ReceiptState> = owners.collect();
+        let unread = states.len();
         let mut copies = 0;
         for key in &message.copies {
             if let Some(device) = self.devices.get_mut(key) {
                 copies += usize::from(device.copies.insert(message.id));
             }
         }
-        self.messages.insert(message.id, Kept { message: message.clone(), states, copies });
+        self.messages.insert(message.id, Kept { message: message.clone(), states, copies, unread });
         self.last_message = self.last_message.max(message.id);
         self.on_read(message.id);
         Outcome::Kept
@@ -242,6 +272,7 @@ impl MemoryStore {
                 continue;
             }
             let before = std::mem::replace(known, state);
+            kept.unread -= usize::from(before == ReceiptState::Stored);
             receipts.push(Noted { id: *id, writer: kept.message.from, before });
             if self.mailboxes.get_mut(&owner).is_some_and(|mailbox| mailbox.remove(id)) {
                 freed.messages += size.messages;
@@ -256,7 +287,8 @@ impl MemoryStore {
         let freed = self.waiting(owner);
         for id in self.mailboxes.remove(&owner).into_iter().flatten() {
             if let Some(kept) = self.messages.get_mut(&id) {
-                kept.states.remove(&owner);
+                let before = kept.states.remove(&owner);
+                kept.unread -= usize::from(before == Some(ReceiptState::Stored));
             }
             self.on_read(id);
         }
@@ -277,6 +309,8 @@ impl MemoryStore {
         self.read.retain(|id| messages.contains_key(id));
         let sizes = self.read.iter().filter_map(|id| Some(messages.get(id)?.size().bytes));
         self.read_bytes = sizes.sum();
+        self.done.retain(|id| messages.contains_key(id));
+        self.marks = self.done.iter().filter_map(|id| Some(messages.get(id)?.marks())).sum();
         self.references.retain(|_, id| messages.contains_key(id));
         Outcome::Done
     }
@@ -284,6 +318,9 @@ impl MemoryStore {
     /// If nobody waits for this message any more, it is history.
     fn on_read(&mut self, id: MessageId) {
         let Some(kept) = self.messages.get_mut(&id).filter(|kept| kept.is_read()) else { return };
+        if self.done.insert(id) {
+            self.marks += kept.marks();
+        }
         if kept.message.talk.is_none() || self.history == 0 {
             kept.message.text = Arc::from("");
         } else if self.read.insert(id) {
@@ -296,6 +333,23 @@ impl MemoryStore {
                 self.read_bytes -= kept.size().bytes;
                 kept.message.text = Arc::from("");
             }
+        }
+        while self.marks > self.marks_max.0
+            && let Some(oldest) = self.done.pop_first()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    /// Nothing remains of a message that nobody waits for.
+    fn forget(&mut self, id: MessageId) {
+        let Some(kept) = self.messages.remove(&id) else { return };
+        self.marks -= kept.marks();
+        if self.read.remove(&id) {
+            self.read_bytes -= kept.size().bytes;
+        }
+        if let Some(reference) = kept.message.reference {
+            self.references.remove(&(kept.message.from, reference));
         }
     }
 

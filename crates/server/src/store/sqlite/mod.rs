@@ -34,6 +34,14 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("devices_and_settings.sql")),
 ];
 
+/// What is kept of the file in memory: a message touches a page in each of nine trees, and those of
+/// the indexes lie apart.
+const CACHE_KIB: u32 = 32 << 10;
+
+/// Pages of 4 KiB that the write-ahead log has before they go to their places: a page that was
+/// changed by many commits goes there once.
+const CHECKPOINT_PAGES: u32 = 8 << 10;
+
 /// Marks the file as ours ("PRTL").
 const APPLICATION_ID: i64 = 0x5052_544c;
 
@@ -177,7 +185,10 @@ impl Opener {
         set("locking_mode", "EXCLUSIVE")?;
         set("journal_mode", "WAL")?;
         connection
-            .execute_batch("PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; COMMIT;")
+            .execute_batch(&format!(
+                "PRAGMA synchronous = FULL; PRAGMA cache_size = -{CACHE_KIB};
+                 PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; BEGIN EXCLUSIVE; COMMIT;"
+            ))
             .map_err(|error| self.sort("lock the database", error))
     }
 

@@ -516,3 +516,19 @@ fn who_has_written_to_whom_is_known_as_long_as_messages_are() {
         assert_eq!(store.snapshot().unwrap().wrote, []);
     });
 }
+
+#[test]
+fn a_store_in_memory_forgets_the_oldest_marks_and_nothing_that_waits() {
+    let mut store = MemoryStore::with_marks(HISTORY, 6);
+    let users = [user(ALICE, "alice"), user(BOB, "Bob"), user(CAROL, "carol")];
+    store.apply(&users.map(Operation::AddUser)).unwrap();
+    one(&mut store, Operation::Put(message(1, &[BOB], "waits")));
+    for id in 2..10 {
+        one(&mut store, Operation::Put(message(id, &[CAROL], "is read")));
+        receipts(&mut store, CAROL, &[id], ReceiptState::Delivered);
+    }
+    assert_eq!(waiting_ids(&mut store, BOB), [1]);
+    // Two marks each: the three newest are remembered.
+    let seen = receipts(&mut store, CAROL, &[2, 6, 7, 8, 9], ReceiptState::Seen);
+    assert_eq!(seen.0, [7, 8, 9]);
+}
