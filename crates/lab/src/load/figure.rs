@@ -77,6 +77,8 @@ pub(crate) struct Row {
     pub(crate) phase: String,
     /// The row to which ratios are, if any.
     pub(crate) beside: Option<usize>,
+    /// Texts that arrived in all rounds, before, in and after what was measured.
+    pub(crate) arrived: u64,
     /// What was measured.
     pub(crate) figures: Vec<Figure>,
     /// Why some rounds should not be trusted, or have no figure.
@@ -89,6 +91,7 @@ impl Row {
             subject: subject.to_owned(),
             phase: phase.to_owned(),
             beside: None,
+            arrived: 0,
             figures: Vec::new(),
             doubts: Vec::new(),
         }
@@ -96,6 +99,7 @@ impl Row {
 
     /// Adds what one round gave.
     pub(crate) fn add(&mut self, sample: Sample) {
+        self.arrived += sample.arrived;
         for (kind, value) in sample.figures {
             match self.figures.iter_mut().find(|figure| figure.kind == kind.id) {
                 Some(figure) => figure.rounds.push(value),
@@ -119,6 +123,7 @@ impl Row {
 /// What one round of one row gave.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
+    pub(crate) arrived: u64,
     pub(crate) figures: Vec<(&'static Kind, f64)>,
     pub(crate) doubts: Vec<String>,
 }

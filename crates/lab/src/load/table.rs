@@ -48,6 +48,11 @@ fn write_sheet(sheet: &Sheet, out: &mut String) {
         };
         let _ = writeln!(out, "| {name} | {cells} |");
     }
+    let arrived: u64 = sheet.rows.iter().map(|row| row.arrived).sum();
+    if arrived > 0 && !sheet.is_broken() {
+        let arrived = words::number(arrived as f64);
+        let _ = writeln!(out, "\n{arrived} texts arrived, each once and in order.");
+    }
     for row in sheet.rows.iter().filter(|row| !row.doubts.is_empty()) {
         let doubts = row.doubts.join("; ");
         let _ = writeln!(out, "\n! {}, {}: {}", row.subject, row.phase, words::plain(&doubts));
@@ -90,7 +95,7 @@ mod tests {
         row.beside = beside;
         for value in values {
             let figures = vec![(&STORED, *value), (&DELIVERED, value * 2.0)];
-            row.add(Sample { figures, doubts: vec!["a cat sat on it".into()] });
+            row.add(Sample { figures, doubts: vec!["a cat sat on it".into()], arrived: 7 });
         }
         row
     }
@@ -112,6 +117,7 @@ mod tests {
         let ours = "| tcp, fast | 200 [100–300] 2.00 × | 400 [200–600] 2.00 × |";
         assert!(text.contains(ours), "{text}");
         assert_eq!(text.matches("a cat sat on it").count(), 2, "{text}");
+        assert!(text.contains("42.0 texts arrived, each once and in order"), "{text}");
         assert!(!text.contains(LAST.title), "nothing of what nobody measured: {text}");
         let json = serde_json::to_string(&result).unwrap();
         assert_eq!(serde_json::from_str::<Result>(&json).unwrap(), result);

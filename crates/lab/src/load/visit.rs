@@ -47,6 +47,7 @@ impl Moment {
 
 /// Measures one round; `server`: whose CPU time is looked at.
 pub(crate) async fn visit(fleet: &Fleet, server: Option<u32>, pace: Pace, times: Times) -> Sample {
+    let before = fleet.counts().delivered;
     fleet.order(Order::Say(pace));
     sleep(times.warm_up).await;
     let start = Moment::now(fleet, server);
@@ -59,8 +60,9 @@ pub(crate) async fn visit(fleet: &Fleet, server: Option<u32>, pace: Pace, times:
     if let Err(doubt) = fleet.settle().await {
         sample.doubts.push(format!("{BROKEN}: {doubt}"));
     }
-    if let (Some(before), Some(after)) = (start.machine, end.machine) {
-        sample.doubts.extend(before.doubt(&after));
+    sample.arrived = fleet.counts().delivered - before;
+    if let (Some(start), Some(end)) = (start.machine, end.machine) {
+        sample.doubts.extend(start.doubt(&end));
     }
     let refused = end.counts.refused - start.counts.refused;
     if let Some(why) = fleet.tally.take_refusal()

@@ -55,6 +55,7 @@ async fn one(fleet: &Fleet) -> Sample {
     }
     let settled = fleet.settle().await;
     fleet.order(Order::Rest);
+    sample.arrived = fleet.counts().delivered - before.delivered;
     let latencies = fleet.tally.stop_recording().delivered;
     if let Err(doubt) = settled {
         sample.doubts.push(format!("{BROKEN}: {doubt}"));

@@ -191,7 +191,7 @@ impl Traffic {
                 let neighbour = names.get((index + 1) % names.len()).cloned().map(Target::User);
                 let script = [neighbour.clone(), neighbour.clone(), Some(Target::Echo), neighbour];
                 // One in ten writes to a group.
-                let group = (index % 10 == 0).then(|| to_group(index)).flatten();
+                let group = index.is_multiple_of(10).then(|| to_group(index)).flatten();
                 Part::speaker(script.into_iter().flatten().chain(group).collect(), 1)
             }
         };
