@@ -162,7 +162,7 @@ impl Model {
         self.commit_all();
         let registry = self.random.random_range(0..2);
         let session = self.world.connect(u8::try_from(user + 1).unwrap(), registry);
-        let number = (device > 0).then(|| DeviceId(device as u64));
+        let number = (device > 0).then_some(DeviceId(device as u64));
         let login = Login { name: user_name(user), password: None, device: number };
         self.world.request(session, login);
         let others = (0..DEVICES).filter(|other| device == 0 || *other == device);
@@ -227,7 +227,7 @@ impl Model {
             self.talks.remove(&(other, one));
         }
         self.requests
-            .retain(|&(asker, asked), (by, _)| !ended(asker, *by) && !(is_gone && asked == user));
+            .retain(|&(asker, asked), (by, _)| !(ended(asker, *by) || is_gone && asked == user));
     }
 
     /// Everything that was told is kept; what happens to the rest `model` shows.
