@@ -90,7 +90,7 @@ impl Pages {
         let (first, within) = self.locate(offset);
         let mut start = within;
         let mut left = len;
-        self.pages.iter().skip(first).map_while(move |page| {
+        self.pages.range(first.min(self.pages.len())..).map_while(move |page| {
             if left == 0 {
                 return None;
             }

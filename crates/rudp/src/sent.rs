@@ -454,7 +454,7 @@ mod tests {
         #[test]
         fn rows_meet_the_same_fate_as_their_packets_one_by_one(
             lens in prop::collection::vec((1..20_u64, 0..2_u64), 1..8),
-            steps in prop::collection::vec((0..4_u8, 0..100_u64, 0..40_u64), 0..30),
+            steps in prop::collection::vec((0..4_u8, 0..100_u64, 0..40_u32), 0..30),
         ) {
             let (mut rows, mut singles) = (SentPackets::default(), SentPackets::default());
             let mut next = 0;
@@ -466,7 +466,7 @@ mod tests {
                 pieces(numbers, time, false).into_iter().for_each(|row| singles.insert_row(row));
             }
             for (step, from, len) in steps {
-                let range = from..=from + len;
+                let range = from..=from + u64::from(len);
                 match step {
                     0 | 1 => prop_assert_eq!(
                         seen(take_all(&mut rows, &range)),
@@ -475,7 +475,7 @@ mod tests {
                     2 => {
                         let now = epoch() + 3 * MS;
                         let [mut ours, mut theirs] = [&mut rows, &mut singles]
-                            .map(|packets| packets.take_lost(now, from, patience(len as u32 / 10)));
+                            .map(|packets| packets.take_lost(now, from, patience(len / 10)));
                         prop_assert_eq!(ours.next, theirs.next);
                         let each = |losses: &mut Losses| {
                             let packets = losses.packets.drain(..);

@@ -292,3 +292,23 @@ fn a_slow_start_fills_trains_of_equal_datagrams() {
     assert_eq!(transmit.segment_size, Some(1200));
     assert!(transmit.size >= 9 * 1200, "{}", transmit.size);
 }
+
+#[test]
+fn of_a_train_all_arrives_but_what_was_changed() {
+    let mut pair = Pair::connected_with_packets_of(1_200);
+    transfer(&mut pair, &content(1 << 20));
+    pair.run_for(4 * pair.delay);
+    let id = pair.alice().mux().open(Priority::Bulk).expect("a stream is free");
+    pair.alice().mux().write(id, &content(40_000)).expect("there is room");
+    let (now, mut train) = (pair.now, Vec::new());
+    let mut trains = std::iter::from_fn(|| pair.alice().poll_transmit(now, &mut train));
+    let stride = trains.find_map(|transmit| transmit.segment_size).expect("a train");
+    let count = train.len().div_ceil(stride) as u64;
+    assert!(count > 3, "{count} packets");
+    train[2 * stride + 100] ^= 1;
+    let before = pair.bob().stats();
+    pair.bob().handle_train(now, client_address(), None, (&mut train, stride));
+    let after = pair.bob().stats();
+    assert_eq!(after.packets_received - before.packets_received, count - 1);
+    assert_eq!(after.packets_forged - before.packets_forged, 1);
+}
