@@ -91,12 +91,18 @@ async fn send(subject: Subject, addressed: oneshot::Receiver<SocketAddr>) -> Res
             let connection = endpoint.connect(addressed.await?, expect).await?;
             let (mut stream, _recv) = connection.open_stream(Priority::Bulk).await?;
             write(&mut stream).await;
+            let stats = connection.stats();
+            let (sent, lost) = (stats.packets_sent, stats.packets_lost.unwrap_or(0));
+            println!("{sent} packets, {lost} lost, round trip {:?}", stats.rtt.unwrap_or_default());
         }
         Subject::Bare => {
             let endpoint = bare(1)?;
             let connection = endpoint.connect(addressed.await?, &expect.dns_name())?.await?;
             let (mut stream, _recv) = connection.open_bi().await?;
             write(&mut stream).await;
+            let path = connection.stats().path;
+            let (sent, lost) = (path.sent_packets, path.lost_packets);
+            println!("{sent} packets, {lost} lost, round trip {:?}", path.rtt);
         }
     }
     Ok(())

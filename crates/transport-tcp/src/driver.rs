@@ -397,9 +397,9 @@ fn take_session(
     match Session::decode(kind, reader) {
         Ok(Session::Ping(number)) => heartbeat.on_ping(number),
         Ok(Session::Pong(number)) => {
-            if let Some(rtt) = heartbeat.on_pong(now, number) {
-                state.rtt = Some(rtt);
-                state.mux.on_round_trip(rtt);
+            if let Some(round_trip) = heartbeat.on_pong(now, number) {
+                state.rtt = Some(round_trip.smoothed);
+                state.mux.on_round_trip(round_trip.shortest);
             }
         }
         Ok(Session::Close(close)) => return Err(End::Remote(reason_of(&close))),

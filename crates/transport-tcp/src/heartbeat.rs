@@ -5,6 +5,19 @@ use std::time::Duration;
 use portolan_mux::frame::Session;
 use tokio::time::Instant;
 
+/// PINGs at the beginning, each as soon as the one before is answered. The first waits until the
+/// other side has set its end up and says too much; and while bytes flow there are no others.
+const FIRST_PINGS: u64 = 4;
+
+/// What PINGs have told of the round trip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RoundTrip {
+    /// Of late (RFC 6298 §2).
+    pub(crate) smoothed: Duration,
+    /// Ever: what the way takes when nothing is queued on it.
+    pub(crate) shortest: Duration,
+}
+
 /// Signs of life of one connection.
 ///
 /// A side that has sent nothing for a while sends a PING, so that the other never waits in vain,
@@ -21,7 +34,7 @@ pub(crate) struct Heartbeat {
     ping_due: bool,
     /// Number of the PONG to send; only the last one asked for.
     pong_due: Option<u64>,
-    rtt: Option<Duration>,
+    round_trip: Option<RoundTrip>,
 }
 
 impl Heartbeat {
@@ -37,7 +50,7 @@ impl Heartbeat {
             next: 0,
             ping_due: true,
             pong_due: None,
-            rtt: None,
+            round_trip: None,
         }
     }
 
@@ -53,12 +66,17 @@ impl Heartbeat {
         self.pong_due = Some(number);
     }
 
-    /// Answers the smoothed round trip (RFC 6298 §2), if this is the answer to our PING.
-    pub(crate) fn on_pong(&mut self, now: Instant, number: u64) -> Option<Duration> {
+    /// Answers what the round trip takes, if this is the answer to our PING.
+    pub(crate) fn on_pong(&mut self, now: Instant, number: u64) -> Option<RoundTrip> {
         let (_, at) = self.asked.take_if(|(asked, _)| *asked == number)?;
         let sample = now - at;
-        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
-        self.rtt
+        let first = RoundTrip { smoothed: sample, shortest: sample };
+        self.round_trip = Some(self.round_trip.map_or(first, |before| RoundTrip {
+            smoothed: (before.smoothed * 7 + sample) / 8,
+            shortest: before.shortest.min(sample),
+        }));
+        self.ping_due |= self.next < FIRST_PINGS;
+        self.round_trip
     }
 
     /// Whether the other side must be given up.
@@ -127,8 +145,25 @@ mod tests {
         heartbeat.poll_frames(start, &mut Vec::new());
         let later = start + Duration::from_millis(30);
         assert_eq!(heartbeat.on_pong(later, 7), None);
-        assert_eq!(heartbeat.on_pong(later, 0), Some(Duration::from_millis(30)));
+        let taken = heartbeat.on_pong(later, 0).map(|round_trip| round_trip.smoothed);
+        assert_eq!(taken, Some(Duration::from_millis(30)));
         assert_eq!(heartbeat.on_pong(later, 0), None);
+    }
+
+    #[test]
+    fn a_slow_first_answer_does_not_make_the_way_seem_long() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start, KEEP_ALIVE, IDLE);
+        let (mut now, mut told) = (start, Vec::new());
+        for took in [40, 1, 3, 2] {
+            assert_eq!(heartbeat.poll_frames(now, &mut Vec::new()), 1, "the next is asked at once");
+            now += Duration::from_millis(took);
+            told.extend(heartbeat.on_pong(now, told.len() as u64));
+        }
+        assert_eq!(heartbeat.poll_frames(now, &mut Vec::new()), 0, "it knows enough");
+        let shortest: Vec<_> = told.iter().map(|told| told.shortest.as_millis()).collect();
+        assert_eq!(shortest, [40, 1, 1, 1]);
+        assert!(told[3].smoothed > Duration::from_millis(20), "the other goes by what was last");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(crate) struct Driver {
     letters: Letters,
     // Buffers that are used again.
     events: Vec<Event>,
+    // Connections were put into the backlog in this round.
+    has_callers: bool,
     // When to end although some remote has not answered the farewell.
     end: Option<Instant>,
 }
@@ -76,6 +78,7 @@ impl Driver {
             outbox: Outbox::default(),
             letters: Letters::default(),
             events: Vec::new(),
+            has_callers: false,
             end: None,
         }
     }
@@ -93,6 +96,11 @@ impl Driver {
             self.read_inbox();
             self.fire_timers();
             self.serve_ready();
+            if std::mem::take(&mut self.has_callers) {
+                // Who accepts may wait for this very thread, which may never be idle while many
+                // call: the backlog would fill up, and callers be turned away without need.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -340,6 +348,7 @@ impl Driver {
             // Nobody waits any more: dropping the connection closes it.
             Stage::Dialling { reply, .. } => drop(reply.send(Ok(connection))),
             Stage::Answering => {
+                self.has_callers = true;
                 if let Err(connection) = self.backlog.push(connection) {
                     let reason = "too many connections wait to be accepted";
                     connection.host().close(CloseCode::BUSY, reason);

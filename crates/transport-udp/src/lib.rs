@@ -30,6 +30,8 @@
 //!   (`tests/conformance.rs`);
 //! - a connection that always has something to send delays another by a bounded number of trains
 //!   (`TRAINS_PER_TURN`, `TURNS_PER_ROUND` in `driver.rs`);
+//! - who accepts has a turn after each round that has brought it connections, however busy the
+//!   endpoint is (`tests/accepting.rs`);
 //! - everything that waits is bounded: a connection is listed once in the inbox and once in the
 //!   ready queue, one train at most waits for the socket (`table.rs`, `inbox.rs`, `outbox.rs`);
 //! - who wants to know what a connection does is told (`watch.rs`), never what is said on it, and

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use portolan_subject::{Client, Link};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{Cost, Figures, Needs, Rounds, Workload};
 use crate::bench::{client::Bench, machine};
@@ -21,6 +21,9 @@ const FAILURES_MAX: u32 = 8;
 
 /// Files that a connection and the rest of the program may need.
 const FILES_SPARE: u64 = 256;
+
+/// After so long without another one, no more are expected.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the server is asked whether all have come.
 const POLL: Duration = Duration::from_millis(20);
@@ -120,10 +123,20 @@ async fn connect(bench: &mut Bench, connections: u64) -> io::Result<Connected> {
     Ok(connected)
 }
 
-/// The server's memory once it has accepted so many.
+/// The server's memory once it has accepted so many. One that has turned somebody away never does.
 async fn settled(bench: &mut Bench, connections: u64) -> io::Result<u64> {
-    while bench.control.count().await?.connections < connections {
+    let (mut accepted, mut since) = (0, Instant::now());
+    loop {
+        let now = bench.control.count().await?.connections;
+        if now >= connections {
+            return bench.control.memory().await;
+        }
+        if now > accepted {
+            (accepted, since) = (now, Instant::now());
+        } else if since.elapsed() > PATIENCE {
+            let why = format!("the server has accepted {now} of {connections} connections");
+            return Err(io::Error::other(why));
+        }
         tokio::time::sleep(POLL).await;
     }
-    bench.control.memory().await
 }
