@@ -19,9 +19,9 @@ use std::{
 };
 
 use portolan_identity::{Expect, Identity};
-use portolan_transport::{BindConfig, ConnectionConfig, Priority, Transport};
+use portolan_transport::{BindConfig, CloseCode, ConnectionConfig, Priority, Transport};
 use portolan_transport_quic::{Configs, Quic};
-use quinn::{Endpoint, TokioRuntime, TransportConfig};
+use quinn::{Endpoint, TokioRuntime, TransportConfig, VarInt};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     runtime::Builder,
@@ -124,16 +124,20 @@ async fn receive(
             address.send(endpoint.local_addr()).map_err(|_| "the sending thread failed")?;
             let connection = endpoint.accept().await?;
             let (_send, mut stream) = connection.accept_stream().await?;
-            read(&mut stream, seconds).await
+            read(&mut stream, seconds).await?;
+            endpoint.close(CloseCode(0), "enough").await;
         }
         Subject::Bare => {
             let endpoint = bare(2)?;
             address.send(endpoint.local_addr()?).map_err(|_| "the sending thread failed")?;
             let connection = endpoint.accept().await.ok_or("closed")?.await?;
             let (_send, mut stream) = connection.accept_bi().await?;
-            read(&mut stream, seconds).await
+            read(&mut stream, seconds).await?;
+            connection.close(VarInt::from_u32(0), b"enough");
+            endpoint.wait_idle().await;
         }
     }
+    Ok(())
 }
 
 /// Reads and counts.

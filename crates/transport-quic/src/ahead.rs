@@ -3,10 +3,11 @@
 use std::{
     pin::Pin,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use portolan_transport::{Limits, Priority};
@@ -21,8 +22,15 @@ const LEAST: u64 = 256 << 10;
 /// arrived does not leave the way without work until it is repaired.
 const CONGESTION_WINDOWS: u64 = 4;
 
-/// Bytes handed over from one look at the congestion window to the next.
-const LOOK_AFTER: u64 = 64 << 10;
+/// A round trip below which a way needs no more than [`SHORT_WAY`] to be kept busy: what waits
+/// longer leaves the processor's cache.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// What may wait for a short way.
+const SHORT_WAY: u64 = 1 << 20;
+
+/// How often the congestion window is looked at while what may wait is handed over.
+const LOOKS: u64 = 4;
 
 /// How far writers may be ahead of what the remote has acknowledged, all streams together.
 ///
@@ -31,6 +39,9 @@ const LOOK_AFTER: u64 = 64 << 10;
 /// find no credit and wait for everything that lies in front. So lazy streams are let in as far as
 /// the congestion window can make use of, and more urgent ones a little further, each class by a
 /// reserve of its own.
+///
+/// Writers who are stopped are asked for more once a quarter of the window is free, and not with
+/// each acknowledgement: quinn's window is lowered that far while somebody waits.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     quinn: quinn::Connection,
@@ -38,9 +49,12 @@ pub(crate) struct Ahead {
     most: u64,
     /// What each class has beyond the next lazier one.
     reserve: u64,
-    /// What quinn's send window is, but while an urgent stream is being served.
+    /// What quinn's send window is, but while an urgent stream is being served or a writer waits.
     now: Mutex<u64>,
+    /// Bytes to hand over until the next look.
     unobserved: AtomicU64,
+    /// quinn's window is lowered.
+    lowered: AtomicBool,
 }
 
 impl Ahead {
@@ -54,7 +68,8 @@ impl Ahead {
             most,
             reserve: reserve(limits),
             now: Mutex::new(now),
-            unobserved: AtomicU64::new(0),
+            unobserved: AtomicU64::new(now / LOOKS),
+            lowered: AtomicBool::new(false),
         }
     }
 
@@ -65,18 +80,23 @@ impl Ahead {
         (stream, priority): (&mut SendStream, Priority),
         bytes: &[u8],
     ) -> Poll<Result<usize, WriteError>> {
+        if self.lowered.load(Relaxed) {
+            self.raise();
+        }
         let mut written = Pin::new(&mut *stream).poll_write(cx, bytes);
         if written.is_pending() {
-            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-            self.look(&mut now);
+            let mut now = self.lock();
+            let has_more = self.look(&mut now);
             let further = classes_below(priority) * self.reserve;
             if further > 0 {
                 self.quinn.set_send_window(*now + further);
             }
-            written = Pin::new(stream).poll_write(cx, bytes);
-            if further > 0 {
-                self.quinn.set_send_window(*now);
+            if has_more || further > 0 {
+                written = Pin::new(stream).poll_write(cx, bytes);
             }
+            let is_lowered = written.is_pending();
+            self.lowered.store(is_lowered, Relaxed);
+            self.quinn.set_send_window(if is_lowered { *now - *now / 4 } else { *now });
         }
         if let Poll::Ready(Ok(len)) = &written {
             self.on_written(*len as u64);
@@ -84,21 +104,38 @@ impl Ahead {
         written
     }
 
-    fn on_written(&self, len: u64) {
-        if self.unobserved.fetch_add(len, Relaxed) + len >= LOOK_AFTER {
-            self.look(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Whoever writes may fill the window again.
+    fn raise(&self) {
+        let now = self.lock();
+        if self.lowered.swap(false, Relaxed) {
+            self.quinn.set_send_window(*now);
         }
     }
 
-    /// Follows the congestion window.
-    fn look(&self, now: &mut u64) {
-        self.unobserved.store(0, Relaxed);
-        let of_use = CONGESTION_WINDOWS * self.quinn.stats().path.cwnd;
-        let next = of_use.max(LEAST).min(self.most);
-        if next != *now {
-            *now = next;
-            self.quinn.set_send_window(next);
+    fn on_written(&self, len: u64) {
+        let left = self.unobserved.load(Relaxed);
+        // Two at once may be counted as one: it is looked at a little later then.
+        self.unobserved.store(left.saturating_sub(len), Relaxed);
+        if left <= len {
+            self.look(&mut self.lock());
         }
+    }
+
+    /// Follows the congestion window; answers whether there is more room than before.
+    fn look(&self, now: &mut u64) -> bool {
+        let path = self.quinn.stats().path;
+        let of_use = CONGESTION_WINDOWS * path.cwnd;
+        let most = if path.rtt < SHORT { self.most.min(SHORT_WAY) } else { self.most };
+        let before = std::mem::replace(now, of_use.max(LEAST).min(most));
+        self.unobserved.store(*now / LOOKS, Relaxed);
+        if before != *now {
+            self.quinn.set_send_window(*now);
+        }
+        before < *now
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -28,7 +28,7 @@ async fn bind(seed: u8) -> Arc<dyn Endpoint> {
 }
 
 /// Accepts on a thread that it shares with the endpoint.
-async fn accept_all(address: mpsc::Sender<SocketAddr>) {
+async fn accept_all(address: mpsc::SyncSender<SocketAddr>) {
     let endpoint = bind(1).await;
     address.send(endpoint.local_addr()).expect("the callers wait for it");
     let mut connections = Vec::new();
@@ -51,10 +51,11 @@ async fn call(seed: u8, server: SocketAddr) -> Called {
 
 #[test]
 fn nobody_is_turned_away_while_who_accepts_is_willing() {
-    let (address, addressed) = mpsc::channel();
+    let (address, addressed) = mpsc::sync_channel(1);
     let accepting = std::thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(timeout(Duration::from_secs(60), accept_all(address))).is_ok()
+        let accepting = async { timeout(Duration::from_secs(60), accept_all(address)).await };
+        runtime.block_on(accepting).is_ok()
     });
     let server = addressed.recv().expect("an address");
     let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
