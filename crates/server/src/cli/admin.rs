@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -17,12 +17,12 @@ use serde::Serialize;
 
 use super::{
     ask::Asker,
-    exit::{ERROR, Failure, UNREACHABLE},
+    exit::{ERROR, Failure, TIMED_OUT, UNREACHABLE},
     options::{Question, Target},
     output::{Format, print},
     run::{KEY_FILE, load_key},
     runtime_file::Runtime,
-    settings::data_directory,
+    settings::{DRAIN_MAX, data_directory},
 };
 use crate::event_log::Rfc3339;
 
@@ -62,11 +62,48 @@ async fn put(asker: &mut Asker, question: Question, format: Format) -> Result<()
             asker.ask(Announce { text }).await?;
             done(format, "announced", "announced")
         }
-        Question::Shutdown { reason, restart_after, .. } => {
+        Question::Shutdown { reason, restart_after, wait, target } => {
+            let running = if wait { Some(Running::find(&target)?) } else { None };
             let restart_after_ms = restart_after.map(|seconds| seconds.saturating_mul(1_000));
             asker.ask(Shutdown { reason, restart_after_ms }).await?;
-            done(format, "shutdown", "the server is going down")
+            match running {
+                None => done(format, "shutdown", "the server is going down"),
+                Some(running) => {
+                    running.ended().await?;
+                    done(format, "shutdown", "the server has ended")
+                }
+            }
         }
+    }
+}
+
+/// A server on this machine, by what it wrote down.
+struct Running {
+    data: PathBuf,
+    runtime: Runtime,
+}
+
+impl Running {
+    fn find(target: &Target) -> Result<Self, Failure> {
+        let data = data_directory(target.data.clone())?;
+        let runtime = Runtime::read(&data).map_err(|_| {
+            let data = data.display();
+            Failure::usage(format!("--wait: no server runs on {data}; name its --data directory"))
+        })?;
+        Ok(Self { data, runtime })
+    }
+
+    /// Waits until its files are free: what it wrote down is the last that goes.
+    async fn ended(&self) -> Result<(), Failure> {
+        let limit = Duration::from_secs(u64::from(DRAIN_MAX) + 60);
+        let gone = async {
+            while Runtime::read(&self.data).is_ok_and(|now| now == self.runtime) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(limit, gone).await.map_err(|_| {
+            Failure::new(TIMED_OUT, format!("process {} is still there", self.runtime.pid))
+        })
     }
 }
 

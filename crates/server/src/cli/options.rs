@@ -289,6 +289,9 @@ pub(super) enum Question {
         /// server, 5]
         #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(0..=600))]
         restart_after: Option<u32>,
+        /// Come back only when it has ended; on the server's machine
+        #[arg(long)]
+        wait: bool,
         #[command(flatten)]
         target: Target,
     },
