@@ -1,12 +1,21 @@
 //! What a peer is started with.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use portolan_identity::{Expect, Identity};
-use portolan_protocol::{DeviceId, Name, Password};
+use portolan_protocol::{DeviceId, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
-use crate::{Addresses, SystemAddresses};
+use crate::{Addresses, SystemAddresses, session::random};
 
 /// The parts that the facade puts together: this crate names no concrete transport.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +83,27 @@ pub struct Config {
     pub shared: Shared,
     /// Who knows this machine's addresses, which may change while a session lasts.
     pub addresses: Arc<dyn Addresses>,
+    /// Tells the server which of our logins came last.
+    pub(crate) attempts: Attempts,
+}
+
+/// Numbers the logins of one client, so that the server can tell one that it had given up, and
+/// that a slow network delivers late, from the one that counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempts {
+    client: u64,
+    number: Arc<AtomicU64>,
+}
+
+impl Attempts {
+    fn new() -> Self {
+        Self { client: random(), number: Arc::default() }
+    }
+
+    pub(crate) fn next(&self) -> LoginAttempt {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        LoginAttempt { client: self.client, number }
+    }
 }
 
 impl Config {
@@ -110,6 +140,7 @@ impl Config {
             timing: Timing::default(),
             shared: Shared::default(),
             addresses: Arc::new(SystemAddresses),
+            attempts: Attempts::new(),
         }
     }
 

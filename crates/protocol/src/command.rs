@@ -117,6 +117,19 @@ pub struct Login {
     /// session replaces them all; the same device again replaces its own session alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceId>,
+    /// Which attempt this is. One that arrives behind a later one of the same client is refused:
+    /// the client has given it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<LoginAttempt>,
+}
+
+/// Puts the logins of one client in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginAttempt {
+    /// Chosen at random when the client starts.
+    pub client: u64,
+    /// Grows with each attempt.
+    pub number: u64,
 }
 
 /// A password; never printed.

@@ -129,6 +129,7 @@ fn a_password_is_never_printed() {
         name: "alice".into(),
         password: Some(portolan_protocol::Password("hunter2".into())),
         device: None,
+        attempt: None,
     };
     assert!(!format!("{login:?}").contains("hunter2"));
 }

@@ -169,7 +169,9 @@ impl Door {
         let software = "portolan-lab".to_owned();
         let hello = Hello { versions: VERSIONS.to_vec(), features: Vec::new(), software };
         session.ask(hello).await?;
-        session.ask(Login { name: session.name.clone(), password: None, device: None }).await?;
+        session
+            .ask(Login { name: session.name.clone(), password: None, device: None, attempt: None })
+            .await?;
         Ok(session)
     }
 }

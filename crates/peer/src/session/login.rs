@@ -74,7 +74,12 @@ impl Control {
 
     async fn login(&mut self, config: &Config) -> Result<LoggedIn, ConnectError> {
         let name = config.name.as_str().to_owned();
-        let login = Login { name, password: config.password.clone(), device: config.device };
+        let login = Login {
+            name,
+            password: config.password.clone(),
+            device: config.device,
+            attempt: Some(config.attempts.next()),
+        };
         match self.ask(Command::Login(login)).await? {
             Reply::LoggedIn(logged_in) => Ok(logged_in),
             other => Err(unexpected(&other)),

@@ -165,7 +165,7 @@ impl RawPeer {
         let _: OpeningMessage = control.1.next_message().await.unwrap();
         let hello =
             Hello { versions: VERSIONS.to_vec(), features: vec![], software: String::new() };
-        let login = Login { name: of.to_owned(), password: None, device: None };
+        let login = Login { name: of.to_owned(), password: None, device: None, attempt: None };
         for (id, command) in [Command::from(hello), Command::from(login)].into_iter().enumerate() {
             let request = ControlMessage::Request(RequestId(id as u64 + 1), command);
             control.0.send(&request).await.unwrap();

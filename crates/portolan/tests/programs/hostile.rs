@@ -58,7 +58,7 @@ impl Rogue {
     async fn logged_in(server: &Server, transport: &dyn Transport, seed: u8, name: &str) -> Self {
         let mut rogue = Self::opened(server, transport, seed).await;
         rogue.hello().await;
-        let login = Login { name: name.into(), password: None, device: None };
+        let login = Login { name: name.into(), password: None, device: None, attempt: None };
         assert!(matches!(rogue.ask(login.into()).await, Ok(Reply::LoggedIn(_))));
         rogue
     }

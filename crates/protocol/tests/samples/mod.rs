@@ -70,6 +70,7 @@ pub(crate) fn commands() -> Vec<Command> {
             name: "Alice".into(),
             password: Some(Password("secret".into())),
             device: Some(DeviceId(9)),
+            attempt: Some(LoginAttempt { client: 5, number: 2 }),
         }
         .into(),
         Logout {}.into(),

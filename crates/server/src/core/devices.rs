@@ -27,7 +27,7 @@
 
 use std::collections::HashMap;
 
-use portolan_protocol::{DeviceId, ErrorBody, ErrorCode, RequestId, Timestamp};
+use portolan_protocol::{DeviceId, ErrorBody, ErrorCode, LoginAttempt, RequestId, Timestamp};
 
 use super::{
     Core, Now, SessionId,
@@ -45,6 +45,8 @@ pub(super) struct Stand {
     pub(super) session: SessionId,
     pub(super) registry: usize,
     pub(super) device: DeviceId,
+    /// Which of its client's logins it is.
+    pub(super) attempt: Option<LoginAttempt>,
 }
 
 /// A device for which copies are kept.
@@ -151,7 +153,8 @@ impl Core {
         user: UserId,
         moved: bool,
     ) {
-        match self.plan_device(now, session, user) {
+        let checked = self.check_attempt(session, user);
+        match checked.and_then(|()| self.plan_device(now, session, user)) {
             Err(error) => {
                 self.expect_login(now, session);
                 self.log_refused_login(session, &error);

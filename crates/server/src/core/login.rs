@@ -1,6 +1,8 @@
 //! How sessions begin, and who owns which name.
 
-use portolan_protocol::{ErrorBody, ErrorCode, LoggedIn, Login, Name, PresenceChange, RequestId};
+use portolan_protocol::{
+    ErrorBody, ErrorCode, LoggedIn, Login, LoginAttempt, Name, PresenceChange, RequestId,
+};
 
 use super::{
     Core, Now, Remote, SessionId,
@@ -36,6 +38,7 @@ impl Core {
             said_hello: false,
             login: LoginState::None,
             device: None,
+            attempt: None,
             login_deadline: None,
             is_attentive: false,
             heard: now.instant,
@@ -106,6 +109,7 @@ impl Core {
         self.check_registry(remote, &name)?;
         if let Some(state) = self.sessions.get_mut(&session) {
             state.device = login.device;
+            state.attempt = login.attempt;
         }
         match self.directory.find(&name) {
             Some(user) if self.is_owner(user, &name, remote)? => {
@@ -129,6 +133,22 @@ impl Core {
             return Err(ErrorBody::new(ErrorCode::Conflict, message));
         }
         Ok(is_owner)
+    }
+
+    /// Refuses a login that its client gave up before it made the one that stands here.
+    pub(super) fn check_attempt(&self, session: SessionId, user: UserId) -> Result<(), ErrorBody> {
+        let Some(attempt) = self.sessions.get(&session).and_then(|state| state.attempt) else {
+            return Ok(());
+        };
+        let online = self.user(user).and_then(|known| known.online.as_ref());
+        let is_later =
+            |later: LoginAttempt| later.client == attempt.client && later.number > attempt.number;
+        let mut others = online.into_iter().flat_map(|online| &online.stands);
+        if others.any(|stand| stand.attempt.is_some_and(is_later)) {
+            let message = "this login comes late: the same client has logged in again meanwhile";
+            return Err(ErrorBody::new(ErrorCode::Conflict, message).with_detail("attempt"));
+        }
+        Ok(())
     }
 
     /// Takes a name that nobody has; the answer follows when the store has it.
@@ -219,7 +239,7 @@ impl Core {
     /// Puts the session in the place of those that it replaces, or beside them.
     fn take_place(&mut self, now: Now, session: SessionId, user: UserId) {
         let Some(state) = self.sessions.get(&session) else { return };
-        let (asked, registry) = (state.device, state.remote.registry);
+        let (asked, attempt, registry) = (state.device, state.attempt, state.remote.registry);
         let device = asked.unwrap_or(PLAIN);
         let Some(known) = self.directory.get_mut(user) else { return };
         let online = known.online.get_or_insert_with(|| Online {
@@ -234,7 +254,7 @@ impl Core {
         if stands.is_empty() {
             online.since = now.wall;
         }
-        stands.push(Stand { session, registry, device });
+        stands.push(Stand { session, registry, device, attempt });
         online.stands = stands;
         for stand in older {
             self.conversations.move_to(user, stand.session, session);

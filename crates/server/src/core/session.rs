@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use portolan_protocol::{DeviceId, MessageId};
+use portolan_protocol::{DeviceId, LoginAttempt, MessageId};
 
 use super::{Remote, rates::TokenBucket};
 use crate::{config::Limits, store::UserId};
@@ -18,6 +18,8 @@ pub(super) struct Session {
     pub(super) login: LoginState,
     /// The device that the login named; none: it stands alone.
     pub(super) device: Option<DeviceId>,
+    /// Which of its client's logins it is.
+    pub(super) attempt: Option<LoginAttempt>,
     /// Until when it has to log in.
     pub(super) login_deadline: Option<Instant>,
     /// Whether the client keeps showing signs of life while it is in a conversation.

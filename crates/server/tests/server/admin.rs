@@ -34,7 +34,12 @@ async fn an_admin_kicks_and_announces_without_a_name() {
     let ban = Ban { name: None, id: Some(key(1).id()), reason: "spam".into(), until: None };
     admin.ask(ban).await.unwrap();
     let mut alice = harness.connect(1).await;
-    let login = portolan_protocol::Login { name: "alice".into(), password: None, device: None };
+    let login = portolan_protocol::Login {
+        name: "alice".into(),
+        password: None,
+        device: None,
+        attempt: None,
+    };
     let error = alice.ask(login.clone()).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Banned);
     assert!(error.message.contains("for good: spam"), "{}", error.message);

@@ -126,7 +126,7 @@ impl Client {
     }
 
     pub(crate) async fn login(&mut self, text: &str) -> Result<LoggedIn, ErrorBody> {
-        let login = Login { name: text.to_owned(), password: None, device: None };
+        let login = Login { name: text.to_owned(), password: None, device: None, attempt: None };
         match self.ask(login).await? {
             Reply::LoggedIn(logged_in) => Ok(logged_in),
             other => panic!("{other:?}"),

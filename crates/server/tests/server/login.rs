@@ -94,7 +94,7 @@ async fn a_name_moves_to_a_new_key_with_its_password_and_not_without() {
     let set = portolan_protocol::SetPassword { password: secret() };
     assert!(matches!(alice.ask(set).await.unwrap(), Reply::Done(_)));
     let mut newer = harness.connect(2).await;
-    let login = |password| Login { name: "alice".into(), password, device: None };
+    let login = |password| Login { name: "alice".into(), password, device: None, attempt: None };
     let wrong = Some(Password("incorrect horse".into()));
     assert_eq!(newer.refusal(login(None)).await, ErrorCode::NameTaken);
     assert_eq!(newer.refusal(login(wrong)).await, ErrorCode::WrongPassword);

@@ -193,7 +193,8 @@ impl World<'_> {
             0 => None,
             _ => Some(Password(format!("secret of user{}", user + 1))),
         };
-        let login = Login { name: user_name(user).to_string(), password, device: None };
+        let login =
+            Login { name: user_name(user).to_string(), password, device: None, attempt: None };
         self.request(thief, RequestId(2), login.into());
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use portolan_peer::RequestError;
 use portolan_protocol::{
     ClosingReason, Command, ErrorBody, ErrorCode, Event, Hello, Limits as MessageLimits, Login,
-    Password, ReceiptState, Reply, RequestId,
+    LoginAttempt, Password, ReceiptState, Reply, RequestId,
 };
 
 use portolan_server::close_code;
@@ -215,10 +215,12 @@ impl World<'_> {
     fn log_in(&mut self, user: usize) {
         let person = &mut self.people[user];
         let password = person.is_moving.then(|| password_of(user));
-        let login = Login { name: user_name(user).to_string(), password, device: None };
-        if let Some(program) = &mut person.program {
-            program.stage = Stage::LoggingIn;
-        }
+        let Some(program) = &mut person.program else { return };
+        program.stage = Stage::LoggingIn;
+        program.attempts += 1;
+        let client = program.process << 8 | user as u64;
+        let attempt = Some(LoginAttempt { client, number: program.attempts });
+        let login = Login { name: user_name(user).to_string(), password, device: None, attempt };
         self.send_up(user, Ask { command: login.into(), kind: AskKind::Opening });
     }
 

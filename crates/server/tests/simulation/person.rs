@@ -46,6 +46,8 @@ pub(crate) struct Person {
 /// One run of the program.
 pub(crate) struct Program {
     pub(crate) process: u64,
+    /// How often it has logged in.
+    pub(crate) attempts: u64,
     pub(crate) line: Option<LineId>,
     pub(crate) stage: Stage,
     pub(crate) logged_in_at: u64,
@@ -163,6 +165,7 @@ impl Program {
         };
         Self {
             process,
+            attempts: 0,
             line: None,
             stage: Stage::Dialling,
             logged_in_at: 0,

@@ -19,7 +19,7 @@ use crate::{
 const STRANGER: u8 = 200;
 
 fn login(text: &str) -> Login {
-    Login { name: text.to_owned(), password: None, device: None }
+    Login { name: text.to_owned(), password: None, device: None, attempt: None }
 }
 
 fn say(to: &str) -> Send {

@@ -105,7 +105,12 @@ fn a_session_that_takes_over_a_conversation_is_attended_to_like_the_one_before()
     pass(&mut world, 5, &[alice, bob]);
     let newer = world.connect(2, 1);
     assert!(world.ask(newer, hello(&["attentive"])).unwrap().is_ok());
-    let login = portolan_protocol::Login { name: "bob".into(), password: None, device: None };
+    let login = portolan_protocol::Login {
+        name: "bob".into(),
+        password: None,
+        device: None,
+        attempt: None,
+    };
     assert!(world.ask(newer, login).unwrap().is_ok());
     pass(&mut world, 19, &[alice]);
     assert!(world.told.get(&newer).is_none_or(|told| told.closed.is_none()));

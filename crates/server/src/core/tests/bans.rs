@@ -15,7 +15,7 @@ fn ban(who: Name, until: Option<Timestamp>) -> Ban {
 }
 
 fn login(text: &str) -> Login {
-    Login { name: text.to_owned(), password: None, device: None }
+    Login { name: text.to_owned(), password: None, device: None, attempt: None }
 }
 
 /// The server's own key, and alice.

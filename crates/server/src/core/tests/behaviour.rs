@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use portolan_protocol::{
     Availability, ClosingReason, ConversationState, Converse, ErrorCode, Event, Heartbeat, List,
-    Login, Lookup, MessageId, PresenceChange, ReceiptState, Receipts, Recipient, Reply, Send,
+    Login, LoginAttempt, Lookup, MessageId, PresenceChange, ReceiptState, Receipts, Recipient,
+    Reply, Send,
 };
 
 use super::world::{World, limits, name};
@@ -14,7 +15,7 @@ use crate::{
 };
 
 fn login(text: &str) -> Login {
-    Login { name: text.to_owned(), password: None, device: None }
+    Login { name: text.to_owned(), password: None, device: None, attempt: None }
 }
 
 fn say(to: &str, text: &str) -> Send {
@@ -41,6 +42,28 @@ fn a_new_name_is_granted_when_the_store_has_it_and_not_before() {
     world.commit(1);
     let answers = &world.told.get(&mallory).unwrap().answers;
     assert!(matches!(answers.values().next(), Some(Ok(Reply::LoggedIn(_)))));
+}
+
+#[test]
+fn a_login_that_its_client_had_given_up_replaces_nobody() {
+    let mut world = World::new(limits());
+    let attempt =
+        |client, number| Login { attempt: Some(LoginAttempt { client, number }), ..login("alice") };
+    // The first one is on its way for minutes; the client has tried again meanwhile.
+    let late = world.connect(1, 0);
+    let session = world.connect(1, 0);
+    assert!(matches!(world.ask(session, attempt(7, 2)), Some(Ok(Reply::LoggedIn(_)))));
+    assert_eq!(world.refusal(late, attempt(7, 1)), Some(ErrorCode::Conflict));
+    assert!(world.events(session).is_empty(), "it is not told that it was replaced");
+    assert!(matches!(world.ask(session, Heartbeat { nonce: 1 }), Some(Ok(Reply::Heartbeat(_)))));
+    // Another program with the key is no late one, whatever it counts.
+    let other = world.connect(1, 0);
+    assert!(matches!(world.ask(other, attempt(8, 1)), Some(Ok(Reply::LoggedIn(_)))));
+    let told = world.events(session);
+    assert!(
+        matches!(&told[..], [Event::Closing(closing)] if closing.why == ClosingReason::Replaced),
+        "{told:?}"
+    );
 }
 
 #[test]

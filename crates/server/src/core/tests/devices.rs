@@ -16,7 +16,8 @@ use crate::{
 
 fn beside(world: &mut World, seed: u8, text: &str, device: u64) -> SessionId {
     let session = world.connect(seed, usize::from(device % 2 == 1));
-    let login = Login { name: text.into(), password: None, device: Some(DeviceId(device)) };
+    let login =
+        Login { name: text.into(), password: None, device: Some(DeviceId(device)), attempt: None };
     let answer = world.ask(session, login);
     assert!(matches!(answer, Some(Ok(Reply::LoggedIn(_)))), "{answer:?}");
     session
@@ -302,8 +303,12 @@ fn sessions_and_devices_of_a_name_are_bounded_and_the_longest_away_makes_room() 
     let phone = beside(&mut world, 1, "alice", 10);
     let _laptop = beside(&mut world, 1, "alice", 11);
     let third = world.connect(1, 0);
-    let login =
-        |device| Login { name: "alice".into(), password: None, device: Some(DeviceId(device)) };
+    let login = |device| Login {
+        name: "alice".into(),
+        password: None,
+        device: Some(DeviceId(device)),
+        attempt: None,
+    };
     assert_eq!(world.refusal(third, login(12)), Some(ErrorCode::Quota));
     assert_eq!(world.refusal(third, login(0)), Some(ErrorCode::BadRequest));
     world.gone(phone);
@@ -373,7 +378,12 @@ fn a_device_that_the_store_cannot_keep_is_refused_and_may_try_again() {
     let plain = world.login(1, "alice");
     world.commits_at_once = false;
     let phone = world.connect(1, 0);
-    let login = || Login { name: "alice".into(), password: None, device: Some(DeviceId(10)) };
+    let login = || Login {
+        name: "alice".into(),
+        password: None,
+        device: Some(DeviceId(10)),
+        attempt: None,
+    };
     assert_eq!(world.ask(phone, login()), None);
     let twin = world.connect(1, 0);
     assert_eq!(world.refusal(twin, login()), Some(ErrorCode::Conflict));

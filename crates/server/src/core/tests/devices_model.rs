@@ -163,7 +163,7 @@ impl Model {
         let registry = self.random.random_range(0..2);
         let session = self.world.connect(u8::try_from(user + 1).unwrap(), registry);
         let number = (device > 0).then_some(DeviceId(device as u64));
-        let login = Login { name: user_name(user), password: None, device: number };
+        let login = Login { name: user_name(user), password: None, device: number, attempt: None };
         self.world.request(session, login);
         let others = (0..DEVICES).filter(|other| device == 0 || *other == device);
         for other in others.collect::<Vec<_>>() {

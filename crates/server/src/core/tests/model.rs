@@ -100,7 +100,7 @@ impl Model {
         // What another session of the same user was told is told no more.
         self.world.commit(usize::MAX);
         self.listen();
-        let login = Login { name: user_name(user), password: None, device: None };
+        let login = Login { name: user_name(user), password: None, device: None, attempt: None };
         self.world.request(session, login);
         self.world.commit(usize::MAX);
         let state = &mut self.users[user];

@@ -24,7 +24,10 @@ fn set(text: Option<&str>) -> SetPassword {
 }
 
 fn try_login(world: &mut World, session: SessionId, text: Option<&str>) -> Option<Answer> {
-    world.ask(session, Login { name: "alice".into(), password: text.map(password), device: None })
+    world.ask(
+        session,
+        Login { name: "alice".into(), password: text.map(password), device: None, attempt: None },
+    )
 }
 
 fn refusal(answer: Option<Answer>) -> ErrorCode {
@@ -143,7 +146,7 @@ fn what_could_not_be_stored_has_moved_nothing() {
 fn names_that_are_kept_back_are_nobodys() {
     let mut world = World::new(limits());
     let session = world.connect(1, 0);
-    let login = Login { name: "Harbourmaster".into(), password: None, device: None };
+    let login = Login { name: "Harbourmaster".into(), password: None, device: None, attempt: None };
     assert_eq!(world.refusal(session, login), Some(ErrorCode::NameInvalid));
     assert!(world.events(session).iter().all(|event| !matches!(event, Event::Closing(_))));
 }

@@ -190,7 +190,7 @@ fn who_is_away_says_so_in_the_list_and_to_those_who_are_there() {
     assert_eq!(whois(&mut world, alice, "bob").away, None);
     world.ask(bob, away(""));
     world.ask(bob, Logout {});
-    let login = Login { name: "bob".into(), password: None, device: None };
+    let login = Login { name: "bob".into(), password: None, device: None, attempt: None };
     let bob = world.connect(2, 0);
     assert!(world.ask(bob, login).unwrap().is_ok());
     assert_eq!(whois(&mut world, alice, "bob").away, None);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn login(text: &str) -> Login {
-    Login { name: text.to_owned(), password: None, device: None }
+    Login { name: text.to_owned(), password: None, device: None, attempt: None }
 }
 
 fn registries(world: &mut World, session: SessionId) -> Vec<RegistryInfo> {

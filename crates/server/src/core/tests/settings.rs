@@ -35,7 +35,8 @@ fn state(world: &mut World, asker: SessionId, who: &str) -> Availability {
 fn settings_are_asked_for_changed_told_to_other_sessions_and_kept() {
     let mut world = World::new(limits());
     let alice = world.login(1, "alice");
-    let login = Login { name: "alice".into(), password: None, device: Some(DeviceId(7)) };
+    let login =
+        Login { name: "alice".into(), password: None, device: Some(DeviceId(7)), attempt: None };
     let other = world.connect(1, 0);
     world.ask(other, login);
     assert_eq!(settings(&mut world, alice, set(None, None)), Settings::default());

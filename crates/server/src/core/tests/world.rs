@@ -240,7 +240,7 @@ impl World {
 
     pub(super) fn login(&mut self, seed: u8, text: &str) -> SessionId {
         let session = self.connect(seed, 0);
-        let login = Login { name: text.to_owned(), password: None, device: None };
+        let login = Login { name: text.to_owned(), password: None, device: None, attempt: None };
         let answer = self.ask(session, login);
         assert!(matches!(answer, Some(Ok(Reply::LoggedIn(_)))), "{answer:?}");
         session
