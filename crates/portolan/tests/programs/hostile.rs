@@ -163,7 +163,7 @@ async fn an_unknown_kind_is_answered_and_the_session_goes_on() {
         assert_eq!(client.answer().await, Err(ErrorCode::Unsupported));
         client.raw(&frame("lookup", &[0xc0])).await;
         assert_eq!(client.answer().await, Err(ErrorCode::BadRequest));
-        let long = Login { name: "n".repeat(10_000), password: None, device: None };
+        let long = Login { name: "n".repeat(10_000), password: None, device: None, attempt: None };
         assert!(client.ask(long.into()).await.is_err());
         let echo = portolan::protocol::Echo { text: "here".into() };
         assert!(matches!(client.ask(echo.into()).await, Ok(Reply::Echo(_))));
