@@ -26,6 +26,9 @@ const CONGESTION_WINDOWS: u64 = 4;
 /// longer leaves the processor's cache.
 const SHORT: Duration = Duration::from_millis(2);
 
+/// A round trip above which a way is not what it was when it was short.
+const OTHER: Duration = Duration::from_millis(20);
+
 /// What may wait for a short way.
 const SHORT_WAY: u64 = 1 << 20;
 
@@ -51,6 +54,8 @@ pub(crate) struct Ahead {
     reserve: u64,
     /// What quinn's send window is, but while an urgent stream is being served or a writer waits.
     now: Mutex<u64>,
+    /// Microseconds of the shortest round trip of late: what queues add makes no way long.
+    shortest: AtomicU64,
     /// Bytes to hand over until the next look.
     unobserved: AtomicU64,
     /// quinn's window is lowered.
@@ -68,6 +73,7 @@ impl Ahead {
             most,
             reserve: reserve(limits),
             now: Mutex::new(now),
+            shortest: AtomicU64::new(u64::MAX),
             unobserved: AtomicU64::new(now / LOOKS),
             lowered: AtomicBool::new(false),
         }
@@ -125,13 +131,23 @@ impl Ahead {
     fn look(&self, now: &mut u64) -> bool {
         let path = self.quinn.stats().path;
         let of_use = CONGESTION_WINDOWS * path.cwnd;
-        let most = if path.rtt < SHORT { self.most.min(SHORT_WAY) } else { self.most };
+        let most = if self.is_short(path.rtt) { self.most.min(SHORT_WAY) } else { self.most };
         let before = std::mem::replace(now, of_use.max(LEAST).min(most));
         self.unobserved.store(*now / LOOKS, Relaxed);
         if before != *now {
             self.quinn.set_send_window(*now);
         }
         before < *now
+    }
+
+    /// Whether the way is short, now that its round trip takes so long.
+    fn is_short(&self, round_trip: Duration) -> bool {
+        let now = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        // No queue of ours is so long: it is another way than before, or a slow one.
+        let is_other = round_trip > OTHER;
+        let shortest = if is_other { now } else { now.min(self.shortest.load(Relaxed)) };
+        self.shortest.store(shortest, Relaxed);
+        Duration::from_micros(shortest) < SHORT
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
