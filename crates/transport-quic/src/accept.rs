@@ -52,7 +52,7 @@ fn admit(core: &Arc<Core>, handshakes: &mut JoinSet<()>, incoming: Incoming) {
 
 async fn shake_hands(core: Arc<Core>, incoming: Incoming) {
     let remote = incoming.remote_address();
-    let Ok(connecting) = incoming.accept() else { return };
+    let Ok(connecting) = core.watched.accept(incoming) else { return };
     let quinn = match timeout(core.timing.handshake, connecting).await {
         Ok(Ok(quinn)) => quinn,
         Ok(Err(error)) => return tracing::debug!(%remote, %error, "handshake failed"),

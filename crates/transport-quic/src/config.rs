@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan_identity::Alpn;
-use portolan_transport::{ConnectionConfig, Limits, Priority, Timing};
+use portolan_transport::{ConnectionConfig, Limits, Priority};
 use quinn::{
     ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
@@ -45,7 +45,7 @@ impl Configs {
     /// Those of one identity.
     #[must_use]
     pub fn new(config: &ConnectionConfig) -> Self {
-        let transport = Arc::new(transport(&config.limits, &config.timing));
+        let transport = Arc::new(transport(config));
         let identity = &config.identity;
         let tls = QuicServerConfig::try_from(identity.server_config(Alpn::Quic));
         let mut server = ServerConfig::with_crypto(Arc::new(tls.expect(INITIAL_SUITE)));
@@ -72,7 +72,8 @@ const INITIAL_SUITE: &str = "the provider has TLS13_AES_128_GCM_SHA256";
 
 /// Packet sizes are left at quinn's own: 1,200 bytes at first, 1,452 when the path allows. Between
 /// 6,551 and 65,527 its trains of ten segments would exceed what the system takes at once.
-fn transport(limits: &Limits, timing: &Timing) -> TransportConfig {
+pub(crate) fn transport(config: &ConnectionConfig) -> TransportConfig {
+    let ConnectionConfig { limits, timing, .. } = config;
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))

@@ -8,25 +8,28 @@ use std::{
 
 use async_trait::async_trait;
 use portolan_datagram_io::{Lane, LaneSocket, SharedSockets, unreachable};
+use portolan_qlog::{Qlog, Vantage};
 use portolan_transport::{
     AcceptError, Backlog, BindError, CloseCode, CloseReason, ConnectError, Connection,
     ConnectionConfig, Endpoint, Expect, Limits, RebindError, Timing,
 };
-use quinn::{TokioRuntime, VarInt};
+use quinn::{Connecting, ConnectionError, Incoming, ServerConfig, TokioRuntime, VarInt};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     accept,
-    config::Configs,
+    config::{Configs, transport},
     connection::{Inner, QuicConnection},
     reason::{self, connect_error, start_error},
     socket::QuicSocket,
+    watch::qlog_stream,
 };
 
 /// What the endpoint's handle, its accepting task and its handshakes share.
 pub(crate) struct Core {
     pub(crate) quinn: quinn::Endpoint,
     pub(crate) socket: Arc<QuicSocket>,
+    pub(crate) watched: Watched,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
     pub(crate) backlog: Backlog<Arc<QuicConnection>>,
@@ -78,6 +81,39 @@ impl Core {
     }
 }
 
+/// Makes configurations of connections that somebody watches.
+pub(crate) struct Watched {
+    qlog: Qlog,
+    server: ServerConfig,
+    config: ConnectionConfig,
+}
+
+impl Watched {
+    /// `client`, with a log of its own if there is to be one.
+    fn client(&self, client: &quinn::ClientConfig) -> quinn::ClientConfig {
+        let mut client = client.clone();
+        if let Some(stream) = qlog_stream(&self.qlog, Vantage::Client, None) {
+            let mut transport = transport(&self.config);
+            transport.qlog_stream(Some(stream));
+            client.transport_config(Arc::new(transport));
+        }
+        client
+    }
+
+    /// Accepts `incoming`, with a log of its own if there is to be one.
+    pub(crate) fn accept(&self, incoming: Incoming) -> Result<Connecting, ConnectionError> {
+        let id = incoming.orig_dst_cid().to_string();
+        let Some(stream) = qlog_stream(&self.qlog, Vantage::Server, Some(id)) else {
+            return incoming.accept();
+        };
+        let mut transport = transport(&self.config);
+        transport.qlog_stream(Some(stream));
+        let mut server = self.server.clone();
+        server.transport_config(Arc::new(transport));
+        incoming.accept_with(Arc::new(server))
+    }
+}
+
 /// The handle; dropping it closes the endpoint.
 pub(crate) struct QuicEndpoint {
     core: Arc<Core>,
@@ -92,8 +128,10 @@ impl QuicEndpoint {
     pub(crate) fn start(
         (lane, sockets): (Arc<LaneSocket>, Arc<SharedSockets>),
         config: &ConnectionConfig,
+        qlog: Qlog,
     ) -> io::Result<Self> {
         let Configs { endpoint, server, client } = Configs::new(config);
+        let watched = Watched { qlog, server: server.clone(), config: config.clone() };
         let socket = Arc::new(QuicSocket::new(lane));
         let quinn = quinn::Endpoint::new_with_abstract_socket(
             endpoint,
@@ -104,6 +142,7 @@ impl QuicEndpoint {
         let core = Arc::new(Core {
             quinn,
             socket,
+            watched,
             limits: config.limits,
             timing: config.timing,
             backlog: Backlog::new(config.limits.accept_backlog as usize),
@@ -131,7 +170,7 @@ impl Endpoint for QuicEndpoint {
         let connecting = self
             .core
             .quinn
-            .connect_with(self.client.clone(), remote, &expect.dns_name())
+            .connect_with(self.core.watched.client(&self.client), remote, &expect.dns_name())
             .map_err(|error| start_error(&error, remote))?;
         let handshake = timeout(self.core.timing.handshake, connecting);
         let connected = tokio::select! {

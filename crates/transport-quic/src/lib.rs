@@ -35,6 +35,8 @@
 //! - garbage on the port disturbs nobody (`a_flood_of_garbage_disturbs_nobody`);
 //! - an error while sending never ends a connection: the socket adapter reports `WouldBlock` or
 //!   success (quinn's driver would stop for ever otherwise);
+//! - who wants to know what a connection does is told in the files of `portolan-qlog`
+//!   (`tests/qlog.rs`);
 //! - connections go on when an end that began them is bound to another address
 //!   (`tests/rebinding.rs`);
 //! - the port is free when `close` returns, even while handles to connections live on
@@ -58,11 +60,13 @@ mod outbox;
 mod reason;
 mod socket;
 mod stream;
+mod watch;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use portolan_datagram_io::{Lane, SharedSockets};
+use portolan_qlog::Qlog;
 use portolan_transport::{BindConfig, BindError, Capabilities, Carrier, Endpoint, Transport};
 
 /// For the laboratory, which drives quinn's machine in virtual time and must measure what is
@@ -93,9 +97,10 @@ impl Transport for Quic {
 
     async fn bind(&self, config: BindConfig) -> Result<Arc<dyn Endpoint>, BindError> {
         let sockets = config.shared.get_or_default::<SharedSockets>();
+        let qlog = Qlog::clone(&config.shared.get_or_default::<Qlog>());
         let endpoint = sockets
             .open(config.local, Lane::Quic)
-            .and_then(|lane| QuicEndpoint::start((lane, sockets), &config.connection))
+            .and_then(|lane| QuicEndpoint::start((lane, sockets), &config.connection, qlog))
             .map_err(|source| BindError::from_io(config.local, source))?;
         Ok(Arc::new(endpoint))
     }
