@@ -19,8 +19,8 @@ use crate::{
 /// (RFC 9000 §8.1).
 pub(crate) const AMPLIFICATION_MAX: u64 = 3;
 
-/// On ways shorter than this it is the computers that limit a transfer, and every acknowledgement
-/// costs them a packet at each end.
+/// On ways shorter than this it is the computers that limit a transfer: every acknowledgement costs
+/// them a packet at each end.
 const SHORT_WAY: Duration = Duration::from_millis(2);
 
 /// So many times fewer acknowledgements are asked for on short ways: four a window, which is twice
@@ -115,6 +115,11 @@ impl Path {
         usize::try_from(budget).unwrap_or(usize::MAX)
     }
 
+    /// Whether the way is so short that the computers are what limits a transfer.
+    pub(crate) fn is_short(&self) -> bool {
+        self.rtt.min() < SHORT_WAY
+    }
+
     /// Whether another packet would exceed the window.
     pub(crate) fn is_congested(&self) -> bool {
         !self.has_room(self.packet_size())
@@ -138,7 +143,7 @@ impl Path {
         let rtt = self.rtt.smoothed();
         self.used = under_way.max(self.used - self.used / 8);
         let packets = self.used.min(self.congestion.window()) / self.packet_size() as u64;
-        let packets = if self.rtt.min() < SHORT_WAY { packets * FEWER } else { packets };
+        let packets = if self.is_short() { packets * FEWER } else { packets };
         let usual = Cadence::usual(longest);
         let wish = match Cadence::of_window(packets, rtt, longest) {
             _ if self.congestion.is_starting() => usual,

@@ -220,10 +220,15 @@ impl Connection {
         Some(self.transmit_of(buf, segment.filter(|_| is_train)))
     }
 
-    /// Bytes of the packets of the next train.
+    /// Bytes of the packets of the next train. Where the network limits a transfer, a byte on the
+    /// wire is worth more than the cipher's time.
     fn segment_max(&self) -> usize {
+        let size = self.path.packet_size();
+        if !self.path.is_short() {
+            return size;
+        }
         let space = &self.spaces[Level::Data];
-        whole_blocks(self.path.packet_size(), space.next_number, space.largest_acked)
+        whole_blocks(size, space.next_number, space.largest_acked)
     }
 
     fn can_send_data(&self) -> bool {
