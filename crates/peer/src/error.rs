@@ -1,6 +1,6 @@
 //! One error enum an operation.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use portolan_identity::{KnownHostsError, PeerId};
 use portolan_protocol::{Closing, ErrorBody, ErrorCode, Hash, Name};
@@ -186,13 +186,42 @@ pub enum FileError {
         /// What was announced.
         announced: u64,
     },
+    /// A part that arrived is not that of the file. It was not written.
+    #[error(
+        "the {length} bytes from {start} on are not those of the file: its owner's disk or program \
+         is at fault; {}", Kept(*.kept)
+    )]
+    Corrupt {
+        /// Where the part begins.
+        start: u64,
+        /// How long it is.
+        length: usize,
+        /// Proven bytes that stay for another try.
+        kept: u64,
+    },
+    /// There is no file of that size.
+    #[error("{size} bytes are too many: a file has at most {max}")]
+    TooLarge {
+        /// What was announced.
+        size: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// The other program cannot prove parts of files.
+    #[error("{who} has a program that is too old to send and take files safely; ask for an update")]
+    Outdated {
+        /// The peer.
+        who: Name,
+    },
     /// The transfer broke off.
-    #[error("the transfer broke off after {bytes} of {total} bytes: {detail}; nothing was kept")]
+    #[error("the transfer broke off after {bytes} of {total} bytes: {detail}{}", Left(*.kept))]
     Interrupted {
         /// Bytes that went over.
         bytes: u64,
         /// Bytes in all.
         total: u64,
+        /// Proven bytes that stay for another try, where this side receives.
+        kept: Option<u64>,
         /// What happened.
         detail: String,
     },
@@ -227,8 +256,11 @@ pub enum FileError {
     #[error("{} is not an ordinary file", .0.display())]
     NotAFile(PathBuf),
     /// The file changed while it was sent.
-    #[error("{} became shorter while it was sent", .0.display())]
-    Changed(PathBuf),
+    #[error("{name:?} changed while it was sent; send it again")]
+    Changed {
+        /// Its name.
+        name: String,
+    },
     /// Reading or writing failed.
     #[error("cannot {during} {}: {source}", .path.display())]
     Io {
@@ -252,6 +284,26 @@ pub enum FileError {
     NoSuchOffer(u64),
 }
 
+/// What is left of a transfer, in words.
+struct Kept(u64);
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("nothing was kept"),
+            bytes => write!(f, "{bytes} bytes were kept and need not come again"),
+        }
+    }
+}
+
+struct Left(Option<u64>);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |bytes| write!(f, "; {}", Kept(bytes)))
+    }
+}
+
 impl FileError {
     /// The code that says the same to programs.
     #[must_use]
@@ -259,13 +311,17 @@ impl FileError {
         match self {
             Self::Reach(error) => error.code(),
             Self::Refused { body, .. } => body.code,
-            Self::Integrity { .. } | Self::Size { .. } => ErrorCode::Integrity,
+            Self::Integrity { .. } | Self::Size { .. } | Self::Corrupt { .. } => {
+                ErrorCode::Integrity
+            }
+            Self::Outdated { .. } => ErrorCode::Unsupported,
             Self::TimedOut { .. } => ErrorCode::TimedOut,
             Self::Name { .. } | Self::NotAFile(_) | Self::Protocol { .. } => ErrorCode::BadRequest,
             Self::Exists(_) => ErrorCode::Conflict,
-            Self::NoSpace { .. } => ErrorCode::Quota,
+            Self::NoSpace { .. } | Self::TooLarge { .. } => ErrorCode::Quota,
             Self::NoSuchOffer(_) => ErrorCode::UnknownFile,
-            Self::Interrupted { .. } | Self::Changed(_) | Self::Io { .. } => ErrorCode::Internal,
+            Self::Changed { .. } => ErrorCode::Conflict,
+            Self::Interrupted { .. } | Self::Io { .. } => ErrorCode::Internal,
         }
     }
 }

@@ -125,8 +125,10 @@ pub struct FileUpdate {
     pub name: String,
     /// Where it stands.
     pub phase: FilePhase,
-    /// Bytes that went over.
+    /// Bytes that the receiver has.
     pub bytes: u64,
+    /// Bytes of these that were there before and did not go over again.
+    pub resumed: u64,
     /// Bytes in all.
     pub total: u64,
     /// Bytes a second of late.

@@ -42,7 +42,7 @@
 //! ```
 //!
 //! What this crate does not do: it names no concrete transport (the facade gives it a [`Stack`]),
-//! it opens no direct path yet and resumes no file, and it never trusts a word of another peer:
+//! it opens no direct path yet, and it never trusts a word of another peer:
 //! names, paths and sizes are checked, and the key is pinned to what the directory, and memory,
 //! say.
 //!

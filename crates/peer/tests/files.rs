@@ -8,15 +8,15 @@ use std::{fs, path::Path};
 
 use portolan_peer::{Config, Event, Existing, FileError, FilePhase, FileRule, Peer, ReachError};
 use portolan_protocol::{
-    Content, ErrorCode, FileEnd, Hash, Offer, PeerCommand, PeerEvent, PeerMessage, PeerReply,
-    RequestId, Table,
+    Content, ErrorCode, FileEnd, GROUP_MIN, GroupRange, Hash, Offer, PeerCommand, PeerEvent,
+    PeerMessage, PeerReply, RequestId, Table, Want,
 };
 use portolan_transport::PathKind;
 use tokio::io::AsyncWriteExt;
 
 use self::support::{
-    Harbour, bytes, entries, identity, kind, name, next_request, open, reply, wait_entries,
-    wait_for, within,
+    Harbour, Reader, Writer, bytes, entries, identity, kind, name, next_request, open, reply,
+    wait_entries, wait_for, within,
 };
 
 const SIZES: [usize; 4] = [0, 1, (1 << 20) + 1, 300_000];
@@ -27,13 +27,17 @@ fn hash(bytes: &[u8]) -> Hash {
 
 /// Bob shares a directory with these files.
 async fn sharing(harbour: &Harbour, files: &[(&str, usize)]) -> Config {
+    sharing_as(harbour, "bob", files)
+}
+
+fn sharing_as(harbour: &Harbour, who: &str, files: &[(&str, usize)]) -> Config {
     let shared = harbour.directory.path().join("shared");
     for (path, size) in files {
         let path = shared.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes(*size)).unwrap();
     }
-    let mut config = harbour.config("bob");
+    let mut config = harbour.config(who);
     config.share = Some(shared);
     config
 }
@@ -97,7 +101,7 @@ async fn paths_that_lead_out_are_refused_on_both_sides() {
     let connection = within("calling", mallory.call("bob", bob.id())).await;
     for path in ["../outside", "/etc/passwd", "shared/../../outside", "a/..", "missing"] {
         let (mut writer, mut reader) = open(&connection).await;
-        let get = PeerCommand::Get(portolan_protocol::Get { path: path.to_owned() });
+        let get = PeerCommand::Get(portolan_protocol::Get { path: path.to_owned(), groups: true });
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), "unknown_file", "{path}");
@@ -219,7 +223,7 @@ async fn many_files_go_at_once_in_both_directions() {
 struct Lie {
     announced: u64,
     sent: usize,
-    hash: Option<Hash>,
+    hash: Hash,
     wanted: fn(&FileError) -> bool,
 }
 
@@ -228,27 +232,43 @@ async fn every_lie_of_a_sender_is_found_and_nothing_is_kept() {
     let harbour = Harbour::open().await;
     let (alice, _alice_events) = harbour.peer("alice").await;
     let mallory = harbour.raw("mallory").await;
-    let right = Some(hash(&bytes(100_000)));
+    let right = hash(&bytes(100_000));
+    let corrupt = |error: &FileError| matches!(error, FileError::Corrupt { kept: 0, .. });
     let size = |error: &FileError| matches!(error, FileError::Size { .. });
     let lies = [
         // Corrupted on the way, as it were: the hash of other bytes.
-        Lie {
-            announced: 100_000,
-            sent: 100_000,
-            hash: Some(Hash([7; 32])),
-            wanted: |error| matches!(error, FileError::Integrity { .. }),
-        },
-        Lie { announced: 100_001, sent: 100_000, hash: right, wanted: size },
+        Lie { announced: 100_000, sent: 100_000, hash: Hash([7; 32]), wanted: corrupt },
+        Lie { announced: 100_001, sent: 100_000, hash: right, wanted: corrupt },
         Lie {
             announced: 1 << 60,
             sent: 100_000,
             hash: right,
-            wanted: |error| matches!(error, FileError::NoSpace { .. } | FileError::Size { .. }),
+            wanted: |error| matches!(error, FileError::TooLarge { .. }),
         },
-        Lie { announced: 99_999, sent: 100_000, hash: right, wanted: size },
-        Lie { announced: 0, sent: 100_000, hash: right, wanted: size },
-        // No end at all.
-        Lie { announced: 100_000, sent: 100_000, hash: None, wanted: size },
+        Lie {
+            announced: 1 << 42,
+            sent: 100_000,
+            hash: right,
+            wanted: |error| {
+                matches!(error, FileError::NoSpace { .. } | FileError::Integrity { .. })
+            },
+        },
+        Lie { announced: 99_999, sent: 100_000, hash: right, wanted: corrupt },
+        Lie {
+            announced: 0,
+            sent: 100_000,
+            hash: right,
+            wanted: |error| matches!(error, FileError::Integrity { .. }),
+        },
+        // More than was announced.
+        Lie { announced: 100_000, sent: 100_001, hash: right, wanted: size },
+        // Fewer, and the list of hashes is not one.
+        Lie {
+            announced: GROUP_MIN + 1,
+            sent: 100_000,
+            hash: right,
+            wanted: |error| matches!(error, FileError::Integrity { .. }),
+        },
     ];
     let mut connection = None;
     for (number, lie) in lies.into_iter().enumerate() {
@@ -264,12 +284,10 @@ async fn every_lie_of_a_sender_is_found_and_nothing_is_kept() {
         let connection = connection.as_ref().unwrap();
         let (command, mut writer, _reader) = within("a request", next_request(connection)).await;
         assert_eq!(command.kind(), "get");
-        let content = Content { size: lie.announced, modified: None };
+        let content = Content { size: lie.announced, modified: None, hash: Some(lie.hash) };
         reply(&mut writer, PeerReply::Content(content)).await;
         let _ = writer.get_mut().write_all(&bytes(lie.sent)).await;
-        if let Some(hash) = lie.hash {
-            let _ = writer.send(&PeerMessage::Event(PeerEvent::End(FileEnd { hash }))).await;
-        }
+        let _ = writer.send(&PeerMessage::Event(PeerEvent::End(FileEnd { hash: lie.hash }))).await;
         let _ = writer.get_mut().finish();
         let error = within("the outcome", getting).await.unwrap().unwrap_err();
         assert!((lie.wanted)(&error), "lie {number}: {error}");
@@ -277,20 +295,67 @@ async fn every_lie_of_a_sender_is_found_and_nothing_is_kept() {
     }
 }
 
+/// The hashes of a file's groups, as they go over; computed another way than the program does.
+fn list_of(bytes: &[u8]) -> Vec<u8> {
+    use blake3::hazmat::HasherExt;
+    let groups = bytes.chunks(GROUP).zip((0..).step_by(GROUP));
+    let leaves = groups.flat_map(|(group, start)| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(start);
+        group.chunks(999).for_each(|part| {
+            hasher.update(part);
+        });
+        hasher.finalize_non_root()
+    });
+    leaves.collect()
+}
+
+/// Says as an owner that a file of these bytes follows, and hears what is wanted of it.
+async fn begin_content(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> Vec<GroupRange> {
+    let content = Content { size: whole.len() as u64, modified: None, hash: Some(hash(whole)) };
+    reply(writer, PeerReply::Content(content)).await;
+    hear_want(whole, writer, reader).await
+}
+
+async fn hear_want(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> Vec<GroupRange> {
+    writer.get_mut().write_all(&list_of(whole)).await.unwrap();
+    loop {
+        match within("what is wanted", reader.next_message()).await.unwrap() {
+            PeerMessage::Event(PeerEvent::Want(Want { groups })) => return groups,
+            PeerMessage::Event(PeerEvent::Hashing(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+const GROUP: usize = 256 << 10;
+
 #[tokio::test]
-async fn a_sender_that_vanishes_half_way_leaves_nothing_but_a_clear_error() {
+async fn what_a_vanished_sender_has_sent_is_kept_and_another_peer_sends_only_the_rest() {
     let harbour = Harbour::open().await;
-    let (_alice, mut events) = harbour.peer("alice").await;
+    let mut config = harbour.config("alice");
+    config.timing.progress = std::time::Duration::ZERO;
+    let (alice, mut events) = harbour.peer_with(config).await;
     let mallory = harbour.raw("mallory").await;
     let connection = within("calling", mallory.call("alice", identity("alice").id())).await;
     let (mut writer, mut reader) = open(&connection).await;
-    let offer = Offer { name: "half".into(), size: 10 << 20, modified: None };
+    let whole = bytes(10 << 20);
+    let size = whole.len() as u64;
+    let offer = Offer { name: "half".into(), size, modified: None, hash: Some(hash(&whole)) };
     let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
     writer.send(&request).await.unwrap();
     let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
     assert_eq!(kind(&answer), "accepted");
-    writer.get_mut().write_all(&bytes(1 << 20)).await.unwrap();
-    wait_for(&mut events, "progress", |event| matches!(event, Event::File(_))).await;
+    let wanted = hear_want(&whole, &mut writer, &mut reader).await;
+    assert_eq!(wanted, [GroupRange { first: 0, count: 40 }]);
+    // Four groups, and a part of the fifth.
+    writer.get_mut().write_all(&whole[..(1 << 20) + 1000]).await.unwrap();
+    wait_for(
+        &mut events,
+        "progress",
+        |event| matches!(event, Event::File(update) if update.bytes >= 1 << 20),
+    )
+    .await;
     // As a power cut would: without a farewell.
     drop((writer, reader, connection, mallory));
     let failed = wait_for(
@@ -300,8 +365,132 @@ async fn a_sender_that_vanishes_half_way_leaves_nothing_but_a_clear_error() {
     );
     let Event::File(update) = failed.await else { unreachable!() };
     let FilePhase::Failed { reason, .. } = update.phase else { unreachable!() };
-    assert!(reason.contains("broke off") && reason.contains("nothing was kept"), "{reason}");
-    assert_eq!(entries(&harbour.downloads("alice")), [] as [&str; 0]);
+    assert!(reason.contains("broke off") && reason.contains("1048576 bytes were kept"), "{reason}");
+    let part = format!(".portolan-{}.part", hash(&whole));
+    assert_eq!(entries(&harbour.downloads("alice")), [part]);
+
+    let (_bob, _bob_events) =
+        harbour.peer_with(sharing(&harbour, &[("other-name", 10 << 20)]).await).await;
+    let bob = name("bob");
+    let received =
+        within("the rest", alice.get_file(&bob, "other-name", None, Existing::Keep)).await.unwrap();
+    assert!(fs::read(received.path).unwrap() == whole);
+    assert_eq!(entries(&harbour.downloads("alice")), ["other-name"]);
+    let done = wait_for(
+        &mut events,
+        "the end",
+        |event| matches!(event, Event::File(update) if matches!(update.phase, FilePhase::Done { .. })),
+    );
+    let Event::File(update) = done.await else { unreachable!() };
+    assert_eq!((update.bytes, update.resumed), (size, 1 << 20));
+}
+
+#[tokio::test]
+async fn a_corrupt_group_is_not_written_and_those_before_it_are_not_asked_for_again() {
+    let harbour = Harbour::open().await;
+    let (alice, _events) = harbour.peer("alice").await;
+    let mallory = harbour.raw("mallory").await;
+    let whole = bytes(GROUP * 3 + 7);
+    let mut corrupt = whole.clone();
+    corrupt[GROUP + 5] ^= 1;
+    let mut connection = None;
+    for round in 0..2 {
+        let getting = {
+            let alice = alice.clone();
+            tokio::spawn(async move {
+                alice.get_file(&name("mallory"), "file", None, Existing::Keep).await
+            })
+        };
+        if connection.is_none() {
+            connection = Some(within("a call", mallory.answer_call()).await);
+        }
+        let connection = connection.as_ref().unwrap();
+        let (_, mut writer, mut reader) = within("a request", next_request(connection)).await;
+        let wanted = begin_content(&whole, &mut writer, &mut reader).await;
+        if round == 0 {
+            let _ = writer.get_mut().write_all(&corrupt).await;
+            let error = within("the outcome", getting).await.unwrap().unwrap_err();
+            let found =
+                matches!(&error, FileError::Corrupt { start: GROUP_MIN, kept: GROUP_MIN, .. });
+            assert!(found, "{error}");
+            continue;
+        }
+        assert_eq!(wanted, [GroupRange { first: 1, count: 3 }]);
+        writer.get_mut().write_all(&whole[GROUP..]).await.unwrap();
+        let end = FileEnd { hash: hash(&whole) };
+        writer.send(&PeerMessage::Event(PeerEvent::End(end))).await.unwrap();
+        writer.get_mut().finish().unwrap();
+        let received = within("the outcome", getting).await.unwrap().unwrap();
+        assert!(fs::read(received.path).unwrap() == whole);
+    }
+}
+
+#[tokio::test]
+async fn programs_that_cannot_prove_groups_are_told_so() {
+    let harbour = Harbour::open().await;
+    let (alice, _events) = harbour.peer_with(sharing_as(&harbour, "alice", &[("a", 1)])).await;
+    let mallory = harbour.raw("mallory").await;
+    let connection = within("calling", mallory.call("alice", alice.id())).await;
+    let requests = [
+        PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: false }),
+        PeerCommand::Offer(Offer { name: "b".into(), size: 1, modified: None, hash: None }),
+    ];
+    for request in requests {
+        let (mut writer, mut reader) = open(&connection).await;
+        writer.send(&PeerMessage::Request(RequestId(1), request)).await.unwrap();
+        let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
+        assert_eq!(kind(&answer), "unsupported");
+    }
+    let getting = {
+        let alice = alice.clone();
+        tokio::spawn(
+            async move { alice.get_file(&name("mallory"), "f", None, Existing::Keep).await },
+        )
+    };
+    let (_, mut writer, _reader) = within("a request", next_request(&connection)).await;
+    let content = Content { size: 1, modified: None, hash: None };
+    reply(&mut writer, PeerReply::Content(content)).await;
+    let error = within("the outcome", getting).await.unwrap().unwrap_err();
+    assert!(matches!(error, FileError::Outdated { .. }), "{error}");
+    assert_eq!(error.code(), ErrorCode::Unsupported);
+}
+
+#[tokio::test]
+async fn wants_that_no_file_has_end_the_transfer() {
+    let harbour = Harbour::open().await;
+    let (alice, mut events) =
+        harbour.peer_with(sharing_as(&harbour, "alice", &[("a", GROUP + 1)])).await;
+    let mallory = harbour.raw("mallory").await;
+    let connection = within("calling", mallory.call("alice", alice.id())).await;
+    for (first, count) in [(2, 1), (0, 3), (0, 0), (u32::MAX, u32::MAX)] {
+        let (mut writer, mut reader) = open(&connection).await;
+        let get = PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: true });
+        writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
+        let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
+        assert_eq!(kind(&answer), "content");
+        let want = Want { groups: vec![GroupRange { first, count }] };
+        writer.send(&PeerMessage::Event(PeerEvent::Want(want))).await.unwrap();
+        let failed = |event: &Event| matches!(event, Event::File(update) if matches!(update.phase, FilePhase::Failed { .. }));
+        wait_for(&mut events, "the failure", failed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_behind_its_hash_is_not_sent_and_is_hashed_anew() {
+    let harbour = Harbour::open().await;
+    let (_bob, _bob_events) = harbour.peer_with(sharing(&harbour, &[("a", GROUP * 2)]).await).await;
+    let (alice, _events) = harbour.peer("alice").await;
+    let bob = name("bob");
+    within("the first", alice.get_file(&bob, "a", None, Existing::Keep)).await.unwrap();
+    let path = harbour.directory.path().join("shared/a");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let other = vec![7; GROUP * 2];
+    fs::write(&path, &other).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let result = within("the second", alice.get_file(&bob, "a", None, Existing::Replace)).await;
+    assert!(matches!(result, Err(FileError::Interrupted { .. })), "{result:?}");
+    let again = within("the third", alice.get_file(&bob, "a", None, Existing::Replace)).await;
+    assert!(fs::read(again.unwrap().path).unwrap() == other);
 }
 
 #[tokio::test]
@@ -313,7 +502,8 @@ async fn offers_with_names_that_lead_out_are_refused() {
     let long = "n".repeat(300);
     for bad in ["../evil", "/tmp/evil", "a/b", "a\\b", "..", ".bashrc", "nul", "x\u{0}", &long] {
         let (mut writer, mut reader) = open(&connection).await;
-        let offer = Offer { name: bad.to_owned(), size: 1, modified: None };
+        let offer =
+            Offer { name: bad.to_owned(), size: 1, modified: None, hash: Some(Hash([0; 32])) };
         let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
         writer.send(&request).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
@@ -323,7 +513,7 @@ async fn offers_with_names_that_lead_out_are_refused() {
 }
 
 #[tokio::test]
-async fn a_transfer_that_is_dropped_leaves_nothing() {
+async fn a_transfer_that_is_dropped_before_its_first_group_leaves_nothing() {
     let harbour = Harbour::open().await;
     let (alice, _events) = harbour.peer("alice").await;
     let mallory = harbour.raw("mallory").await;
@@ -334,8 +524,8 @@ async fn a_transfer_that_is_dropped_leaves_nothing() {
         )
     };
     let connection = within("a call", mallory.answer_call()).await;
-    let (_, mut writer, _reader) = within("a request", next_request(&connection)).await;
-    reply(&mut writer, PeerReply::Content(Content { size: 1 << 20, modified: None })).await;
+    let (_, mut writer, mut reader) = within("a request", next_request(&connection)).await;
+    begin_content(&bytes(1 << 20), &mut writer, &mut reader).await;
     writer.get_mut().write_all(&bytes(1000)).await.unwrap();
     within("the partial file", async {
         while entries(&harbour.downloads("alice")).is_empty() {
@@ -419,8 +609,8 @@ async fn a_sender_that_stalls_is_given_up() {
         alice.get_file(&name("mallory"), "file", None, Existing::Keep).await
     });
     let connection = within("a call", mallory.answer_call()).await;
-    let (_, mut writer, _reader) = within("a request", next_request(&connection)).await;
-    reply(&mut writer, PeerReply::Content(Content { size: 1 << 20, modified: None })).await;
+    let (_, mut writer, mut reader) = within("a request", next_request(&connection)).await;
+    begin_content(&bytes(1 << 20), &mut writer, &mut reader).await;
     writer.get_mut().write_all(&bytes(1000)).await.unwrap();
     let error = within("giving up", getting).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("nothing moved"), "{error}");

@@ -77,7 +77,8 @@ fn config(of: &str, server: &Server, transport: &'static dyn Transport) -> Confi
 async fn connect(config: Config) -> (Arc<Machine>, Peer, Events) {
     let machine = Arc::<Machine>::default();
     let addresses: Arc<dyn Addresses> = machine.clone();
-    let config = Config { addresses, ..config };
+    let mut config = config;
+    config.addresses = addresses;
     let (peer, events) = within("connecting", Peer::connect(config)).await.unwrap();
     (machine, peer, events)
 }

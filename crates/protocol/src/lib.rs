@@ -31,6 +31,7 @@ pub mod codec;
 mod command;
 mod error_code;
 mod event;
+mod groups;
 mod ids;
 mod limits;
 mod name;
@@ -47,6 +48,9 @@ pub use codec::{
 pub use command::*;
 pub use error_code::{ErrorBody, ErrorCode};
 pub use event::*;
+pub use groups::{
+    FILE_MAX, GROUP_MAX, GROUP_MIN, GROUPS_MAX, GroupRange, Hashing, RANGES_MAX, Want, group_length,
+};
 pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;
 pub use name::{Name, NameError};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hello, Timestamp, Welcome, table::table};
+use crate::{Hashing, Hello, Timestamp, Want, Welcome, table::table};
 
 table! {
     /// A peer's request: the first frame on a stream between two peers.
@@ -13,10 +13,12 @@ table! {
         Hello(Hello) = "hello",
         /// What do you share? Answered by `files`.
         Files(Files) = "files",
-        /// Send me that file. Answered by `content`, then its bytes raw, then `end`.
+        /// Send me that file. Answered by `content`, then the hashes of its groups raw; the asker
+        /// says `want`, and the groups raw and `end` follow.
         Get(Get) = "get",
-        /// I have a file for you. Answered by `accepted`; then its bytes raw and `end` go over,
-        /// and `verified` or an error comes back under the same request.
+        /// I have a file for you. Answered by `accepted`; then the hashes of its groups go over
+        /// raw, `want` comes back, the groups raw and `end` go over, and `verified` or an error
+        /// comes back under the same request.
         Offer(Offer) = "offer",
     }
 }
@@ -28,9 +30,9 @@ table! {
         Welcome(Welcome) = "welcome",
         /// To `files`.
         Files(FileList) = "files",
-        /// To `get`: the bytes follow.
+        /// To `get`: the hashes follow.
         Content(Content) = "content",
-        /// To `offer`: send the bytes.
+        /// To `offer`: send the hashes.
         Accepted(Accepted) = "accepted",
         /// The file has arrived and its hash is right.
         Verified(Verified) = "verified",
@@ -38,8 +40,12 @@ table! {
 }
 
 table! {
-    /// What stands after the raw bytes of a file.
+    /// What is said while a file goes over.
     pub enum PeerEvent {
+        /// The answer or `want` takes time: a file is being read.
+        Hashing(Hashing) = "hashing",
+        /// The groups that are still to be sent.
+        Want(Want) = "want",
         /// All bytes were sent.
         End(FileEnd) = "end",
     }
@@ -82,9 +88,12 @@ pub struct FileInfo {
 pub struct Get {
     /// As `files` listed it.
     pub path: String,
+    /// Whether the asker checks groups; older versions do not and are refused.
+    #[serde(default)]
+    pub groups: bool,
 }
 
-/// The file's bytes follow.
+/// The hashes of the file's groups follow, 32 bytes each; none when it has at most one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// So many.
@@ -92,6 +101,9 @@ pub struct Content {
     /// Last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<Timestamp>,
+    /// BLAKE3 of the whole. Without it the owner is of a version that cannot prove groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Hash>,
 }
 
 /// Offers a file.
@@ -104,11 +116,18 @@ pub struct Offer {
     /// Last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<Timestamp>,
+    /// BLAKE3 of the whole. Without it the sender is of a version that cannot prove groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Hash>,
 }
 
 /// The offered file is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {}
+pub struct Accepted {
+    /// Whether the receiver checks groups; older versions do not and are sent nothing.
+    #[serde(default)]
+    pub groups: bool,
+}
 
 /// All bytes of a file were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

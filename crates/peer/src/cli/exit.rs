@@ -174,14 +174,18 @@ impl From<FileError> for Failure {
         let exit = match error {
             FileError::Reach(reach) => return reach.into(),
             FileError::Refused { ref body, .. } => exit_of(body),
-            FileError::Integrity { .. } | FileError::Size { .. } => Exit::Integrity,
+            FileError::Integrity { .. } | FileError::Size { .. } | FileError::Corrupt { .. } => {
+                Exit::Integrity
+            }
             FileError::TimedOut { .. } => Exit::TimedOut,
             FileError::Interrupted { .. }
             | FileError::Name { .. }
             | FileError::Exists(_)
             | FileError::NoSpace { .. }
             | FileError::NotAFile(_)
-            | FileError::Changed(_)
+            | FileError::Changed { .. }
+            | FileError::TooLarge { .. }
+            | FileError::Outdated { .. }
             | FileError::Io { .. }
             | FileError::Protocol { .. }
             | FileError::NoSuchOffer(_) => Exit::Failed,

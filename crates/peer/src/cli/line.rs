@@ -207,6 +207,8 @@ pub(crate) struct File {
     pub(crate) bytes: u64,
     pub(crate) total: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resumed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hash: Option<String>,
     pub(crate) with: String,
     pub(crate) direction: &'static str,
@@ -565,6 +567,7 @@ impl From<&FileUpdate> for File {
             name: update.name.clone(),
             bytes: update.bytes,
             total: update.total,
+            resumed: (update.resumed > 0).then_some(update.resumed),
             hash,
             with: update.with.to_string(),
             direction: update.direction.as_str(),

@@ -48,6 +48,7 @@ fn file(phase: FilePhase) -> Event {
         phase,
         bytes: 5,
         total: 10,
+        resumed: 0,
         rate: Some(100),
         eta: Some(Duration::from_millis(50)),
     })

@@ -1,16 +1,16 @@
-//! The bytes of a file between a disk and a stream, hashed on the way.
+//! The groups of a file between a disk and a stream, each checked on the way.
 //!
-//! Disk and hash have a thread of their own for the time of the transfer; two chunks in each
+//! Disk and hash have a thread of their own for the time of the transfer; two groups in each
 //! queue keep both sides busy, and a slow side stops the other.
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Seek, SeekFrom},
+    sync::Arc,
 };
 
 use bytes::{Bytes, BytesMut};
-use portolan_protocol::Hash;
-use tempfile::NamedTempFile;
+use portolan_protocol::GroupRange;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -19,11 +19,11 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::Progress;
+use super::{Partial, Progress, Tree};
 
-/// Bytes read from or written to a disk at once.
+/// Bytes written to a stream at once: that much must move within the time of a stall.
 const CHUNK: usize = 256 << 10;
-/// Chunks between the disk's thread and the stream's task.
+/// Groups between the disk's thread and the stream's task.
 const QUEUE: usize = 2;
 
 /// Why bytes did not go over.
@@ -38,9 +38,20 @@ pub(crate) enum ContentError {
     /// The stream ended before the last byte.
     #[error("the bytes end too early")]
     Truncated,
-    /// The file is shorter than it was.
-    #[error("the file became shorter")]
-    Shrunk,
+    /// The file is no longer what its hash says.
+    #[error("the file changed while it was sent")]
+    Changed,
+    /// A group that arrived is not the one that the hash of the file proves.
+    #[error("the {length} bytes from {start} are not those of the file")]
+    Corrupt {
+        /// Where the group begins.
+        start: u64,
+        /// How long it is.
+        length: usize,
+    },
+    /// The file is larger than any that is sent.
+    #[error("the file is too large")]
+    TooLarge,
     /// The disk failed.
     #[error("{0}")]
     Disk(io::Error),
@@ -52,89 +63,101 @@ impl From<JoinError> for ContentError {
     }
 }
 
-/// Sends exactly `size` bytes of `file`, and says what their hash is. Not cancel safe for the
-/// stream; the thread ends by itself.
+/// A file and what proves it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: File,
+    pub(crate) tree: Arc<Tree>,
+}
+
+/// Sends groups of a file that are still those of its tree. Not cancel safe for the stream; the
+/// thread ends by itself.
 pub(crate) async fn send<W: AsyncWrite + Unpin>(
-    file: File,
-    size: u64,
+    source: Source,
+    groups: Vec<GroupRange>,
     stream: &mut W,
     progress: &mut Progress,
     stall: Duration,
-) -> Result<Hash, ContentError> {
-    let (chunks, mut filled) = mpsc::channel(QUEUE);
-    let reader = spawn_blocking(move || read(file, size, &chunks));
-    while let Some(chunk) = filled.recv().await {
-        let written = timeout(stall, stream.write_all(&chunk)).await;
-        written.map_err(|_| ContentError::Stalled)?.map_err(ContentError::Stream)?;
-        progress.advance(chunk.len() as u64);
+) -> Result<(), ContentError> {
+    let (filled, mut full) = mpsc::channel(QUEUE);
+    let reader = spawn_blocking(move || read(&source, &groups, &filled));
+    while let Some(group) = full.recv().await {
+        for chunk in group.chunks(CHUNK) {
+            send_bytes(stream, chunk, stall).await?;
+            progress.advance(chunk.len() as u64);
+        }
     }
     reader.await?
 }
 
-fn read(mut file: File, size: u64, chunks: &mpsc::Sender<Bytes>) -> Result<Hash, ContentError> {
-    let mut hasher = blake3::Hasher::new();
-    let mut left = size;
-    while left > 0 {
-        let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        let mut chunk = vec![0; length];
-        file.read_exact(&mut chunk).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ContentError::Shrunk,
-            _ => ContentError::Disk(error),
-        })?;
-        hasher.update(&chunk);
-        left -= length as u64;
-        if chunks.blocking_send(chunk.into()).is_err() {
-            // The stream's side has gone and knows why.
-            break;
-        }
-    }
-    Ok(Hash(*hasher.finalize().as_bytes()))
-}
-
-/// Receives exactly `size` bytes into `file`, and says what their hash is.
-///
-/// When it returns an error the file is gone. Dropped half way, the file goes as soon as its
-/// thread has noticed.
-pub(crate) async fn receive<R: AsyncRead + Unpin>(
-    stream: &mut R,
-    size: u64,
-    file: NamedTempFile,
-    progress: &mut Progress,
-    stall: Duration,
-) -> Result<(NamedTempFile, Hash), ContentError> {
-    let (chunks, to_write) = mpsc::channel(QUEUE);
-    let writer = spawn_blocking(move || write(file, to_write));
-    let received = receive_chunks(stream, size, &chunks, progress, stall).await;
-    drop(chunks);
-    // Also after an error: the file is removed before anyone hears of it.
-    let written = writer.await?;
-    match received {
-        Ok(()) => written,
-        Err(error) => written.and(Err(error)),
-    }
-}
-
-async fn receive_chunks<R: AsyncRead + Unpin>(
-    stream: &mut R,
-    size: u64,
-    chunks: &mpsc::Sender<Bytes>,
-    progress: &mut Progress,
+/// Sends some bytes.
+pub(crate) async fn send_bytes<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    bytes: &[u8],
     stall: Duration,
 ) -> Result<(), ContentError> {
-    let mut limited = stream.take(size);
-    let mut buffer = BytesMut::new();
-    while limited.limit() > 0 {
-        let wanted = usize::try_from(limited.limit()).unwrap_or(CHUNK).min(CHUNK);
-        buffer.reserve(wanted);
-        while buffer.len() < wanted {
-            let read = timeout(stall, limited.read_buf(&mut buffer)).await;
-            let read = read.map_err(|_| ContentError::Stalled)?.map_err(ContentError::Stream)?;
-            if read == 0 {
-                return Err(ContentError::Truncated);
+    for chunk in bytes.chunks(CHUNK) {
+        let written = timeout(stall, stream.write_all(chunk)).await;
+        written.map_err(|_| ContentError::Stalled)?.map_err(ContentError::Stream)?;
+    }
+    Ok(())
+}
+
+fn read(
+    source: &Source,
+    groups: &[GroupRange],
+    filled: &mpsc::Sender<Bytes>,
+) -> Result<(), ContentError> {
+    let (mut file, tree) = (&source.file, &source.tree);
+    for range in groups {
+        file.seek(SeekFrom::Start(tree.span(range.first).0)).map_err(ContentError::Disk)?;
+        for number in range.first..range.first + range.count {
+            let mut group = Vec::new();
+            tree.read_group(file, number, &mut group)?;
+            if !tree.proves(number, &group) {
+                return Err(ContentError::Changed);
             }
-            progress.advance(read as u64);
+            if filled.blocking_send(group.into()).is_err() {
+                // The stream's side has gone and knows why.
+                return Ok(());
+            }
         }
-        if chunks.send(buffer.split().freeze()).await.is_err() {
+    }
+    Ok(())
+}
+
+/// Receives the groups that `partial` misses and writes those that are proven.
+///
+/// What has arrived comes back also with an error. Dropped half way, `partial` is dropped as soon
+/// as its thread has noticed.
+pub(crate) async fn receive<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    groups: &[GroupRange],
+    partial: Partial,
+    progress: &mut Progress,
+    stall: Duration,
+) -> Result<(Partial, Result<(), ContentError>), ContentError> {
+    let tree = Arc::clone(partial.tree());
+    let (filled, to_write) = mpsc::channel(QUEUE);
+    let writer = spawn_blocking(move || write(partial, to_write));
+    let received = receive_groups(stream, &tree, groups, &filled, (progress, stall)).await;
+    drop(filled);
+    let (partial, written) = writer.await?;
+    Ok((partial, written.and(received)))
+}
+
+async fn receive_groups<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    tree: &Tree,
+    groups: &[GroupRange],
+    filled: &mpsc::Sender<(u32, Bytes)>,
+    (progress, stall): (&mut Progress, Duration),
+) -> Result<(), ContentError> {
+    let mut buffer = BytesMut::new();
+    for number in groups.iter().flat_map(|range| range.first..range.first + range.count) {
+        let length = tree.span(number).1;
+        receive_bytes(stream, length, &mut buffer, |bytes| progress.advance(bytes), stall).await?;
+        if filled.send((number, buffer.split().freeze())).await.is_err() {
             // The disk's side has gone and knows why.
             return Ok(());
         }
@@ -142,15 +165,35 @@ async fn receive_chunks<R: AsyncRead + Unpin>(
     Ok(())
 }
 
-fn write(
-    mut file: NamedTempFile,
-    mut chunks: mpsc::Receiver<Bytes>,
-) -> Result<(NamedTempFile, Hash), ContentError> {
-    let mut hasher = blake3::Hasher::new();
-    while let Some(chunk) = chunks.blocking_recv() {
-        hasher.update(&chunk);
-        file.write_all(&chunk).map_err(ContentError::Disk)?;
+/// Receives exactly `length` bytes; memory grows as they come.
+pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    length: usize,
+    buffer: &mut BytesMut,
+    mut advance: impl FnMut(u64),
+    stall: Duration,
+) -> Result<(), ContentError> {
+    let mut limited = stream.take(length as u64);
+    while buffer.len() < length {
+        buffer.reserve((length - buffer.len()).min(CHUNK));
+        let read = timeout(stall, limited.read_buf(buffer)).await;
+        let read = read.map_err(|_| ContentError::Stalled)?.map_err(ContentError::Stream)?;
+        if read == 0 {
+            return Err(ContentError::Truncated);
+        }
+        advance(read as u64);
     }
-    file.flush().map_err(ContentError::Disk)?;
-    Ok((file, Hash(*hasher.finalize().as_bytes())))
+    Ok(())
+}
+
+fn write(
+    mut partial: Partial,
+    mut groups: mpsc::Receiver<(u32, Bytes)>,
+) -> (Partial, Result<(), ContentError>) {
+    while let Some((number, group)) = groups.blocking_recv() {
+        if let Err(error) = partial.write(number, &group) {
+            return (partial, Err(error));
+        }
+    }
+    (partial, Ok(()))
 }

@@ -1,13 +1,21 @@
-//! Files: what may be named, what is shared, how bytes are read, written, hashed and reported.
+//! Files: what may be named, what is shared, how bytes are read, proven, written and reported.
 
 pub(crate) mod content;
 mod name;
+mod partial;
 mod progress;
+mod reached;
 mod share;
 mod target;
+mod tree;
+mod trees;
 
 pub(crate) use name::{check_name, check_path};
+pub(crate) use partial::Partial;
 pub(crate) use progress::Progress;
+pub(crate) use reached::Reached;
 pub use share::ShareError;
 pub(crate) use share::{OpenedFile, Share, open_file};
 pub(crate) use target::Target;
+pub(crate) use tree::Tree;
+pub(crate) use trees::{Stamp, Trees};

@@ -41,9 +41,31 @@ impl Progress {
         self.update.bytes
     }
 
+    pub(crate) fn total(&self) -> u64 {
+        self.update.total
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.update.name
+    }
+
     /// Notes the size once it is known.
     pub(crate) fn set_total(&mut self, total: u64) {
         self.update.total = total;
+    }
+
+    /// Begins, or begins again, with so many bytes that need not go over.
+    pub(crate) fn resume_with(&mut self, bytes: u64) {
+        self.update.bytes = bytes;
+        self.update.resumed = bytes;
+        self.reported_bytes = bytes;
+        self.reported_at = Instant::now();
+    }
+
+    /// Notes what is left of a broken transfer.
+    pub(crate) fn fall_back_to(&mut self, bytes: u64) {
+        self.update.bytes = bytes;
+        self.reported_bytes = bytes;
     }
 
     /// Counts bytes, and reports them when it is time and the application has room for it.
@@ -91,7 +113,7 @@ impl Progress {
         reason = "an estimate for people"
     )]
     fn measure(&mut self, passed: Duration) {
-        let bytes = self.update.bytes - self.reported_bytes;
+        let bytes = self.update.bytes.saturating_sub(self.reported_bytes);
         self.reported_bytes = self.update.bytes;
         let latest = bytes as f64 / passed.as_secs_f64().max(0.001);
         let rate = self.rate.map_or(latest, |rate| rate + SMOOTHING * (latest - rate));

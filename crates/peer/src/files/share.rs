@@ -10,7 +10,10 @@ use std::{
 use portolan_protocol::{FileInfo, FileList, Limits, Timestamp};
 use thiserror::Error;
 
-use super::name::{check_name, check_path};
+use super::{
+    Stamp,
+    name::{check_name, check_path},
+};
 use crate::FileError;
 
 /// Bytes of one page, so that it fits into a frame.
@@ -49,6 +52,8 @@ pub(crate) struct OpenedFile {
     pub(crate) file: File,
     pub(crate) size: u64,
     pub(crate) modified: Option<Timestamp>,
+    /// Tells this state of the file from others.
+    pub(crate) stamp: Stamp,
 }
 
 impl Share {
@@ -176,7 +181,24 @@ pub(crate) fn open_file(path: &Path) -> Result<OpenedFile, FileError> {
     if !metadata.is_file() {
         return Err(FileError::NotAFile(path.to_owned()));
     }
-    Ok(OpenedFile { file, size: metadata.len(), modified: modified(&metadata) })
+    let size = metadata.len();
+    let stamp = Stamp {
+        path: path.to_owned(),
+        size,
+        modified: metadata.modified().ok(),
+        inode: inode(&metadata),
+    };
+    Ok(OpenedFile { file, size, modified: modified(&metadata), stamp })
+}
+
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_metadata: &fs::Metadata) -> u64 {
+    0
 }
 
 fn open_options() -> fs::OpenOptions {

@@ -1,13 +1,13 @@
-//! Where a received file goes: a temporary file beside it, then one rename.
+//! Where a received file goes: a part beside it, then one rename.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use tempfile::{Builder, NamedTempFile};
+use portolan_protocol::{FILE_MAX, Hash};
 
-use super::name::check_name;
+use super::{Partial, name::check_name, partial::bytes_there};
 use crate::{Existing, FileError};
 
 /// A place for a file that is on its way. Nothing is seen there until it has arrived whole.
@@ -18,13 +18,17 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Checks that `name` may be written into `directory` and would fit. Blocking.
+    /// Checks that `name` may be written into `directory` and that what is still to come of the
+    /// file would fit. Blocking.
     pub(crate) fn new(
         directory: &Path,
         name: &str,
-        size: u64,
+        (size, hash): (u64, Hash),
         existing: Existing,
     ) -> Result<Self, FileError> {
+        if size > FILE_MAX {
+            return Err(FileError::TooLarge { size, max: FILE_MAX });
+        }
         check_name(name).map_err(|problem| FileError::Name {
             name: name.chars().take(256).collect(),
             problem,
@@ -38,10 +42,11 @@ impl Target {
         let path = directory.join(name);
         let target = Self { path, existing };
         target.check_existing()?;
+        let needed = size.saturating_sub(bytes_there(directory, hash));
         match free_bytes(directory) {
-            Some(free) if free < size => {
+            Some(free) if free < needed => {
                 let directory = directory.to_owned();
-                Err(FileError::NoSpace { directory, needed: size, free })
+                Err(FileError::NoSpace { directory, needed, free })
             }
             Some(_) | None => Ok(target),
         }
@@ -51,31 +56,24 @@ impl Target {
         &self.path
     }
 
-    /// The file that takes the bytes; it removes itself when dropped. Blocking.
-    pub(crate) fn temporary(&self) -> Result<NamedTempFile, FileError> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let mut builder = Builder::new();
-        builder.prefix(".portolan-").suffix(".part");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // What any new file gets here: the system takes the umask off.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        builder.tempfile_in(directory).map_err(|source| self.failed("write into", source))
+    /// Where it goes.
+    pub(crate) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Gives the whole file its name, in one step. Blocking.
-    pub(crate) fn keep(&self, temporary: NamedTempFile) -> Result<PathBuf, FileError> {
+    pub(crate) fn keep(&self, whole: Partial) -> Result<PathBuf, FileError> {
+        // The lock is held until the file has its name.
+        let (_locked, path) = whole.into_whole().map_err(|source| self.failed("write", source))?;
         let kept = match self.existing {
-            Existing::Keep => temporary.persist_noclobber(&self.path),
+            Existing::Keep => path.persist_noclobber(&self.path),
             Existing::Replace => {
                 self.check_existing()?;
-                temporary.persist(&self.path)
+                path.persist(&self.path)
             }
         };
         match kept {
-            Ok(_) => Ok(self.path.clone()),
+            Ok(()) => Ok(self.path.clone()),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(FileError::Exists(self.path.clone()))
             }
@@ -114,32 +112,48 @@ fn free_bytes(_directory: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::{fs, io::Write, path::Path, sync::Arc};
+
+    use portolan_protocol::{FILE_MAX, Hash};
 
     use super::Target;
-    use crate::{Existing, FileError};
+    use crate::{
+        Existing, FileError,
+        files::{Partial, Reached, Tree},
+    };
+
+    const ANY: (u64, Hash) = (3, Hash([0; 32]));
+
+    /// A part into which everything has arrived.
+    fn arrived(directory: &Path, bytes: &[u8]) -> Partial {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let tree = Tree::of(&file, bytes.len() as u64, &Reached::default()).unwrap();
+        let mut partial = Partial::open(directory, Arc::new(tree), &Reached::default()).unwrap();
+        partial.write(0, bytes).unwrap();
+        partial
+    }
 
     #[test]
     fn nothing_is_overwritten_unless_asked() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("a"), "old").unwrap();
-        let refused = Target::new(directory.path(), "a", 1, Existing::Keep);
+        let refused = Target::new(directory.path(), "a", ANY, Existing::Keep);
         assert!(matches!(refused, Err(FileError::Exists(_))));
-        let target = Target::new(directory.path(), "a", 1, Existing::Replace).unwrap();
-        let mut file = target.temporary().unwrap();
-        file.write_all(b"new").unwrap();
+        let target = Target::new(directory.path(), "a", ANY, Existing::Replace).unwrap();
+        let partial = arrived(directory.path(), b"new");
         assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"old");
-        target.keep(file).unwrap();
+        target.keep(partial).unwrap();
         assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"new");
     }
 
     #[test]
     fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
         let directory = tempfile::tempdir().unwrap();
-        let target = Target::new(directory.path(), "a", 1, Existing::Keep).unwrap();
-        let file = target.temporary().unwrap();
+        let target = Target::new(directory.path(), "a", ANY, Existing::Keep).unwrap();
+        let partial = arrived(directory.path(), b"new");
         fs::write(directory.path().join("a"), "theirs").unwrap();
-        assert!(matches!(target.keep(file), Err(FileError::Exists(_))));
+        assert!(matches!(target.keep(partial), Err(FileError::Exists(_))));
         assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no partial file is left");
     }
@@ -148,14 +162,14 @@ mod tests {
     fn a_link_is_not_written_through_and_bad_names_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["..", "../x", "a/b", "nul", ".bashrc", ""] {
-            let result = Target::new(directory.path(), name, 0, Existing::Replace);
+            let result = Target::new(directory.path(), name, ANY, Existing::Replace);
             assert!(matches!(result, Err(FileError::Name { .. })), "{name:?}");
         }
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("/nowhere", directory.path().join("link")).unwrap();
             for existing in [Existing::Keep, Existing::Replace] {
-                assert!(Target::new(directory.path(), "link", 0, existing).is_err());
+                assert!(Target::new(directory.path(), "link", ANY, existing).is_err());
             }
         }
     }
@@ -163,7 +177,8 @@ mod tests {
     #[test]
     fn what_cannot_fit_is_refused_before_it_is_sent() {
         let directory = tempfile::tempdir().unwrap();
-        let result = Target::new(directory.path(), "a", u64::MAX, Existing::Keep);
-        assert!(matches!(result, Err(FileError::NoSpace { .. })) || !cfg!(unix));
+        let new = |size| Target::new(directory.path(), "a", (size, ANY.1), Existing::Keep);
+        assert!(matches!(new(FILE_MAX), Err(FileError::NoSpace { .. })) || !cfg!(unix));
+        assert!(matches!(new(FILE_MAX + 1), Err(FileError::TooLarge { .. })));
     }
 }

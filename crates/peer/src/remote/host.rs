@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Timing,
     TransferId, Warning,
-    files::{Progress, Share, ShareError},
+    files::{Progress, Share, ShareError, Trees},
 };
 
 /// How long a report about a transfer of others waits for the application to read its events.
@@ -35,6 +35,8 @@ pub(crate) struct Host {
     pub(crate) ours: Semaphore,
     /// One permit a transfer that others began; apart, so that two peers never wait for each other.
     pub(crate) theirs: Semaphore,
+    /// Trees of files that were sent lately.
+    pub(crate) trees: Arc<Trees>,
     rule: FileRule,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
@@ -62,6 +64,7 @@ impl Host {
             timing: config.timing,
             ours: Semaphore::new(config.limits.transfers),
             theirs: Semaphore::new(config.limits.transfers),
+            trees: Arc::default(),
             rule: config.accept_files,
             share: RwLock::new(share),
             offers: Mutex::default(),
@@ -117,6 +120,7 @@ impl Host {
             name: name.to_owned(),
             phase: FilePhase::Started,
             bytes: 0,
+            resumed: 0,
             total,
             rate: None,
             eta: None,

@@ -4,6 +4,7 @@
 //! a stream of its own on it. Direct paths (issue "Peer to peer") will put another connection
 //! under the same session: only `relay` knows what carries it.
 
+mod exchange;
 mod host;
 mod known_peers;
 mod rate;

@@ -3,22 +3,21 @@
 use std::{path::Path, sync::Arc};
 
 use portolan_protocol::{
-    Accepted, Content, ErrorBody, ErrorCode, FileEnd, FileList, Files, Get, Hello,
-    Limits as MessageLimits, Message, Name, Offer, PeerCommand, PeerEvent, PeerMessage, PeerReply,
-    RequestId, VERSIONS, Verified, Welcome,
+    Accepted, Content, ErrorBody, ErrorCode, FileList, Files, Get, Hash, Hello,
+    Limits as MessageLimits, Message, Name, Offer, PeerCommand, PeerMessage, PeerReply, RequestId,
+    VERSIONS, Verified, Welcome,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{RecvStream, SendStream};
-use tokio::{
-    task::spawn_blocking,
-    time::{Duration, timeout},
-};
+use tokio::{task::spawn_blocking, time::timeout};
 
-use super::Host;
+use super::{
+    Host,
+    exchange::{prove, receive, send_groups, send_hashes},
+};
 use crate::{
-    Direction, FileError, FilePhase, TransferId,
-    files::{OpenedFile, Progress, Share, Target, content, content::ContentError},
-    remote::transfer::receive_and_check,
+    Direction, FileError, TransferId,
+    files::{OpenedFile, Progress, Share, Target},
     software,
 };
 
@@ -90,7 +89,7 @@ impl Answers {
 }
 
 fn interrupted(detail: &str) -> FileError {
-    FileError::Interrupted { bytes: 0, total: 0, detail: detail.to_owned() }
+    FileError::Interrupted { bytes: 0, total: 0, kept: None, detail: detail.to_owned() }
 }
 
 async fn on_hello(hello: &Hello, mut answers: Answers) {
@@ -134,6 +133,9 @@ async fn on_get(
     get: Get,
     (reader, mut answers): (FrameReader<RecvStream>, Answers),
 ) {
+    if !get.groups {
+        return answers.refuse(outdated()).await;
+    }
     // Half of the time that the asker waits for an answer.
     let permit = timeout(host.timing.request / 2, host.theirs.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return answers.refuse(busy()).await };
@@ -146,9 +148,7 @@ async fn on_get(
         Err(body) => return answers.refuse(body).await,
     };
     let (_, mut progress) = host.progress_of_theirs(Direction::Send, who, &get.path, file.size);
-    progress.stage(FilePhase::Started).await;
-    let result = send_shared(file, &mut answers, &mut progress, host.timing.stall).await;
-    drop(reader);
+    let result = send_shared(host, who, file, (reader, &mut answers), &mut progress).await;
     match result {
         Ok(hash) => progress.done(hash, None).await,
         // Dropping the stream resets it: the other side never takes a part for the whole.
@@ -172,36 +172,27 @@ fn busy() -> ErrorBody {
     ErrorBody::new(ErrorCode::Quota, "too many files are on their way; try later")
 }
 
-async fn send_shared(
-    file: OpenedFile,
-    answers: &mut Answers,
-    progress: &mut Progress,
-    stall: Duration,
-) -> Result<portolan_protocol::Hash, FileError> {
-    let content = Content { size: file.size, modified: file.modified };
-    answers.send(PeerReply::Content(content)).await?;
-    send_content(file, &mut answers.writer, progress, stall).await
+fn outdated() -> ErrorBody {
+    let message =
+        "files are sent and taken in proven groups only; your program is too old for that";
+    ErrorBody::new(ErrorCode::Unsupported, message)
 }
 
-/// Sends the bytes of a file and the end that names their hash, and finishes the stream.
-pub(crate) async fn send_content(
+async fn send_shared(
+    host: &Arc<Host>,
+    who: &Name,
     file: OpenedFile,
-    writer: &mut FrameWriter<SendStream>,
+    (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
-    stall: Duration,
-) -> Result<portolan_protocol::Hash, FileError> {
-    let size = file.size;
-    let sent = content::send(file.file, size, writer.get_mut(), progress, stall).await;
-    let hash = sent.map_err(|error| FileError::from_content(error, progress.bytes(), size))?;
-    let end = PeerMessage::Event(PeerEvent::End(FileEnd { hash }));
-    writer.send(&end).await.map_err(|error| FileError::Interrupted {
-        bytes: progress.bytes(),
-        total: size,
-        detail: error.to_string(),
-    })?;
-    // A reader that has the end may have gone already, content.
-    let _ = writer.get_mut().finish();
-    Ok(hash)
+) -> Result<Hash, FileError> {
+    let (size, modified) = (file.size, file.modified);
+    let source = prove(host, file, Some(&mut answers.writer)).await;
+    let source = source.map_err(|error| progress.broken(error, None))?;
+    let content = Content { size, modified, hash: Some(source.tree.root()) };
+    answers.send(PeerReply::Content(content)).await?;
+    let stream = (&mut reader, &mut answers.writer);
+    let groups = send_hashes(host, who, &source.tree, stream, progress).await?;
+    send_groups(host, source, groups, &mut answers.writer, progress).await
 }
 
 async fn on_offer(
@@ -254,46 +245,38 @@ async fn take_offer(
     offer: &Offer,
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
-) -> Result<(portolan_protocol::Hash, std::path::PathBuf), Refusal> {
+) -> Result<(Hash, std::path::PathBuf), Refusal> {
+    let Some(hash) = offer.hash else { return Err(outdated().into()) };
     // What cannot be written is refused before a person is asked.
-    let target = open_target(host, &host.downloads, offer).await?;
+    let target = open_target(host, &host.downloads, (offer, hash)).await?;
     tokio::select! {
         decision = host.decide(id, offer, progress) => decision?,
         // Nothing is due before our answer: anything here is the end of the offer.
         _ = reader.next_frame() => {
             let detail = "the sender took the offer back".to_owned();
-            let interrupted = FileError::Interrupted { bytes: 0, total: offer.size, detail };
+            let interrupted = FileError::Interrupted { bytes: 0, total: offer.size, kept: None, detail };
             return Err(interrupted.into());
         }
     }
     let permit = timeout(host.timing.offer, host.theirs.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
-    progress.stage(FilePhase::Started).await;
-    answers.send(PeerReply::Accepted(Accepted {})).await?;
-    Ok(receive_and_check(reader, offer.size, target, progress, host.timing.stall).await?)
+    answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
+    let stream = (reader, &mut answers.writer);
+    Ok(receive(host, stream, (offer.size, hash), target, progress).await?)
 }
 
-async fn open_target(host: &Arc<Host>, to: &Path, offer: &Offer) -> Result<Target, FileError> {
-    let (to, name, size, existing) = (to.to_owned(), offer.name.clone(), offer.size, host.existing);
-    let made = spawn_blocking(move || Target::new(&to, &name, size, existing)).await;
+async fn open_target(
+    host: &Arc<Host>,
+    to: &Path,
+    (offer, hash): (&Offer, Hash),
+) -> Result<Target, FileError> {
+    let (to, name, existing) = (to.to_owned(), offer.name.clone(), host.existing);
+    let proven = (offer.size, hash);
+    let made = spawn_blocking(move || Target::new(&to, &name, proven, existing)).await;
     made.unwrap_or_else(|error| Err(FileError::from_panic(error)))
 }
 
 impl FileError {
-    /// Sorts what went wrong between disk and stream.
-    pub(crate) fn from_content(error: ContentError, bytes: u64, total: u64) -> Self {
-        match error {
-            ContentError::Truncated => Self::Size { announced: total },
-            ContentError::Stream(_) | ContentError::Stalled | ContentError::Shrunk => {
-                Self::Interrupted { bytes, total, detail: error.to_string() }
-            }
-            ContentError::Disk(source) => {
-                let path = "the file on this side's disk".into();
-                Self::Io { during: "read or write", path, source }
-            }
-        }
-    }
-
     pub(crate) fn from_panic(error: tokio::task::JoinError) -> Self {
         let source = std::io::Error::other(error);
         Self::Io { during: "use", path: "the disk".into(), source }
@@ -304,13 +287,15 @@ impl FileError {
         match self {
             Self::Exists(_) => "a file of that name is there already".to_owned(),
             Self::NoSpace { .. } => "there is not enough space for it".to_owned(),
-            Self::Io { .. } | Self::NotAFile(_) | Self::Changed(_) => {
-                "it could not be written there".to_owned()
-            }
+            Self::Io { .. } | Self::NotAFile(_) => "it could not be written there".to_owned(),
             Self::Reach(_)
             | Self::Refused { .. }
             | Self::Integrity { .. }
             | Self::Size { .. }
+            | Self::Corrupt { .. }
+            | Self::TooLarge { .. }
+            | Self::Outdated { .. }
+            | Self::Changed { .. }
             | Self::Interrupted { .. }
             | Self::TimedOut { .. }
             | Self::Name { .. }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use portolan_protocol::{
-    ErrorBody, ErrorCode, FileEnd, FileInfo, FileList, Files, Get, Hash, Limits as MessageLimits,
-    Message, Name, Offer, PeerCommand, PeerEvent, PeerMessage, PeerReply, RequestId,
+    Content, FileInfo, FileList, Files, Get, Hash, Limits as MessageLimits, Message, Name, Offer,
+    PeerCommand, PeerMessage, PeerReply, RequestId,
 };
 use portolan_protocol_io::{FrameReader, ReadMessageError};
 use portolan_transport::{Priority, RecvStream};
@@ -16,13 +16,17 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::{Host, Sessions, serve::send_content, sessions::PeerStream};
+use super::{
+    Host, Sessions,
+    exchange::{past_hashing, prove, receive, refused, send_groups, send_hashes},
+    sessions::PeerStream,
+};
 use crate::{
     Direction, Existing, FileError, FilePhase, ReachError,
-    files::{OpenedFile, Progress, Target, check_name, check_path, content, open_file},
+    files::{Progress, Target, check_name, check_path, content::Source, open_file},
 };
 
-/// How long a peer may take to say why it has stopped reading, or to end its stream.
+/// How long a peer may take to say why it has stopped reading.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What to fetch and where to put it.
@@ -102,19 +106,21 @@ async fn get_reported(
     check_path(&path)
         .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-    let command = PeerCommand::Get(Get { path });
+    let command = PeerCommand::Get(Get { path, groups: true });
     let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
-    let _ = stream.writer.get_mut().finish();
-    let size = match answer(sessions.host(), who, &mut stream.reader).await? {
-        PeerReply::Content(content) => content.size,
+    let proven = match answer(sessions.host(), who, &mut stream.reader).await? {
+        PeerReply::Content(Content { size, hash: Some(hash), .. }) => (size, hash),
+        PeerReply::Content(Content { hash: None, .. }) => {
+            return Err(FileError::Outdated { who: who.clone() });
+        }
         other => return Err(unexpected(who, &other)),
     };
-    progress.set_total(size);
-    let target = blocking(move || Target::new(&to, &name, size, existing)).await?;
-    progress.stage(FilePhase::Started).await;
-    let PeerStream { reader, writer: _writer, lease: _lease } = stream;
-    let stall = sessions.host().timing.stall;
-    let (hash, path) = receive_and_check(reader, size, target, progress, stall).await?;
+    progress.set_total(proven.0);
+    let target = blocking(move || Target::new(&to, &name, proven, existing)).await?;
+    let PeerStream { reader, mut writer, lease: _lease } = stream;
+    let stream = (reader, &mut writer);
+    let (hash, path) = receive(sessions.host(), stream, proven, target, progress).await?;
+    let _ = writer.get_mut().finish();
     Ok((path, hash))
 }
 
@@ -132,9 +138,12 @@ pub(crate) async fn offer(
         check_name(&name).map_err(|problem| FileError::Name { name: name.clone(), problem })?;
         let path = path.to_owned();
         let file = blocking(move || open_file(&path)).await?;
-        let size = file.size;
+        let (size, modified) = (file.size, file.modified);
         progress.set_total(size);
-        let hash = offer_reported(sessions, who, (name, file), &mut progress).await?;
+        let source = prove(host, file, None).await;
+        let source = source.map_err(|error| progress.broken(error, None))?;
+        let offer = Offer { name, size, modified, hash: Some(source.tree.root()) };
+        let hash = offer_reported(sessions, who, (offer, source), &mut progress).await?;
         Ok::<_, FileError>((size, hash))
     };
     match result.await {
@@ -152,38 +161,40 @@ pub(crate) async fn offer(
 async fn offer_reported(
     sessions: &Arc<Sessions>,
     who: &Name,
-    (name, file): (String, OpenedFile),
+    (offer, source): (Offer, Source),
     progress: &mut Progress,
 ) -> Result<Hash, FileError> {
     let host = sessions.host();
-    let offer = Offer { name, size: file.size, modified: file.modified };
     let mut stream = ask(sessions, who, offer.into(), Priority::Bulk).await?;
     progress.stage(FilePhase::Waiting).await;
     // The other side's own time runs out first, so that its words arrive.
     let patience = host.timing.offer + host.timing.request;
-    let decision = timeout(patience, stream.reader.next_message()).await;
-    let decision = decision.map_err(|_| FileError::TimedOut { who: who.clone() })?;
-    match reply(who, decision)? {
-        PeerReply::Accepted(_) => {}
+    match answer_within(who, &mut stream.reader, patience).await? {
+        PeerReply::Accepted(accepted) if accepted.groups => {}
+        PeerReply::Accepted(_) => return Err(FileError::Outdated { who: who.clone() }),
         other => return Err(unexpected(who, &other)),
     }
-    progress.stage(FilePhase::Started).await;
     let PeerStream { mut reader, mut writer, lease: _lease } = stream;
-    let sent = {
-        let sending = send_content(file, &mut writer, progress, host.timing.stall);
-        tokio::select! {
-            biased;
-            // While we send nothing but a refusal is due.
-            early = reader.next_message() => {
-                let early = reply(who, early)?;
-                return Err(unexpected(who, &early));
+    let tree = Arc::clone(&source.tree);
+    let groups = send_hashes(host, who, &tree, (&mut reader, &mut writer), progress).await;
+    let sent = match groups {
+        Ok(groups) => {
+            let sending = send_groups(host, source, groups, &mut writer, progress);
+            tokio::select! {
+                biased;
+                // While we send nothing but a refusal is due.
+                early = reader.next_message() => {
+                    let early = reply(who, early)?;
+                    return Err(unexpected(who, &early));
+                }
+                sent = sending => sent,
             }
-            sent = sending => sent,
         }
+        Err(error) => Err(error),
     };
     match sent {
         Ok(hash) => verified(host, who, &mut reader, hash).await,
-        Err(error) => {
+        Err(error @ FileError::Interrupted { .. }) => {
             // It stopped reading; its reason may be behind.
             let words = timeout(LAST_WORDS, reader.next_message()).await;
             match words.map(|message| reply(who, message)) {
@@ -191,6 +202,7 @@ async fn offer_reported(
                 Ok(Ok(_) | Err(_)) | Err(_) => Err(error),
             }
         }
+        Err(error) => Err(error),
     }
 }
 
@@ -206,57 +218,6 @@ async fn verified(
             Err(FileError::Integrity { expected: hash, computed: verified.hash })
         }
         other => Err(unexpected(who, &other)),
-    }
-}
-
-/// Receives the bytes and the end of a file, compares the hashes and gives the file its name.
-pub(crate) async fn receive_and_check(
-    reader: FrameReader<RecvStream>,
-    size: u64,
-    target: Target,
-    progress: &mut Progress,
-    stall: Duration,
-) -> Result<(Hash, PathBuf), FileError> {
-    let target = Arc::new(target);
-    let temporary = {
-        let target = Arc::clone(&target);
-        blocking(move || target.temporary()).await?
-    };
-    let mut raw = reader.into_raw();
-    let received = content::receive(&mut raw, size, temporary, progress, stall).await;
-    let (file, computed) = received.map_err(|error| match error {
-        content::ContentError::Disk(source) => {
-            FileError::Io { during: "write", path: target.path().to_owned(), source }
-        }
-        error => FileError::from_content(error, progress.bytes(), size),
-    })?;
-    // An error from here on drops `file`, which removes it.
-    let expected = end_of(&mut raw.into_frames(), size).await?;
-    if expected != computed {
-        return Err(FileError::Integrity { expected, computed });
-    }
-    let path = blocking(move || target.keep(file)).await?;
-    Ok((computed, path))
-}
-
-/// Reads what stands behind the bytes. Anything but the end means that there are more bytes than
-/// were announced.
-async fn end_of(frames: &mut FrameReader<RecvStream>, size: u64) -> Result<Hash, FileError> {
-    match frames.next_message().await {
-        Ok(PeerMessage::Event(PeerEvent::End(FileEnd { hash }))) => {
-            // To the very end, so that the sender is not told that we have stopped.
-            match timeout(LAST_WORDS, frames.next_frame()).await {
-                Ok(Ok(Some(_))) => Err(FileError::Size { announced: size }),
-                Ok(Ok(None) | Err(_)) | Err(_) => Ok(hash),
-            }
-        }
-        Err(ReadMessageError::Stream(error)) => {
-            Err(FileError::Interrupted { bytes: size, total: size, detail: error.to_string() })
-        }
-        Ok(Message::Request(..) | Message::Answer(..) | Message::Error(..))
-        | Err(
-            ReadMessageError::Truncated | ReadMessageError::Ended | ReadMessageError::Decode(_),
-        ) => Err(FileError::Size { announced: size }),
     }
 }
 
@@ -303,7 +264,7 @@ async fn answer_within(
     reader: &mut FrameReader<RecvStream>,
     patience: Duration,
 ) -> Result<PeerReply, FileError> {
-    match timeout(patience, reader.next_message()).await {
+    match past_hashing(reader, patience).await {
         Ok(message) => reply(who, message),
         Err(_) => Err(FileError::TimedOut { who: who.clone() }),
     }
@@ -327,13 +288,6 @@ fn reply(
             | ReadMessageError::Truncated
             | ReadMessageError::Ended),
         ) => Err(ReachError::Broken { who: who.clone(), detail: error.to_string() }.into()),
-    }
-}
-
-fn refused(who: &Name, body: ErrorBody) -> FileError {
-    match body.code {
-        ErrorCode::TimedOut => FileError::TimedOut { who: who.clone() },
-        _ => FileError::Refused { who: who.clone(), body },
     }
 }
 

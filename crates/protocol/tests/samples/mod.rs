@@ -258,8 +258,14 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
     vec![
         hello().into(),
         Files { after: Some("a/b.txt".into()), limit: Some(10) }.into(),
-        Get { path: "a/b.txt".into() }.into(),
-        Offer { name: "b.txt".into(), size: 5, modified: Some(Timestamp(1)) }.into(),
+        Get { path: "a/b.txt".into(), groups: true }.into(),
+        Offer {
+            name: "b.txt".into(),
+            size: 5,
+            modified: Some(Timestamp(1)),
+            hash: Some(Hash([0xab; 32])),
+        }
+        .into(),
     ]
 }
 
@@ -269,13 +275,17 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
     vec![
         welcome().into(),
         FileList { files: vec![file], more: false }.into(),
-        Content { size: 5, modified: None }.into(),
-        Accepted {}.into(),
+        Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])) }.into(),
+        Accepted { groups: true }.into(),
         Verified { hash: Hash([0xab; 32]) }.into(),
     ]
 }
 
 /// What stands after a file.
 pub(crate) fn peer_events() -> Vec<PeerEvent> {
-    vec![FileEnd { hash: Hash([0xab; 32]) }.into()]
+    vec![
+        Hashing { bytes: 1 << 30 }.into(),
+        Want { groups: vec![GroupRange { first: 2, count: 3 }] }.into(),
+        FileEnd { hash: Hash([0xab; 32]) }.into(),
+    ]
 }

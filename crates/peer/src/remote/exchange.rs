@@ -1,0 +1,278 @@
+//! How the bytes of a file go over, whoever asked for it: hashes, what is missing, groups, end.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use bytes::BytesMut;
+use portolan_protocol::{
+    ErrorBody, FileEnd, GroupRange, Hash, Hashing, Message, Name, PeerEvent, PeerMessage, Want,
+    group_length,
+};
+use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
+use portolan_transport::{RecvStream, SendStream};
+use tokio::{
+    task::spawn_blocking,
+    time::{Duration, error::Elapsed, sleep, timeout},
+};
+
+use super::Host;
+use crate::{
+    FileError, FilePhase,
+    files::{
+        OpenedFile, Partial, Progress, Reached, Target, Tree,
+        content::{self, ContentError, Source},
+    },
+};
+
+/// Between two words that a file is still being read.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How long a sender may take to end its stream.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub(crate) type Reader = FrameReader<RecvStream>;
+pub(crate) type Writer = FrameWriter<SendStream>;
+
+/// Work on a disk that stops when nobody waits for it any more.
+struct Watched(Arc<Reached>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// Does work on a disk, and tells the other side meanwhile that it goes on.
+async fn telling<T: Send + 'static>(
+    mut writer: Option<&mut Writer>,
+    work: impl FnOnce(&Reached) -> Result<T, ContentError> + Send + 'static,
+) -> Result<T, ContentError> {
+    let watched = Watched(Arc::default());
+    let reached = Arc::clone(&watched.0);
+    let mut task = spawn_blocking(move || work(&reached));
+    let mut told = 0;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut task => return done?,
+            () = sleep(TELL_EVERY) => {}
+        }
+        let bytes = watched.0.bytes();
+        if let Some(writer) = writer.as_mut().filter(|_| bytes > told) {
+            told = bytes;
+            let hashing = PeerMessage::Event(PeerEvent::Hashing(Hashing { bytes }));
+            let sent = writer.send(&hashing).await;
+            sent.map_err(|error| ContentError::Stream(io::Error::other(error)))?;
+        }
+    }
+}
+
+/// Waits for a message, for as long as the other side says that it reads a file.
+pub(crate) async fn past_hashing(
+    reader: &mut Reader,
+    patience: Duration,
+) -> Result<Result<PeerMessage, ReadMessageError>, Elapsed> {
+    let mut read = 0;
+    loop {
+        match timeout(patience, reader.next_message()).await? {
+            Ok(PeerMessage::Event(PeerEvent::Hashing(Hashing { bytes }))) if bytes > read => {
+                read = bytes;
+            }
+            other => return Ok(other),
+        }
+    }
+}
+
+/// Finds out what proves a file that is to be sent.
+pub(crate) async fn prove(
+    host: &Arc<Host>,
+    opened: OpenedFile,
+    writer: Option<&mut Writer>,
+) -> Result<Source, ContentError> {
+    let trees = Arc::clone(&host.trees);
+    telling(writer, move |reached| {
+        let tree = trees.tree_of(&opened, reached)?;
+        Ok(Source { file: opened.file, tree })
+    })
+    .await
+}
+
+/// Sends the hashes and hears what is missing on the other side.
+pub(crate) async fn send_hashes(
+    host: &Host,
+    who: &Name,
+    tree: &Tree,
+    (reader, writer): (&mut Reader, &mut Writer),
+    progress: &mut Progress,
+) -> Result<Vec<GroupRange>, FileError> {
+    let sent = content::send_bytes(writer.get_mut(), tree.list(), host.timing.stall).await;
+    sent.map_err(|error| progress.broken(error, None))?;
+    let broken = |detail: String| FileError::Interrupted {
+        bytes: 0,
+        total: tree.size(),
+        kept: None,
+        detail,
+    };
+    let message = past_hashing(reader, host.timing.request).await;
+    let wanted = message.map_err(|_| FileError::TimedOut { who: who.clone() })?;
+    let groups = match wanted {
+        Ok(PeerMessage::Event(PeerEvent::Want(Want { groups }))) if tree.has(&groups) => groups,
+        Ok(Message::Error(_, body)) => return Err(refused(who, body)),
+        Ok(Message::Request(..) | Message::Answer(..) | Message::Event(..)) => {
+            let detail = "it does not say what it is missing".into();
+            return Err(FileError::Protocol { who: who.clone(), detail });
+        }
+        Err(error) => return Err(broken(error.to_string())),
+    };
+    progress.resume_with(tree.size() - tree.bytes_of(&groups));
+    progress.stage(FilePhase::Started).await;
+    Ok(groups)
+}
+
+/// Sends the groups and the end, and finishes the stream.
+pub(crate) async fn send_groups(
+    host: &Host,
+    source: Source,
+    groups: Vec<GroupRange>,
+    writer: &mut Writer,
+    progress: &mut Progress,
+) -> Result<Hash, FileError> {
+    let tree = Arc::clone(&source.tree);
+    let sent = content::send(source, groups, writer.get_mut(), progress, host.timing.stall).await;
+    if let Err(error) = sent {
+        if matches!(error, ContentError::Changed) {
+            host.trees.forget(&tree);
+        }
+        return Err(progress.broken(error, None));
+    }
+    let hash = tree.root();
+    let end = PeerMessage::Event(PeerEvent::End(FileEnd { hash }));
+    let ended = writer.send(&end).await;
+    ended.map_err(|error| progress.broken(ContentError::Stream(io::Error::other(error)), None))?;
+    // A reader that has the end may have gone already, content.
+    let _ = writer.get_mut().finish();
+    Ok(hash)
+}
+
+/// Receives what is missing of a file, proves it group by group, and gives the whole its name.
+pub(crate) async fn receive(
+    host: &Host,
+    (reader, writer): (Reader, &mut Writer),
+    (size, hash): (u64, Hash),
+    target: Target,
+    progress: &mut Progress,
+) -> Result<(Hash, PathBuf), FileError> {
+    let stall = host.timing.stall;
+    let mut raw = reader.into_raw();
+    let group = group_length(size).unwrap_or(1);
+    let mut list = BytesMut::new();
+    let length = Tree::list_length(size, group);
+    let received = content::receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
+    received.map_err(|error| progress.broken(error, None))?;
+    let tree = Tree::checked(size, group, hash, &list)
+        .map_err(|computed| FileError::Integrity { expected: hash, computed })?;
+    let directory = target.directory().to_owned();
+    let opened = telling(Some(&mut *writer), move |reached| {
+        Partial::open(&directory, Arc::new(tree), reached)
+    });
+    let partial = opened.await.map_err(|error| unwritten(error, &target, progress, None))?;
+    let groups = partial.missing();
+    progress.resume_with(partial.bytes());
+    progress.stage(FilePhase::Started).await;
+    let want = PeerMessage::Event(PeerEvent::Want(Want { groups: groups.clone() }));
+    let asked = timeout(stall, writer.send(&want)).await;
+    if !matches!(asked, Ok(Ok(()))) {
+        let kept = Some(partial.bytes());
+        return Err(progress.broken(ContentError::Stalled, kept));
+    }
+    let received = content::receive(&mut raw, &groups, partial, progress, stall).await;
+    let (partial, outcome) = received.map_err(|error| unwritten(error, &target, progress, None))?;
+    if let Err(error) = outcome {
+        let kept = partial.bytes();
+        progress.fall_back_to(kept);
+        drop_in_time(partial).await;
+        return Err(unwritten(error, &target, progress, Some(kept)));
+    }
+    if has_more(&mut raw.into_frames()).await {
+        partial.discard();
+        return Err(FileError::Size { announced: size });
+    }
+    let path = name_whole(partial, target).await?;
+    Ok((hash, path))
+}
+
+async fn name_whole(partial: Partial, target: Target) -> Result<PathBuf, FileError> {
+    if !partial.is_whole() {
+        // Cannot be: every missing group was asked for and has come.
+        return Err(FileError::Size { announced: partial.tree().size() });
+    }
+    let kept = spawn_blocking(move || target.keep(partial)).await;
+    kept.unwrap_or_else(|error| Err(FileError::from_panic(error)))
+}
+
+/// Puts a part aside; this may look at its directory.
+async fn drop_in_time(partial: Partial) {
+    let _ = spawn_blocking(move || drop(partial)).await;
+}
+
+/// Whether anything but the end stands behind the groups: then there is more than was announced.
+/// That the stream breaks there does not matter, for the file is whole.
+async fn has_more(frames: &mut Reader) -> bool {
+    match timeout(LAST_WORDS, frames.next_message()).await {
+        Ok(Ok(PeerMessage::Event(PeerEvent::End(FileEnd { .. })))) => {
+            // To the very end, so that the sender is not told that we have stopped.
+            matches!(timeout(LAST_WORDS, frames.next_frame()).await, Ok(Ok(Some(_))))
+        }
+        Err(_) | Ok(Err(ReadMessageError::Stream(_) | ReadMessageError::Ended)) => false,
+        Ok(
+            Ok(Message::Request(..) | Message::Answer(..) | Message::Error(..) | Message::Event(_))
+            | Err(ReadMessageError::Truncated | ReadMessageError::Decode(_)),
+        ) => true,
+    }
+}
+
+fn unwritten(
+    error: ContentError,
+    target: &Target,
+    progress: &Progress,
+    kept: Option<u64>,
+) -> FileError {
+    match error {
+        ContentError::Disk(source) => {
+            FileError::Io { during: "write", path: target.path().to_owned(), source }
+        }
+        error => progress.broken(error, kept),
+    }
+}
+
+pub(crate) fn refused(who: &Name, body: ErrorBody) -> FileError {
+    use portolan_protocol::ErrorCode;
+
+    match body.code {
+        ErrorCode::TimedOut => FileError::TimedOut { who: who.clone() },
+        _ => FileError::Refused { who: who.clone(), body },
+    }
+}
+
+impl Progress {
+    /// What it means for a transfer that bytes did not go over; `kept` is what is left of it here,
+    /// where we receive it.
+    pub(crate) fn broken(&self, error: ContentError, kept: Option<u64>) -> FileError {
+        let (bytes, total) = (self.bytes(), self.total());
+        match error {
+            ContentError::Truncated | ContentError::Stream(_) | ContentError::Stalled => {
+                let detail = error.to_string();
+                FileError::Interrupted { bytes, total, kept, detail }
+            }
+            ContentError::Changed => FileError::Changed { name: self.name().to_owned() },
+            ContentError::Corrupt { start, length } => {
+                FileError::Corrupt { start, length, kept: kept.unwrap_or(0) }
+            }
+            ContentError::TooLarge => {
+                FileError::TooLarge { size: total, max: portolan_protocol::FILE_MAX }
+            }
+            ContentError::Disk(source) => {
+                let path = "the file on this side's disk".into();
+                FileError::Io { during: "read or write", path, source }
+            }
+        }
+    }
+}
