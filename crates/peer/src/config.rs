@@ -84,22 +84,24 @@ pub struct Config {
     /// Who knows this machine's addresses, which may change while a session lasts.
     pub addresses: Arc<dyn Addresses>,
     /// Tells the server which of our logins came last.
-    pub(crate) attempts: Attempts,
+    pub attempts: Attempts,
 }
 
 /// Numbers the logins of one client, so that the server can tell one that it had given up, and
-/// that a slow network delivers late, from the one that counts.
+/// that a slow network delivers late, from the one that counts. Clones count together.
 #[derive(Debug, Clone)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     client: u64,
     number: Arc<AtomicU64>,
 }
 
-impl Attempts {
-    fn new() -> Self {
+impl Default for Attempts {
+    fn default() -> Self {
         Self { client: random(), number: Arc::default() }
     }
+}
 
+impl Attempts {
     pub(crate) fn next(&self) -> LoginAttempt {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         LoginAttempt { client: self.client, number }
@@ -140,7 +142,7 @@ impl Config {
             timing: Timing::default(),
             shared: Shared::default(),
             addresses: Arc::new(SystemAddresses),
-            attempts: Attempts::new(),
+            attempts: Attempts::default(),
         }
     }
 

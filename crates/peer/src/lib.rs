@@ -72,7 +72,8 @@ mod remote;
 mod session;
 
 pub use config::{
-    Backoff, Config, Existing, FileRule, Limits, ReceiptRule, Reconnect, Stack, Timing, Way,
+    Attempts, Backoff, Config, Existing, FileRule, Limits, ReceiptRule, Reconnect, Stack, Timing,
+    Way,
 };
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{
