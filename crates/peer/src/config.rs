@@ -264,8 +264,11 @@ pub struct Limits {
     /// Files on their way at once, those that we began and those that others began counted apart;
     /// more wait, and are refused when that takes too long.
     pub transfers: usize,
-    /// Offered files that wait for our decision.
+    /// Offered files that wait for our decision, and those agreed to that may go on unasked after
+    /// they broke off.
     pub offers: usize,
+    /// Tries in a row, without a byte, after which a broken transfer that we began is given up.
+    pub retries: u32,
     /// Depth of a shared directory that is walked.
     pub share_depth: usize,
     /// Entries of one directory that are looked at.
@@ -286,6 +289,7 @@ impl Default for Limits {
             requests_per_second: 200,
             transfers: 32,
             offers: 32,
+            retries: 8,
             share_depth: 32,
             share_entries: 100_000,
             files: 100_000,
@@ -302,6 +306,9 @@ pub struct Timing {
     pub offer: Duration,
     /// A transfer on which not a byte moves is given up after this.
     pub stall: Duration,
+    /// From the breaking of a transfer that we began to its first new try; doubled for each that
+    /// fails, up to sixteen times that.
+    pub retry: Duration,
     /// A session with a peer that nobody uses is closed after this.
     pub session_idle: Duration,
     /// Between two reports about one transfer.
@@ -317,6 +324,7 @@ impl Default for Timing {
             request: Duration::from_secs(15),
             offer: Duration::from_secs(120),
             stall: Duration::from_secs(60),
+            retry: Duration::from_millis(500),
             session_idle: Duration::from_secs(60),
             progress: Duration::from_millis(250),
             network: Some(Duration::from_secs(2)),

@@ -168,6 +168,11 @@ pub enum FilePhase {
     Started,
     /// Bytes flow.
     Progress,
+    /// It broke off and goes on by itself, under the same number.
+    Interrupted {
+        /// Why, for people.
+        reason: String,
+    },
     /// It has arrived whole.
     Done {
         /// BLAKE3, the same on both sides.
@@ -198,6 +203,7 @@ impl FilePhase {
             Self::Waiting => "waiting",
             Self::Started => "started",
             Self::Progress => "progress",
+            Self::Interrupted { .. } => "interrupted",
             Self::Done { .. } => "done",
             Self::Denied { .. } => "denied",
             Self::Failed { .. } => "failed",

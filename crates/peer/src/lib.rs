@@ -52,7 +52,8 @@
 //! | a message is sent once, and no change fails falsely, though connections break | `session::repeat`, `tests/session.rs` |
 //! | who gets another address goes on from there, or comes back at once | `network`, `tests/roaming.rs` |
 //! | who is lost comes back, in time that is random and bounded; who is sent away does not | `session::backoff`, `session::ending` |
-//! | a file that is there has the right hash; nothing else is left behind | `tests/files.rs` |
+//! | a file that is there has the right hash; of others only proven groups are kept | `tests/files.rs` |
+//! | a transfer that breaks off goes on, and sends no group twice | `tests/resume.rs` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
 //! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
 //! | every queue, task and session is bounded and ends with the handle | [`Limits`], `tests/session.rs` |

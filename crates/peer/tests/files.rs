@@ -488,7 +488,7 @@ async fn a_file_that_changes_behind_its_hash_is_not_sent_and_is_hashed_anew() {
     fs::write(&path, &other).unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
     let result = within("the second", alice.get_file(&bob, "a", None, Existing::Replace)).await;
-    assert!(matches!(result, Err(FileError::Interrupted { .. })), "{result:?}");
+    assert!(matches!(result, Err(FileError::Changed { .. })), "{result:?}");
     let again = within("the third", alice.get_file(&bob, "a", None, Existing::Replace)).await;
     assert!(fs::read(again.unwrap().path).unwrap() == other);
 }
@@ -603,6 +603,7 @@ async fn a_sender_that_stalls_is_given_up() {
     let harbour = Harbour::open().await;
     let mut config = harbour.config("alice");
     config.timing.stall = std::time::Duration::from_millis(300);
+    config.limits.retries = 0;
     let (alice, _events) = harbour.peer_with(config).await;
     let mallory = harbour.raw("mallory").await;
     let getting = tokio::spawn(async move {

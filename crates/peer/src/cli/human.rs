@@ -304,6 +304,7 @@ fn file(file: &File) -> Option<String> {
             let place = place.unwrap_or_default();
             Some(format!("* file {id}: {arrow}, verified{place}\n    blake3 {hash}"))
         }
+        "interrupted" => Some(format!("* file {id}: {arrow}, tried again soon: {reason}")),
         "denied" => Some(format!("* file {id}: {arrow}, refused: {reason}")),
         _ => Some(format!("* file {id}: {arrow}, failed: {reason}")),
     }

@@ -554,7 +554,9 @@ impl From<&FileUpdate> for File {
                 hash = Some(whole.to_string());
                 path = written.as_ref().map(|path| path.display().to_string());
             }
-            FilePhase::Denied { reason: words } => reason = Some(words.clone()),
+            FilePhase::Interrupted { reason: words } | FilePhase::Denied { reason: words } => {
+                reason = Some(words.clone());
+            }
             FilePhase::Failed { code: word, reason: words } => {
                 code = Some(word.as_str());
                 reason = Some(words.clone());

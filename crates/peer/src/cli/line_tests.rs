@@ -142,6 +142,10 @@ fn every_event_has_the_documented_shape() {
             r#"{"event":"file","id":4,"phase":"progress","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","rate":100,"eta_ms":50}"#.into(),
         ),
         (
+            (&file(FilePhase::Interrupted { reason: "gone".into() })).into(),
+            r#"{"event":"file","id":4,"phase":"interrupted","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","rate":100,"eta_ms":50,"reason":"gone"}"#.into(),
+        ),
+        (
             (&file(FilePhase::Done { hash: Hash([0; 32]), path: Some("d/a.txt".into()) })).into(),
             format!(
                 r#"{{"event":"file","id":4,"phase":"done","name":"a.txt","bytes":5,"total":10,"hash":"{hash}","with":"bob","direction":"receive","rate":100,"eta_ms":50,"path":"d/a.txt"}}"#

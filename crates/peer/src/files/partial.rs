@@ -51,6 +51,12 @@ impl Partial {
         Ok(partial)
     }
 
+    /// Whether another transfer works on the part of that file. Blocking.
+    pub(crate) fn is_busy(directory: &Path, hash: Hash) -> bool {
+        let file = options().create(false).open(directory.join(part_name(hash, 0)));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Bytes that are there and proven.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -21,6 +21,7 @@ pub(crate) struct Progress {
     patience: Duration,
     update: FileUpdate,
     rate: Option<f64>,
+    begun: bool,
     reported_at: Instant,
     reported_bytes: u64,
 }
@@ -34,7 +35,16 @@ impl Progress {
         patience: Duration,
     ) -> Self {
         let reported_at = Instant::now();
-        Self { events, every, patience, update, rate: None, reported_at, reported_bytes: 0 }
+        Self {
+            events,
+            every,
+            patience,
+            update,
+            rate: None,
+            begun: false,
+            reported_at,
+            reported_bytes: 0,
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -49,6 +59,11 @@ impl Progress {
         &self.update.name
     }
 
+    /// Whether bytes were ever due: from then on a break is worth another try.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Notes the size once it is known.
     pub(crate) fn set_total(&mut self, total: u64) {
         self.update.total = total;
@@ -58,6 +73,7 @@ impl Progress {
     pub(crate) fn resume_with(&mut self, bytes: u64) {
         self.update.bytes = bytes;
         self.update.resumed = bytes;
+        self.begun = true;
         self.reported_bytes = bytes;
         self.reported_at = Instant::now();
     }
@@ -95,6 +111,11 @@ impl Progress {
     pub(crate) async fn done(&mut self, hash: Hash, path: Option<PathBuf>) {
         self.update.eta = Some(Duration::ZERO);
         self.stage(FilePhase::Done { hash, path }).await;
+    }
+
+    pub(crate) async fn interrupted(&mut self, reason: String) {
+        (self.rate, self.update.rate, self.update.eta) = (None, None, None);
+        self.stage(FilePhase::Interrupted { reason }).await;
     }
 
     pub(crate) async fn failed(&mut self, code: ErrorCode, reason: String) {

@@ -1,6 +1,10 @@
 //! How the bytes of a file go over, whoever asked for it: hashes, what is missing, groups, end.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::BytesMut;
 use portolan_protocol::{
@@ -27,6 +31,10 @@ use crate::{
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long a sender may take to end its stream.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a transfer of the same file that may be ending is waited for, and between two looks.
+const PART_PATIENCE: Duration = Duration::from_secs(2);
+const PART_POLL: Duration = Duration::from_millis(20);
 
 pub(crate) type Reader = FrameReader<RecvStream>;
 pub(crate) type Writer = FrameWriter<SendStream>;
@@ -170,6 +178,9 @@ pub(crate) async fn receive(
     let tree = Tree::checked(size, group, hash, &list)
         .map_err(|computed| FileError::Integrity { expected: hash, computed })?;
     let directory = target.directory().to_owned();
+    if tree.groups() > 1 {
+        wait_for_part(&directory, hash).await;
+    }
     let opened = telling(Some(&mut *writer), move |reached| {
         Partial::open(&directory, Arc::new(tree), reached)
     });
@@ -197,6 +208,21 @@ pub(crate) async fn receive(
     }
     let path = name_whole(partial, target).await?;
     Ok((hash, path))
+}
+
+/// A transfer of the same file that has just broken off may still be putting its part aside.
+async fn wait_for_part(directory: &Path, hash: Hash) {
+    let wait = async {
+        loop {
+            let directory = directory.to_owned();
+            let busy = spawn_blocking(move || Partial::is_busy(&directory, hash)).await;
+            if !busy.unwrap_or(false) {
+                return;
+            }
+            sleep(PART_POLL).await;
+        }
+    };
+    let _ = timeout(PART_PATIENCE, wait).await;
 }
 
 async fn name_whole(partial: Partial, target: Target) -> Result<PathBuf, FileError> {

@@ -15,6 +15,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use super::agreements::Agreements;
 use crate::{
     Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Timing,
     TransferId, Warning,
@@ -37,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) theirs: Semaphore,
     /// Trees of files that were sent lately.
     pub(crate) trees: Arc<Trees>,
+    /// Offers that we agreed to and that may go on.
+    pub(crate) agreements: Agreements,
     rule: FileRule,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
@@ -65,6 +68,7 @@ impl Host {
             ours: Semaphore::new(config.limits.transfers),
             theirs: Semaphore::new(config.limits.transfers),
             trees: Arc::default(),
+            agreements: Agreements::new(config.limits.offers),
             rule: config.accept_files,
             share: RwLock::new(share),
             offers: Mutex::default(),
@@ -91,7 +95,8 @@ impl Host {
         name: &str,
         total: u64,
     ) -> (TransferId, Progress) {
-        self.progress(direction, with, (name, total), Duration::ZERO)
+        let id = self.next_id();
+        (id, self.progress(id, direction, with, (name, total), Duration::ZERO))
     }
 
     /// Begins to report on a transfer that another peer began.
@@ -102,17 +107,33 @@ impl Host {
         name: &str,
         total: u64,
     ) -> (TransferId, Progress) {
-        self.progress(direction, with, (name, total), REPORT_PATIENCE)
+        let id = self.next_id();
+        (id, self.progress(id, direction, with, (name, total), REPORT_PATIENCE))
+    }
+
+    /// Goes on to report on an offered file that broke off.
+    pub(crate) fn progress_again(
+        &self,
+        id: TransferId,
+        with: &Name,
+        name: &str,
+        total: u64,
+    ) -> Progress {
+        self.progress(id, Direction::Receive, with, (name, total), REPORT_PATIENCE)
+    }
+
+    fn next_id(&self) -> TransferId {
+        TransferId(self.next_transfer.fetch_add(1, Ordering::Relaxed))
     }
 
     fn progress(
         &self,
+        id: TransferId,
         direction: Direction,
         with: &Name,
         (name, total): (&str, u64),
         patience: Duration,
-    ) -> (TransferId, Progress) {
-        let id = TransferId(self.next_transfer.fetch_add(1, Ordering::Relaxed));
+    ) -> Progress {
         let update = FileUpdate {
             id,
             with: with.clone(),
@@ -126,7 +147,7 @@ impl Host {
             eta: None,
         };
         let events = self.events.clone();
-        (id, Progress::new(events, update, self.timing.progress, patience))
+        Progress::new(events, update, self.timing.progress, patience)
     }
 
     /// Tells the application what it may also ask for; not waited for.

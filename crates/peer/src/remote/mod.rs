@@ -4,6 +4,7 @@
 //! a stream of its own on it. Direct paths (issue "Peer to peer") will put another connection
 //! under the same session: only `relay` knows what carries it.
 
+mod agreements;
 mod exchange;
 mod host;
 mod known_peers;
@@ -12,6 +13,7 @@ mod relay;
 mod serve;
 mod sessions;
 mod transfer;
+mod tries;
 
 pub(crate) use host::{Decision, Host};
 pub(crate) use known_peers::KnownPeers;

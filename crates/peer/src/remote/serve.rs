@@ -9,10 +9,14 @@ use portolan_protocol::{
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{RecvStream, SendStream};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::{
     Host,
+    agreements::Offered,
     exchange::{prove, receive, send_groups, send_hashes},
 };
 use crate::{
@@ -201,9 +205,23 @@ async fn on_offer(
     offer: Offer,
     (reader, mut answers): (FrameReader<RecvStream>, Answers),
 ) {
-    let name = if crate::files::check_name(&offer.name).is_ok() { &offer.name } else { "?" };
-    let (id, mut progress) = host.progress_of_theirs(Direction::Receive, who, name, offer.size);
-    match take_offer(host, id, &offer, (reader, &mut answers), &mut progress).await {
+    let name = match crate::files::check_name(&offer.name) {
+        Ok(()) => offer.name.clone(),
+        Err(_) => "?".to_owned(),
+    };
+    let Some(hash) = offer.hash else { return answers.refuse(outdated()).await };
+    let offered = Offered { from: who.clone(), name: name.clone(), hash };
+    let agreed = host.agreements.find(Instant::now(), &offered);
+    let (id, mut progress) = match agreed {
+        Some(id) => (id, host.progress_again(id, who, &offered.name, offer.size)),
+        None => host.progress_of_theirs(Direction::Receive, who, &offered.name, offer.size),
+    };
+    let incoming = Incoming { id, offered, size: offer.size, agreed: agreed.is_some() };
+    let taken = take_offer(host, &incoming, &offer, (reader, &mut answers), &mut progress).await;
+    if !matches!(taken, Err(Refusal::File(FileError::Interrupted { .. }))) {
+        host.agreements.end(&incoming.offered);
+    }
+    match taken {
         Ok((hash, path)) => {
             answers.last(PeerReply::Verified(Verified { hash })).await;
             progress.done(hash, Some(path)).await;
@@ -217,6 +235,15 @@ async fn on_offer(
             progress.failed(error.code(), error.to_string()).await;
         }
     }
+}
+
+/// An offered file on its way.
+struct Incoming {
+    id: TransferId,
+    offered: Offered,
+    size: u64,
+    /// It was wanted before, and broke off.
+    agreed: bool,
 }
 
 /// Why an offered file is not taken.
@@ -241,16 +268,19 @@ impl From<FileError> for Refusal {
 
 async fn take_offer(
     host: &Arc<Host>,
-    id: TransferId,
+    incoming: &Incoming,
     offer: &Offer,
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
 ) -> Result<(Hash, std::path::PathBuf), Refusal> {
-    let Some(hash) = offer.hash else { return Err(outdated().into()) };
+    let (hash, size) = (incoming.offered.hash, incoming.size);
     // What cannot be written is refused before a person is asked.
     let target = open_target(host, &host.downloads, (offer, hash)).await?;
+    let decision = async {
+        if incoming.agreed { Ok(()) } else { host.decide(incoming.id, offer, progress).await }
+    };
     tokio::select! {
-        decision = host.decide(id, offer, progress) => decision?,
+        decision = decision => decision?,
         // Nothing is due before our answer: anything here is the end of the offer.
         _ = reader.next_frame() => {
             let detail = "the sender took the offer back".to_owned();
@@ -258,11 +288,12 @@ async fn take_offer(
             return Err(interrupted.into());
         }
     }
+    host.agreements.note(Instant::now(), incoming.offered.clone(), incoming.id);
     let permit = timeout(host.timing.offer, host.theirs.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
     answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
     let stream = (reader, &mut answers.writer);
-    Ok(receive(host, stream, (offer.size, hash), target, progress).await?)
+    Ok(receive(host, stream, (size, hash), target, progress).await?)
 }
 
 async fn open_target(

@@ -13,13 +13,14 @@ use portolan_protocol_io::{FrameReader, ReadMessageError};
 use portolan_transport::{Priority, RecvStream};
 use tokio::{
     task::spawn_blocking,
-    time::{Duration, timeout},
+    time::{Duration, sleep, timeout},
 };
 
 use super::{
     Host, Sessions,
     exchange::{past_hashing, prove, receive, refused, send_groups, send_hashes},
     sessions::PeerStream,
+    tries::Tries,
 };
 use crate::{
     Direction, Existing, FileError, FilePhase, ReachError,
@@ -92,17 +93,53 @@ pub(crate) async fn get(
     let host = sessions.host();
     let _permit = host.ours.acquire().await;
     let (_, mut progress) = host.progress_of_ours(Direction::Receive, who, &request.path, 0);
-    let result = get_reported(sessions, who, request, &mut progress).await;
+    let (mut tries, mut pinned) = (tries_of(host), None);
+    let result = loop {
+        match get_once(sessions, who, &request, &mut pinned, &mut progress).await {
+            Ok(received) => break Ok(received),
+            Err(error) => match pause(&mut tries, error, &mut progress).await {
+                Ok(()) => {}
+                Err(error) => break Err(error),
+            },
+        }
+    };
     report(&mut progress, result).await
 }
 
-async fn get_reported(
+fn tries_of(host: &Host) -> Tries {
+    Tries::new(host.limits.retries, host.timing.retry)
+}
+
+/// Waits before the next try of a transfer that broke off; an error ends it.
+async fn pause(
+    tries: &mut Tries,
+    error: FileError,
+    progress: &mut Progress,
+) -> Result<(), FileError> {
+    let pause = tries.pause_after(&error, progress.bytes()).filter(|_| progress.has_begun());
+    let Some(pause) = pause else { return Err(error) };
+    progress.interrupted(error.to_string()).await;
+    sleep(pause).await;
+    Ok(())
+}
+
+/// Every try is for the same content as the first.
+fn same_as_before(pinned: &mut Option<Hash>, hash: Hash, name: &str) -> Result<(), FileError> {
+    match pinned.replace(hash) {
+        Some(before) if before != hash => Err(FileError::Changed { name: name.to_owned() }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn get_once(
     sessions: &Arc<Sessions>,
     who: &Name,
-    request: GetRequest,
+    request: &GetRequest,
+    pinned: &mut Option<Hash>,
     progress: &mut Progress,
 ) -> Result<(PathBuf, Hash), FileError> {
     let GetRequest { path, to, existing } = request;
+    let (path, to, existing) = (path.clone(), to.clone(), *existing);
     check_path(&path)
         .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
@@ -115,6 +152,7 @@ async fn get_reported(
         }
         other => return Err(unexpected(who, &other)),
     };
+    same_as_before(pinned, proven.1, &name)?;
     progress.set_total(proven.0);
     let target = blocking(move || Target::new(&to, &name, proven, existing)).await?;
     let PeerStream { reader, mut writer, lease: _lease } = stream;
@@ -134,19 +172,17 @@ pub(crate) async fn offer(
     let _permit = host.ours.acquire().await;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let (_, mut progress) = host.progress_of_ours(Direction::Send, who, &name, 0);
-    let result = async {
-        check_name(&name).map_err(|problem| FileError::Name { name: name.clone(), problem })?;
-        let path = path.to_owned();
-        let file = blocking(move || open_file(&path)).await?;
-        let (size, modified) = (file.size, file.modified);
-        progress.set_total(size);
-        let source = prove(host, file, None).await;
-        let source = source.map_err(|error| progress.broken(error, None))?;
-        let offer = Offer { name, size, modified, hash: Some(source.tree.root()) };
-        let hash = offer_reported(sessions, who, (offer, source), &mut progress).await?;
-        Ok::<_, FileError>((size, hash))
+    let (mut tries, mut pinned) = (tries_of(host), None);
+    let result = loop {
+        match offer_once(sessions, who, (&name, path), &mut pinned, &mut progress).await {
+            Ok(sent) => break Ok(sent),
+            Err(error) => match pause(&mut tries, error, &mut progress).await {
+                Ok(()) => {}
+                Err(error) => break Err(error),
+            },
+        }
     };
-    match result.await {
+    match result {
         Ok((size, hash)) => {
             progress.done(hash, None).await;
             Ok((size, hash))
@@ -156,6 +192,28 @@ pub(crate) async fn offer(
             Err(error)
         }
     }
+}
+
+async fn offer_once(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    (name, path): (&str, &Path),
+    pinned: &mut Option<Hash>,
+    progress: &mut Progress,
+) -> Result<(u64, Hash), FileError> {
+    let host = sessions.host();
+    check_name(name).map_err(|problem| FileError::Name { name: name.to_owned(), problem })?;
+    let path = path.to_owned();
+    let file = blocking(move || open_file(&path)).await?;
+    let (size, modified) = (file.size, file.modified);
+    progress.set_total(size);
+    let source = prove(host, file, None).await;
+    let source = source.map_err(|error| progress.broken(error, None))?;
+    same_as_before(pinned, source.tree.root(), name)?;
+    let hash = Some(source.tree.root());
+    let offer = Offer { name: name.to_owned(), size, modified, hash };
+    let hash = offer_reported(sessions, who, (offer, source), progress).await?;
+    Ok((size, hash))
 }
 
 async fn offer_reported(
