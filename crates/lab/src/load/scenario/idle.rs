@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portolan_transport::Timing;
 use tokio::time::sleep;
 
 use super::{Keeps, Plan, Scenario, thousands, traffic::door};
@@ -37,6 +38,15 @@ pub(super) async fn run(scenario: &Scenario, plan: &mut Plan) -> Result<Sheet, L
     Ok(Sheet { scenario: scenario.name.into(), about: scenario.about.into(), rows })
 }
 
+/// How long the server's CPU time is looked at: long enough for some heartbeats of each
+/// connection, unless the user knows better.
+fn watch(plan: &Plan) -> Duration {
+    match (plan.options.window, plan.options.quick) {
+        (None, false) => Timing::default().idle,
+        (Some(_), _) | (None, true) => plan.times.window * 5,
+    }
+}
+
 /// One server, one transport, once: ten thousand handshakes take their time.
 async fn one(plan: &Plan, scheme: &'static str, clients: u32) -> Result<Sample, LoadError> {
     let host = plan.host(Keeps::Memory).await?;
@@ -58,7 +68,7 @@ async fn one(plan: &Plan, scheme: &'static str, clients: u32) -> Result<Sample, 
         sample.figures.push((&MEMORY, bytes / 1024.0 / f64::from(clients)));
     }
     if let Some(pid) = host.pid() {
-        let window = plan.times.window * 5;
+        let window = watch(plan);
         let (cpu, at) = (process::cpu(pid), clock::shared_nanos());
         sleep(window).await;
         let spent = process::cpu(pid).saturating_sub(cpu).as_secs_f64() * 1e3;
