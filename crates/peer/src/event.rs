@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_protocol::{
-    Announcement, Closing, Conversation, Delivery, ErrorCode, GroupNews, Hash, Name, Presence,
-    Receipt, Settings,
+    Announcement, Closing, Conversation, Delivery, ErrorCode, GroupNews, Hash, MessageId, Name,
+    Presence, Receipt, Settings,
 };
 use portolan_transport::PathKind;
 use tokio::sync::mpsc;
@@ -62,6 +62,28 @@ pub struct Reconnected {
     pub transport: &'static str,
     /// The server's address.
     pub server: SocketAddr,
+}
+
+impl Event {
+    /// Which message it is, if it is one.
+    pub(crate) fn message_id(&self) -> Option<MessageId> {
+        match self {
+            Self::Message(delivery) => Some(delivery.id),
+            Self::Receipt(_)
+            | Self::Conversation(_)
+            | Self::Presence(_)
+            | Self::Group(_)
+            | Self::Settings(_)
+            | Self::Announcement(_)
+            | Self::File(_)
+            | Self::Path(_)
+            | Self::Warning(_)
+            | Self::Closing(_)
+            | Self::Reconnecting(_)
+            | Self::Reconnected(_)
+            | Self::Closed(_) => None,
+        }
+    }
 }
 
 /// The news of one peer, in order.

@@ -38,7 +38,7 @@
 //! - who wants to know what a connection does is told in the files of `portolan-qlog`
 //!   (`tests/qlog.rs`);
 //! - connections go on when an end that began them is bound to another address
-//!   (`tests/rebinding.rs`);
+//!   (the workspace's `tests/tests/over_udp/rebinding.rs`);
 //! - the port is free when `close` returns, even while handles to connections live on
 //!   (`the_port_is_free_although_connections_are_still_held`);
 //! - packet sizes stay below quinn's limit of segmentation (`config.rs`);

@@ -37,7 +37,7 @@
 //! - who wants to know what a connection does is told (`watch.rs`), never what is said on it, and
 //!   nobody else pays for it (`tests/qlog.rs`);
 //! - connections go on when an end that began them is bound to another address
-//!   (`tests/rebinding.rs`);
+//!   (the workspace's `tests/tests/over_udp/rebinding.rs`);
 //! - garbage on the port disturbs nobody, and QUIC on the same port works on
 //!   (`tests/shared_port.rs`).
 

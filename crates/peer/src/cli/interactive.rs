@@ -208,25 +208,11 @@ impl Loop {
     fn on_event(&mut self, event: Option<Event>) -> Option<Ending> {
         let event = event?;
         self.app.on_event(&event);
-        match event {
-            Event::Closed(end) => Some(Ending::Session(end)),
-            Event::Message(message) => {
-                self.shown.note(message.id);
-                None
-            }
-            Event::Receipt(_)
-            | Event::Conversation(_)
-            | Event::Presence(_)
-            | Event::Group(_)
-            | Event::Settings(_)
-            | Event::Announcement(_)
-            | Event::File(_)
-            | Event::Path(_)
-            | Event::Warning(_)
-            | Event::Closing(_)
-            | Event::Reconnecting(_)
-            | Event::Reconnected(_) => None,
+        if let Some(id) = event.message_id() {
+            self.shown.note(id);
         }
+        let Event::Closed(end) = event else { return None };
+        Some(Ending::Session(end))
     }
 
     fn on_input(&mut self, input: Option<Input>) -> Option<Ending> {

@@ -189,26 +189,7 @@ fn remember(names: &mut BTreeSet<Name>, name: &Name) {
 async fn hand_over(events: &mpsc::Sender<Event>, held: &mut VecDeque<Event>) -> Option<MessageId> {
     let permit = events.reserve().await;
     let event = held.pop_front()?;
-    let id = message_id(&event);
+    let id = event.message_id();
     permit.ok()?.send(event);
     id
-}
-
-fn message_id(event: &Event) -> Option<MessageId> {
-    match event {
-        Event::Message(delivery) => Some(delivery.id),
-        Event::Receipt(_)
-        | Event::Conversation(_)
-        | Event::Presence(_)
-        | Event::Group(_)
-        | Event::Settings(_)
-        | Event::Announcement(_)
-        | Event::File(_)
-        | Event::Path(_)
-        | Event::Warning(_)
-        | Event::Closing(_)
-        | Event::Reconnecting(_)
-        | Event::Reconnected(_)
-        | Event::Closed(_) => None,
-    }
 }

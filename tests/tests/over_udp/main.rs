@@ -1,5 +1,7 @@
 //! What is particular to transports over UDP; `conformance.rs` checks what all transports promise.
 
+mod rebinding;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
