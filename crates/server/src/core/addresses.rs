@@ -72,9 +72,13 @@ impl Addresses {
         is_borne
     }
 
-    /// One of them has logged in, or is gone.
-    pub(super) fn part(&mut self, address: SocketAddr) {
-        if let Some(visits) = place(address).and_then(|place| self.known.get_mut(&place)) {
+    /// A session has logged in, or is over: it is no stranger any more, if it was one.
+    pub(super) fn part(&mut self, session: &mut Session) {
+        if !std::mem::take(&mut session.is_stranger) {
+            return;
+        }
+        let place = place(session.remote.address);
+        if let Some(visits) = place.and_then(|place| self.known.get_mut(&place)) {
             visits.strangers = visits.strangers.saturating_sub(1);
         }
     }
@@ -133,13 +137,6 @@ impl Core {
             );
             self.leave(now, session, Departure::Abuse, &reason);
             self.close(session, CloseCode::BUSY, reason);
-        }
-    }
-
-    /// The session has logged in, or is over.
-    pub(super) fn part_from_stranger(&mut self, state: &mut Session) {
-        if std::mem::take(&mut state.is_stranger) {
-            self.addresses.part(state.remote.address);
         }
     }
 

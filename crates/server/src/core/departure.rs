@@ -130,7 +130,7 @@ impl Core {
 
     pub(super) fn dismiss(&mut self, session: SessionId, code: CloseCode, reason: &str) {
         let Some(mut state) = self.sessions.remove(&session) else { return };
-        self.part_from_stranger(&mut state);
+        self.addresses.part(&mut state);
         let deadline = state.login_deadline;
         self.stop_login_timer(session, deadline);
         self.close(session, code, reason);
@@ -144,7 +144,7 @@ impl Core {
     /// Forgets a session; if it was the last one of a user, the user is gone and others are told.
     pub(super) fn leave(&mut self, now: Now, session: SessionId, how: Departure, reason: &str) {
         let Some(mut state) = self.sessions.remove(&session) else { return };
-        self.part_from_stranger(&mut state);
+        self.addresses.part(&mut state);
         self.stop_login_timer(session, state.login_deadline);
         self.stop_silence_timer(session, state.silent_at);
         match state.login {

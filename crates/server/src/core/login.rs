@@ -213,9 +213,7 @@ impl Core {
         state.login = LoginState::Done(user);
         state.inbox.start();
         let (remote, admin, device) = (state.remote, state.has_admin_right, state.device);
-        if std::mem::take(&mut state.is_stranger) {
-            self.addresses.part(remote.address);
-        }
+        self.addresses.part(state);
         let deadline = state.login_deadline.take();
         self.stop_login_timer(session, deadline);
         let change = match self.user(user).and_then(|known| known.online.as_ref()) {
