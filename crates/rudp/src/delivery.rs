@@ -16,9 +16,9 @@ pub(crate) struct Delivery {
     at: Instant,
     /// When the first packet of the present flight was sent.
     first_sent: Instant,
-    /// Until this much is delivered, samples show what the application had to send, not what the
-    /// path can carry.
-    app_limited_until: u64,
+    /// Until more than this is delivered, samples show what the application had to send, not what
+    /// the path can carry.
+    app_limited_until: Option<u64>,
     /// Bytes declared lost.
     lost: u64,
     /// The packet that the next sample is of: the one sent last of those just acknowledged.
@@ -81,7 +81,7 @@ impl Delivery {
             delivered: 0,
             at: now,
             first_sent: now,
-            app_limited_until: 0,
+            app_limited_until: None,
             lost: 0,
             newest: None,
             newly_acked: 0,
@@ -103,14 +103,14 @@ impl Delivery {
             at: self.at,
             first_sent: self.first_sent,
             lost: self.lost,
-            is_app_limited: self.delivered < self.app_limited_until,
+            is_app_limited: self.app_limited_until.is_some_and(|until| self.delivered <= until),
             in_flight,
         }
     }
 
     /// The application has no more to send while so many bytes are under way.
     pub(crate) fn on_app_limited(&mut self, in_flight: u64) {
-        self.app_limited_until = self.delivered + in_flight.max(1);
+        self.app_limited_until = Some(self.delivered + in_flight);
     }
 
     /// A packet was acknowledged.
@@ -224,8 +224,23 @@ mod tests {
         let third = delivery.on_sent(epoch() + 10 * MS, 1_000, 2_000);
         delivery.on_acked(epoch() + 11 * MS, 1_000, epoch() + MS, second);
         assert!(delivery.sample(MS).unwrap().is_app_limited);
+        let fourth = delivery.on_sent(epoch() + 11 * MS, 1_000, 2_000);
         delivery.on_acked(epoch() + 20 * MS, 1_000, epoch() + 10 * MS, third);
+        assert!(delivery.sample(MS).unwrap().is_app_limited, "sent before all of that had arrived");
+        delivery.on_acked(epoch() + 21 * MS, 1_000, epoch() + 11 * MS, fourth);
         assert!(!delivery.sample(MS).unwrap().is_app_limited, "what was limited is delivered");
+    }
+
+    #[test]
+    fn one_question_after_another_shows_nothing_of_the_path() {
+        let mut delivery = Delivery::new(epoch());
+        for turn in 0..5 {
+            let sent = epoch() + turn * 10 * MS;
+            let then = delivery.on_sent(sent, 100, 100);
+            delivery.on_app_limited(100);
+            delivery.on_acked(sent + 5 * MS, 100, sent, then);
+            assert_eq!(delivery.sample(MS).unwrap().is_app_limited, turn > 0);
+        }
     }
 
     #[test]
