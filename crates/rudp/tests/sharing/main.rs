@@ -40,6 +40,20 @@ fn random_loss_costs_no_more_than_what_is_lost() {
     }
 }
 
+/// A dozen packets say little: who takes their loss for the end of the path stays slow for long.
+#[test]
+fn a_transfer_gets_going_whichever_of_its_first_packets_are_lost() {
+    let slow = |seed: &u64| {
+        let link = "delay=25ms,rate=100Mbit,loss=5%";
+        let mut way = Bottleneck::new(link, &[Flow::bulk(Bbr)], *seed);
+        way.run(3 * SECOND);
+        way.rates(SECOND)[0] < 70.0
+    };
+    let first = seed();
+    let slow: Vec<_> = (first..first + 60).filter(slow).collect();
+    assert!(slow.is_empty(), "seeds {slow:?}");
+}
+
 #[test]
 fn a_long_way_with_heavy_loss_is_filled_within_seconds() {
     let mut way = bottleneck("delay=100ms,rate=100Mbit,loss=5%", &[Flow::bulk(Bbr)]);

@@ -20,6 +20,10 @@ pub(super) const LOSS_WITHOUT_QUEUE: f64 = 0.15;
 const QUEUE_SHARE: u32 = 8;
 const QUEUE_LEAST: Duration = Duration::from_millis(1);
 
+/// Packets that a round of start-up must lose before that says anything (the draft's
+/// `BBRStartupFullLossCnt`): of its first dozen chance may take most.
+const LOSSES_OF_START_UP: u64 = 6;
+
 /// Share of a new round in what is known of the path's own losses.
 const AMBIENT_WEIGHT: f64 = 1.0 / 8.0;
 
@@ -205,7 +209,8 @@ impl Losses {
     /// Whether start-up has met the end of the path: what is lost there is lost in a full queue.
     pub(super) fn is_start_up_over(&self, packet_size: u64) -> bool {
         let round = Flight { lost: self.last_lost, sent: self.last_sent, packet_size };
-        self.was_marked || round.loses_more_than(LOSS_WITHOUT_QUEUE)
+        let are_enough = self.last_lost >= LOSSES_OF_START_UP * packet_size;
+        self.was_marked || are_enough && round.loses_more_than(LOSS_WITHOUT_QUEUE)
     }
 
     /// Whether so much of a flight was lost that it was too long.

@@ -293,7 +293,9 @@ impl Bbr {
 
     fn update_phase(&mut self, summary: &AckSummary, sample: &Sample) {
         let looks_for_more = self.phase == Phase::Startup || self.phase == Phase::Up;
-        if looks_for_more && self.rounds.is_start {
+        // The handshake, which waits for answers, and the first window show nothing of the path.
+        let has_begun = summary.delivered > window_initial(self.packet_size);
+        if looks_for_more && has_begun && self.rounds.is_start {
             self.full.on_round(sample);
         }
         self.check_startup_done(summary);
