@@ -33,6 +33,8 @@ pub(crate) struct Partial {
     tree: Arc<Tree>,
     have: Vec<bool>,
     bytes: u64,
+    /// Where the file on the disk ends.
+    length: u64,
 }
 
 impl Partial {
@@ -46,7 +48,7 @@ impl Partial {
         let (file, path) = open_locked(directory, tree.root()).map_err(ContentError::Disk)?;
         let have = vec![false; tree.groups() as usize];
         let path = TempPath::try_from_path(path).map_err(ContentError::Disk)?;
-        let mut partial = Self { file, path: Some(path), tree, have, bytes: 0 };
+        let mut partial = Self { file, path: Some(path), tree, have, bytes: 0, length: 0 };
         partial.scan(reached)?;
         Ok(partial)
     }
@@ -87,9 +89,21 @@ impl Partial {
         if !self.tree.proves(number, bytes) {
             return Err(ContentError::Corrupt { start, length });
         }
-        self.file.seek(SeekFrom::Start(start)).map_err(ContentError::Disk)?;
-        self.file.write_all(bytes).map_err(ContentError::Disk)?;
+        self.write_at(start, bytes).map_err(ContentError::Disk)?;
         self.note(number);
+        Ok(())
+    }
+
+    /// Zeros behind the end of what is written become a hole.
+    fn write_at(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = start + bytes.len() as u64;
+        if start >= self.length && bytes.iter().all(|byte| *byte == 0) {
+            self.file.set_len(end)?;
+        } else {
+            self.file.seek(SeekFrom::Start(start))?;
+            self.file.write_all(bytes)?;
+        }
+        self.length = self.length.max(end);
         Ok(())
     }
 
@@ -113,6 +127,7 @@ impl Partial {
 
     fn scan(&mut self, reached: &Reached) -> Result<(), ContentError> {
         let there = self.file.metadata().map_err(ContentError::Disk)?.len();
+        self.length = there;
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(0)).map_err(ContentError::Disk)?;
         for number in 0..self.tree.groups() {
@@ -305,6 +320,35 @@ mod tests {
         assert_eq!(partial.bytes(), 0);
         drop(partial);
         assert_eq!(count(directory.path()), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn zeros_become_holes_but_not_where_other_bytes_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; GROUP * 8];
+        bytes[GROUP * 6..].fill(7);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let tree = Arc::new(Tree::of(&file, bytes.len() as u64, &Reached::default()).unwrap());
+        let part = directory.path().join(super::part_name(tree.root(), 0));
+        // Rubbish where zeros belong.
+        fs::write(&part, vec![9; GROUP]).unwrap();
+        let mut partial = open(directory.path(), &tree);
+        for number in 0..5 {
+            partial.write(number, &bytes[..GROUP]).unwrap();
+        }
+        drop(partial);
+        let mut partial = open(directory.path(), &tree);
+        assert_eq!(partial.bytes(), GROUP_MIN * 5, "holes are found again");
+        for number in [7, 5, 6] {
+            let start = GROUP * number as usize;
+            partial.write(number, &bytes[start..start + GROUP]).unwrap();
+        }
+        let (_file, path) = partial.into_whole().unwrap();
+        assert!(fs::read(&path).unwrap() == bytes);
+        let taken = super::taken(&fs::metadata(&path).unwrap());
+        assert!(taken <= GROUP_MIN * 4, "{taken} bytes on the disk");
     }
 
     #[test]

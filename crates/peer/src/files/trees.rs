@@ -45,6 +45,13 @@ impl Trees {
         Ok(tree)
     }
 
+    /// Remembers the tree of a file that was proven on its way here.
+    pub(crate) fn learn(&self, opened: &OpenedFile, tree: Arc<Tree>) {
+        if opened.size == tree.size() {
+            self.remember(opened.stamp.clone(), tree);
+        }
+    }
+
     /// Forgets a tree that its file no longer has.
     pub(crate) fn forget(&self, tree: &Arc<Tree>) {
         self.lock().retain(|(_, kept)| !Arc::ptr_eq(kept, tree));

@@ -1,7 +1,8 @@
-//! Offered files that were wanted and have not arrived yet: who offers one again goes on with it.
+//! Offered files that were wanted: who offers one again goes on with it, or hears that it is there.
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::TransferId;
 
-/// How long a broken transfer may go on without asking anew.
+/// How long a transfer may go on, or be confirmed again, without asking anew.
 const LASTING: Duration = Duration::from_secs(60 * 60);
 
 /// A file as its sender offers it.
@@ -21,11 +22,27 @@ pub(crate) struct Offered {
     pub(crate) hash: Hash,
 }
 
+/// How far a file that was agreed to has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is on its way, or broke off.
+    Wanted,
+    /// It is there. Its sender may not have heard so.
+    Arrived(PathBuf),
+}
+
+/// What was agreed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agreement {
+    pub(crate) id: TransferId,
+    pub(crate) standing: Standing,
+}
+
 /// What was agreed to, within a bound; the oldest goes first.
 #[derive(Debug)]
 pub(crate) struct Agreements {
     max: usize,
-    agreed: Mutex<VecDeque<(Offered, TransferId, Instant)>>,
+    agreed: Mutex<VecDeque<(Offered, Agreement, Instant)>>,
 }
 
 impl Agreements {
@@ -34,28 +51,28 @@ impl Agreements {
         Self { max, agreed: Mutex::default() }
     }
 
-    /// The transfer that a file offered again goes on with.
-    pub(crate) fn find(&self, now: Instant, offered: &Offered) -> Option<TransferId> {
+    /// What was agreed about a file that is offered again.
+    pub(crate) fn find(&self, now: Instant, offered: &Offered) -> Option<Agreement> {
         let mut agreed = self.lock();
         agreed.retain(|(_, _, since)| now.duration_since(*since) < LASTING);
-        agreed.iter().find(|(kept, ..)| kept == offered).map(|(_, id, _)| *id)
+        agreed.iter().find(|(kept, ..)| kept == offered).map(|(_, agreement, _)| agreement.clone())
     }
 
-    /// Notes that a file is wanted.
-    pub(crate) fn note(&self, now: Instant, offered: Offered, id: TransferId) {
+    /// Notes how far a file that is wanted has come.
+    pub(crate) fn note(&self, now: Instant, offered: Offered, agreement: Agreement) {
         let mut agreed = self.lock();
         agreed.retain(|(kept, ..)| *kept != offered);
-        agreed.push_back((offered, id, now));
+        agreed.push_back((offered, agreement, now));
         let excess = agreed.len().saturating_sub(self.max);
         agreed.drain(..excess);
     }
 
-    /// Forgets a file: it is there, or will not be.
+    /// Forgets a file: it will not come.
     pub(crate) fn end(&self, offered: &Offered) {
         self.lock().retain(|(kept, ..)| kept != offered);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Offered, TransferId, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Offered, Agreement, Instant)>> {
         self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,8 +82,12 @@ mod tests {
     use portolan_protocol::{Hash, Name};
     use tokio::time::{Duration, Instant};
 
-    use super::{Agreements, LASTING, Offered};
+    use super::{Agreement, Agreements, LASTING, Offered, Standing};
     use crate::TransferId;
+
+    fn wanted(id: u64) -> Agreement {
+        Agreement { id: TransferId(id), standing: Standing::Wanted }
+    }
 
     fn offered(name: &str) -> Offered {
         Offered { from: Name::new("bob").unwrap(), name: name.into(), hash: Hash([1; 32]) }
@@ -77,16 +98,16 @@ mod tests {
         let agreements = Agreements::new(2);
         let now = Instant::now();
         for (id, name) in (0..).zip(["a", "b", "c"]) {
-            agreements.note(now, offered(name), TransferId(id));
+            agreements.note(now, offered(name), wanted(id));
         }
         assert_eq!(agreements.find(now, &offered("a")), None);
-        assert_eq!(agreements.find(now, &offered("b")), Some(TransferId(1)));
+        assert_eq!(agreements.find(now, &offered("b")), Some(wanted(1)));
         agreements.end(&offered("b"));
         assert_eq!(agreements.find(now, &offered("b")), None);
         let other = Offered { hash: Hash([2; 32]), ..offered("c") };
         assert_eq!(agreements.find(now, &other), None, "other bytes were not agreed to");
         let almost = now + LASTING - Duration::from_millis(1);
-        assert_eq!(agreements.find(almost, &offered("c")), Some(TransferId(2)));
+        assert_eq!(agreements.find(almost, &offered("c")), Some(wanted(2)));
         assert_eq!(agreements.find(now + LASTING, &offered("c")), None);
     }
 }

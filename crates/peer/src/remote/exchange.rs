@@ -24,6 +24,7 @@ use crate::{
     files::{
         OpenedFile, Partial, Progress, Reached, Target, Tree,
         content::{self, ContentError, Source},
+        open_file,
     },
 };
 
@@ -206,8 +207,50 @@ pub(crate) async fn receive(
         partial.discard();
         return Err(FileError::Size { announced: size });
     }
-    let path = name_whole(partial, target).await?;
+    let path = name_whole(host, partial, target).await?;
     Ok((hash, path))
+}
+
+/// Whether `path` is an ordinary file with that content. The other side is told while it is read.
+pub(crate) async fn holds(
+    host: &Arc<Host>,
+    path: &Path,
+    (size, hash): (u64, Hash),
+    writer: Option<&mut Writer>,
+) -> bool {
+    let (trees, path) = (Arc::clone(&host.trees), path.to_owned());
+    let root = telling(writer, move |reached| {
+        let is_plain = |path: &Path| {
+            let there = path.symlink_metadata();
+            there.is_ok_and(|there| there.is_file() && there.len() == size)
+        };
+        let opened = is_plain(&path).then(|| open_file(&path).ok()).flatten();
+        let tree = opened.map(|opened| trees.tree_of(&opened, reached)).transpose()?;
+        Ok(tree.map(|tree| tree.root()))
+    });
+    root.await.is_ok_and(|root| root == Some(hash))
+}
+
+/// Lets the other side go through the motions of a transfer of which nothing is missing here.
+pub(crate) async fn receive_nothing(
+    host: &Host,
+    (reader, writer): (Reader, &mut Writer),
+    size: u64,
+    progress: &mut Progress,
+) -> Result<(), FileError> {
+    let stall = host.timing.stall;
+    let mut raw = reader.into_raw();
+    let mut list = BytesMut::new();
+    let length = Tree::list_length(size, group_length(size).unwrap_or(1));
+    let received = content::receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
+    received.map_err(|error| progress.broken(error, None))?;
+    progress.resume_with(size);
+    progress.stage(FilePhase::Started).await;
+    let want = PeerMessage::Event(PeerEvent::Want(Want::default()));
+    // Whether the other side hears it or not: what it has is here.
+    let _ = timeout(stall, writer.send(&want)).await;
+    let _ = has_more(&mut raw.into_frames()).await;
+    Ok(())
 }
 
 /// A transfer of the same file that has just broken off may still be putting its part aside.
@@ -225,13 +268,22 @@ async fn wait_for_part(directory: &Path, hash: Hash) {
     let _ = timeout(PART_PATIENCE, wait).await;
 }
 
-async fn name_whole(partial: Partial, target: Target) -> Result<PathBuf, FileError> {
+async fn name_whole(host: &Host, partial: Partial, target: Target) -> Result<PathBuf, FileError> {
     if !partial.is_whole() {
         // Cannot be: every missing group was asked for and has come.
         return Err(FileError::Size { announced: partial.tree().size() });
     }
-    let kept = spawn_blocking(move || target.keep(partial)).await;
-    kept.unwrap_or_else(|error| Err(FileError::from_panic(error)))
+    let trees = Arc::clone(&host.trees);
+    let kept = spawn_blocking(move || {
+        let tree = Arc::clone(partial.tree());
+        let path = target.keep(partial)?;
+        // Whoever asks for it next need not wait until it is hashed.
+        if let Ok(opened) = open_file(&path) {
+            trees.learn(&opened, tree);
+        }
+        Ok(path)
+    });
+    kept.await.unwrap_or_else(|error| Err(FileError::from_panic(error)))
 }
 
 /// Puts a part aside; this may look at its directory.

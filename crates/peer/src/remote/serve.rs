@@ -1,6 +1,9 @@
 //! What other peers may ask of us: one request a stream.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use portolan_protocol::{
     Accepted, Content, ErrorBody, ErrorCode, FileList, Files, Get, Hash, Hello,
@@ -16,8 +19,8 @@ use tokio::{
 
 use super::{
     Host,
-    agreements::Offered,
-    exchange::{prove, receive, send_groups, send_hashes},
+    agreements::{Agreement, Offered, Standing},
+    exchange::{holds, prove, receive, receive_nothing, send_groups, send_hashes},
 };
 use crate::{
     Direction, FileError, TransferId,
@@ -211,15 +214,17 @@ async fn on_offer(
     };
     let Some(hash) = offer.hash else { return answers.refuse(outdated()).await };
     let offered = Offered { from: who.clone(), name: name.clone(), hash };
-    let agreed = host.agreements.find(Instant::now(), &offered);
-    let (id, mut progress) = match agreed {
-        Some(id) => (id, host.progress_again(id, who, &offered.name, offer.size)),
-        None => host.progress_of_theirs(Direction::Receive, who, &offered.name, offer.size),
+    let agreed = still_agreed(host, &offered, (offer.size, hash), &mut answers).await;
+    let (id, mut progress) = match &agreed {
+        Some(agreed) => (agreed.id, host.progress_again(agreed.id, who, &name, offer.size)),
+        None => host.progress_of_theirs(Direction::Receive, who, &name, offer.size),
     };
     let incoming = Incoming { id, offered, size: offer.size, agreed: agreed.is_some() };
     let taken = take_offer(host, &incoming, &offer, (reader, &mut answers), &mut progress).await;
-    if !matches!(taken, Err(Refusal::File(FileError::Interrupted { .. }))) {
-        host.agreements.end(&incoming.offered);
+    match &taken {
+        Ok((_, path)) => incoming.note(host, Standing::Arrived(path.clone())),
+        Err(Refusal::File(FileError::Interrupted { .. })) => {}
+        Err(Refusal::File(_) | Refusal::Body(_)) => host.agreements.end(&incoming.offered),
     }
     match taken {
         Ok((hash, path)) => {
@@ -244,6 +249,36 @@ struct Incoming {
     size: u64,
     /// It was wanted before, and broke off.
     agreed: bool,
+}
+
+impl Incoming {
+    fn note(&self, host: &Host, standing: Standing) {
+        let agreement = Agreement { id: self.id, standing };
+        host.agreements.note(Instant::now(), self.offered.clone(), agreement);
+    }
+}
+
+/// What was agreed about the file before, unless it had arrived and is there no more.
+async fn still_agreed(
+    host: &Arc<Host>,
+    offered: &Offered,
+    proven: (u64, Hash),
+    answers: &mut Answers,
+) -> Option<Agreement> {
+    let agreed = host.agreements.find(Instant::now(), offered)?;
+    let holds = match &agreed.standing {
+        Standing::Wanted => true,
+        Standing::Arrived(path) => holds(host, path, proven, Some(&mut answers.writer)).await,
+    };
+    holds.then_some(agreed)
+}
+
+/// Where an offered file goes.
+enum Place {
+    /// Nothing is in the way.
+    Free(Target),
+    /// A file has the name: perhaps the same one.
+    Taken(PathBuf),
 }
 
 /// Why an offered file is not taken.
@@ -272,10 +307,10 @@ async fn take_offer(
     offer: &Offer,
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
-) -> Result<(Hash, std::path::PathBuf), Refusal> {
-    let (hash, size) = (incoming.offered.hash, incoming.size);
+) -> Result<(Hash, PathBuf), Refusal> {
+    let proven @ (size, hash) = (incoming.size, incoming.offered.hash);
     // What cannot be written is refused before a person is asked.
-    let target = open_target(host, &host.downloads, (offer, hash)).await?;
+    let place = find_place(host, (offer, hash)).await?;
     let decision = async {
         if incoming.agreed { Ok(()) } else { host.decide(incoming.id, offer, progress).await }
     };
@@ -288,12 +323,37 @@ async fn take_offer(
             return Err(interrupted.into());
         }
     }
-    host.agreements.note(Instant::now(), incoming.offered.clone(), incoming.id);
+    incoming.note(host, Standing::Wanted);
     let permit = timeout(host.timing.offer, host.theirs.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
+    let target = match place {
+        Place::Free(target) => Ok(target),
+        Place::Taken(path) if holds(host, &path, proven, Some(&mut answers.writer)).await => {
+            Err(path)
+        }
+        Place::Taken(path) => return Err(FileError::Exists(path).into()),
+    };
     answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
     let stream = (reader, &mut answers.writer);
-    Ok(receive(host, stream, (size, hash), target, progress).await?)
+    match target {
+        Ok(target) => Ok(receive(host, stream, proven, target, progress).await?),
+        Err(same) => {
+            receive_nothing(host, stream, size, progress).await?;
+            Ok((hash, same))
+        }
+    }
+}
+
+/// Where an offered file goes; a file of the same name and size may be the same.
+async fn find_place(host: &Arc<Host>, (offer, hash): (&Offer, Hash)) -> Result<Place, FileError> {
+    match open_target(host, &host.downloads, (offer, hash)).await {
+        Ok(target) => Ok(Place::Free(target)),
+        Err(FileError::Exists(path)) => match path.symlink_metadata() {
+            Ok(there) if there.is_file() && there.len() == offer.size => Ok(Place::Taken(path)),
+            Ok(_) | Err(_) => Err(FileError::Exists(path)),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 async fn open_target(

@@ -18,7 +18,9 @@ use tokio::{
 
 use super::{
     Host, Sessions,
-    exchange::{past_hashing, prove, receive, refused, send_groups, send_hashes},
+    exchange::{
+        holds, past_hashing, prove, receive, receive_nothing, refused, send_groups, send_hashes,
+    },
     sessions::PeerStream,
     tries::Tries,
 };
@@ -154,10 +156,17 @@ async fn get_once(
     };
     same_as_before(pinned, proven.1, &name)?;
     progress.set_total(proven.0);
-    let target = blocking(move || Target::new(&to, &name, proven, existing)).await?;
+    let host = sessions.host();
+    let target = blocking(move || Target::new(&to, &name, proven, existing)).await;
     let PeerStream { reader, mut writer, lease: _lease } = stream;
-    let stream = (reader, &mut writer);
-    let (hash, path) = receive(sessions.host(), stream, proven, target, progress).await?;
+    let (hash, path) = match target {
+        Ok(target) => receive(host, (reader, &mut writer), proven, target, progress).await?,
+        Err(FileError::Exists(path)) if holds(host, &path, proven, None).await => {
+            receive_nothing(host, (reader, &mut writer), proven.0, progress).await?;
+            (proven.1, path)
+        }
+        Err(error) => return Err(error),
+    };
     let _ = writer.get_mut().finish();
     Ok((path, hash))
 }

@@ -49,8 +49,22 @@ impl Program {
 
     /// Waits for the first event from now on that `wanted` likes.
     pub(crate) fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_within(PATIENCE, what, wanted)
+    }
+
+    /// The same for work that takes long: other events must come meanwhile.
+    pub(crate) fn wait_for_long(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_within(PATIENCE * 10, what, wanted)
+    }
+
+    fn wait_within(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(patience) {
                 Ok(line) => {
                     self.seen.push(line.clone());
                     let event: Value = serde_json::from_str(&line)

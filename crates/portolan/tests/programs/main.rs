@@ -7,6 +7,7 @@ mod devices;
 mod everyday;
 mod harness;
 mod hostile;
+mod kills;
 mod operation;
 mod refusals;
 mod storage;
