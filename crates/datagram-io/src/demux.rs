@@ -1,11 +1,11 @@
 //! Sorting what one read brought: own datagrams stay in the caller's buffers, the others' wait in
 //! bounded queues.
 
-use std::{collections::VecDeque, io::IoSliceMut};
+use std::{collections::VecDeque, io::IoSliceMut, net::SocketAddr, sync::Arc};
 
 use quinn_udp::RecvMeta;
 
-use crate::Lane;
+use crate::{Lane, channels::ChannelTable, relay_frame};
 
 /// Bytes that wait for a lane whose task is late; about a socket's receive buffer.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
@@ -45,9 +45,15 @@ pub(crate) struct Demux {
     lanes: [Option<Queue>; Lane::ALL.len()],
     spare: Vec<Vec<u8>>,
     dropped: DropCounts,
+    channels: Arc<ChannelTable>,
 }
 
 impl Demux {
+    /// Knows the relays' channels that `channels` lists.
+    pub(crate) fn new(channels: Arc<ChannelTable>) -> Self {
+        Self { channels, ..Self::default() }
+    }
+
     /// Opens `lane`; false when it is open already.
     pub(crate) fn open(&mut self, lane: Lane) -> bool {
         let slot = &mut self.lanes[lane.index()];
@@ -104,6 +110,9 @@ impl Demux {
         let mut kept = 0;
         for index in 0..buffers.len().min(metas.len()) {
             normalise(&mut metas[index]);
+            if self.is_relayed(&buffers[index], &metas[index]) {
+                self.unwrap(&mut buffers[index], &mut metas[index], woken);
+            }
             if !is_pure(own, &buffers[index], &metas[index]) {
                 metas[index].len = self.split(own, &mut buffers[index], &metas[index], woken);
             }
@@ -116,6 +125,62 @@ impl Demux {
         kept
     }
 
+    /// Whether a train brings datagrams through a relay of ours.
+    fn is_relayed(&self, buffer: &[u8], meta: &RecvMeta) -> bool {
+        meta.len > 0 && relay_frame::is_data(buffer[0]) && !self.channels.is_empty()
+    }
+
+    /// Takes the relay's headers off a train: what came on the first segment's channel stays, as
+    /// if it came from that channel's address; what came on others goes to the queues.
+    fn unwrap(
+        &mut self,
+        buffer: &mut [u8],
+        meta: &mut RecvMeta,
+        woken: &mut [bool; Lane::ALL.len()],
+    ) {
+        let (relay, header) = (meta.addr, relay_frame::header_of(&buffer[..meta.len]));
+        let first = header.and_then(|header| self.channels.address_of(relay, header));
+        let (mut kept, mut start) = (0, 0);
+        while start < meta.len {
+            let end = meta.len.min(start + meta.stride);
+            let own = relay_frame::header_of(&buffer[start..end]);
+            let inner = start + relay_frame::HEADER;
+            if own.is_none() || end <= inner {
+                self.dropped.unknown += 1;
+            } else if own == header && first.is_some() {
+                buffer.copy_within(inner..end, kept);
+                kept += end - inner;
+            } else {
+                let from = own.and_then(|header| self.channels.address_of(relay, header));
+                self.push_relayed((from, *meta), &buffer[inner..end], woken);
+            }
+            start = end;
+        }
+        if let Some(from) = first {
+            meta.addr = from;
+        }
+        meta.len = kept;
+        meta.stride = meta.stride.saturating_sub(relay_frame::HEADER).min(kept);
+    }
+
+    fn push_relayed(
+        &mut self,
+        (from, meta): (Option<SocketAddr>, RecvMeta),
+        inner: &[u8],
+        woken: &mut [bool; Lane::ALL.len()],
+    ) {
+        match (from, inner.first().and_then(|first| Lane::of(*first))) {
+            (Some(addr), Some(lane)) if self.lanes[lane.index()].is_some() => {
+                let mut bytes = self.spare.pop().unwrap_or_default();
+                bytes.extend_from_slice(inner);
+                woken[lane.index()] = true;
+                self.push(lane, RecvMeta { addr, stride: inner.len(), ..meta }, bytes);
+            }
+            (Some(_), Some(_)) => self.dropped.unclaimed += 1,
+            (None, _) | (Some(_), None) => self.dropped.unknown += 1,
+        }
+    }
+
     /// Splits a train of several protocols: own segments move to the front of `buffer`, whose new
     /// length is returned.
     fn split(
@@ -125,6 +190,10 @@ impl Demux {
         meta: &RecvMeta,
         woken: &mut [bool; Lane::ALL.len()],
     ) -> usize {
+        if meta.len == 0 {
+            self.dropped.unknown += 1;
+            return 0;
+        }
         let mut others: [Vec<u8>; Lane::ALL.len()] = Default::default();
         let mut kept = 0;
         let mut start = 0;
@@ -147,7 +216,6 @@ impl Demux {
             }
             start = end;
         }
-        self.count_empty(meta);
         for (lane, bytes) in Lane::ALL.into_iter().zip(others) {
             if !bytes.is_empty() {
                 woken[lane.index()] = true;
@@ -155,10 +223,6 @@ impl Demux {
             }
         }
         kept
-    }
-
-    fn count_empty(&mut self, meta: &RecvMeta) {
-        self.dropped.unknown += u64::from(meta.len == 0);
     }
 
     /// Queues a train; the oldest make room.
@@ -211,6 +275,8 @@ fn recycle(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
 mod tests {
     use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+    use crate::relay_frame::{HEADER, data_header};
+
     use super::*;
 
     const RUDP: u8 = 0x80;
@@ -225,7 +291,7 @@ mod tests {
     /// Sorts one train as the UDP lane and returns what stays of it.
     fn sort_one(demux: &mut Demux, train: &mut [u8], stride: usize) -> Vec<u8> {
         let mut metas = [meta(train.len(), stride)];
-        let mut woken = [false; 3];
+        let mut woken = [false; Lane::ALL.len()];
         let mut buffers = [IoSliceMut::new(train)];
         let kept = demux.sort(Lane::Rudp, &mut buffers, &mut metas, &mut woken);
         if kept == 0 { Vec::new() } else { buffers[0][..metas[0].len].to_vec() }
@@ -257,15 +323,55 @@ mod tests {
     }
 
     #[test]
+    fn relayed_datagrams_of_two_channels_come_from_two_addresses() {
+        let channels = Arc::new(ChannelTable::default());
+        let relay: SocketAddr = "192.0.2.1:7275".parse().expect("an address");
+        let (alice, bob) = (channels.open(relay, 5), channels.open(relay, 6));
+        let mut demux = Demux::new(Arc::clone(&channels));
+        assert!(demux.open(Lane::Rudp) && demux.open(Lane::Quic));
+        let mut train = Vec::new();
+        for (channel, inner) in [(5, RUDP), (6, RUDP), (5, QUIC), (7, RUDP), (5, RUDP)] {
+            train.extend(data_header(channel));
+            train.push(inner);
+        }
+        let mut metas = [meta(train.len(), HEADER + 1)];
+        metas[0].addr = relay;
+        let mut woken = [false; Lane::ALL.len()];
+        let mut buffers = [IoSliceMut::new(&mut train)];
+        assert_eq!(demux.sort(Lane::Rudp, &mut buffers, &mut metas, &mut woken), 1);
+        assert_eq!(&buffers[0][..metas[0].len], [RUDP, RUDP]);
+        assert_eq!((metas[0].addr, metas[0].stride), (alice, 1));
+        assert_eq!(woken, [false, false, true, true]);
+        let (bytes, from) = take_one(&mut demux, Lane::Rudp).expect("bob's");
+        assert_eq!((bytes, from.addr), (vec![RUDP], bob));
+        let (bytes, from) = take_one(&mut demux, Lane::Quic).expect("alice's other protocol");
+        assert_eq!((bytes, from.addr), (vec![QUIC], alice));
+        assert_eq!(demux.dropped().unknown, 1, "nobody opened channel 7");
+    }
+
+    #[test]
+    fn a_relayed_datagram_from_elsewhere_than_the_relay_is_dropped() {
+        let channels = Arc::new(ChannelTable::default());
+        channels.open("192.0.2.1:7275".parse().expect("an address"), 5);
+        let mut demux = Demux::new(channels);
+        assert!(demux.open(Lane::Rudp));
+        let mut datagram = data_header(5).to_vec();
+        assert!(sort_one(&mut demux, &mut datagram.clone(), HEADER).is_empty(), "an empty one");
+        datagram.push(RUDP);
+        assert!(sort_one(&mut demux, &mut datagram, HEADER + 1).is_empty());
+        assert!(take_one(&mut demux, Lane::Rudp).is_none());
+    }
+
+    #[test]
     fn own_trains_move_to_the_front() {
         let mut demux = with_both_lanes();
         let (mut first, mut second) = ([QUIC, 1], [RUDP, 2]);
         let mut metas = [meta(2, 2), meta(2, 2)];
-        let mut woken = [false; 3];
+        let mut woken = [false; Lane::ALL.len()];
         let mut buffers = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
         assert_eq!(demux.sort(Lane::Rudp, &mut buffers, &mut metas, &mut woken), 1);
         assert_eq!(&buffers[0][..metas[0].len], [RUDP, 2]);
-        assert_eq!(woken, [false, false, true]);
+        assert_eq!(woken, [false, false, false, true]);
     }
 
     #[test]

@@ -2,11 +2,15 @@
 
 /// A protocol that shares the port, told by the first byte of each datagram (RFC 9443).
 ///
-/// The bytes 0x04 to 0x3F belong to nobody here: ZRTP, DTLS and TURN channels live there.
+/// The bytes 0x04 to 0x07 and 0x10 to 0x3F belong to nobody here: ZRTP and DTLS live there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// STUN (RFC 8489): 0x00 to 0x03.
     Stun,
+    /// Datagrams through a relay, and what is said about them ([`RelayFrame`](crate::RelayFrame)):
+    /// 0x08 to 0x0F, which RFC 9443 leaves to nobody. TURN's channel numbers (0x40 to 0x4F) would
+    /// be taken for QUIC.
+    Relay,
     /// Our own UDP protocol: 0x80 to 0xBF.
     Rudp,
     /// QUIC (RFC 9000): 0x40 to 0x7F and 0xC0 to 0xFF, the fixed bit set.
@@ -15,14 +19,15 @@ pub enum Lane {
 
 impl Lane {
     /// Every lane.
-    pub const ALL: [Self; 3] = [Self::Stun, Self::Rudp, Self::Quic];
+    pub const ALL: [Self; 4] = [Self::Stun, Self::Relay, Self::Rudp, Self::Quic];
 
     /// The lane of a datagram that starts with `first`.
     #[must_use]
     pub const fn of(first: u8) -> Option<Self> {
         match first {
             0x00..=0x03 => Some(Self::Stun),
-            0x04..=0x3F => None,
+            0x08..=0x0F => Some(Self::Relay),
+            0x04..=0x07 | 0x10..=0x3F => None,
             0x40..=0x7F | 0xC0..=0xFF => Some(Self::Quic),
             0x80..=0xBF => Some(Self::Rudp),
         }
@@ -31,8 +36,9 @@ impl Lane {
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::Stun => 0,
-            Self::Rudp => 1,
-            Self::Quic => 2,
+            Self::Relay => 1,
+            Self::Rudp => 2,
+            Self::Quic => 3,
         }
     }
 }
@@ -47,7 +53,10 @@ mod tests {
             (0x00, Some(Lane::Stun)),
             (0x03, Some(Lane::Stun)),
             (0x04, None),
-            (0x14, None),
+            (0x07, None),
+            (0x08, Some(Lane::Relay)),
+            (0x0F, Some(Lane::Relay)),
+            (0x10, None),
             (0x3F, None),
             (0x40, Some(Lane::Quic)),
             (0x7F, Some(Lane::Quic)),

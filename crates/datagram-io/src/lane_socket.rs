@@ -11,7 +11,7 @@ use std::{
 use quinn_udp::{RecvMeta, Transmit};
 
 use crate::{
-    Batch, Lane, SocketStats,
+    Batch, Channel, Lane, SocketStats,
     registry::Sockets,
     socket::{MAX_DATAGRAM, Socket},
 };
@@ -49,6 +49,14 @@ impl LaneSocket {
     #[must_use]
     pub fn can_send_to(&self, remote: SocketAddr) -> bool {
         remote.port() != 0 && (self.local_addr().is_ipv6() || remote.ip().to_canonical().is_ipv4())
+    }
+
+    /// Opens a channel through the relay at `relay`, whose number it has told: what is sent to the
+    /// channel's address goes there under that number, and what comes under it seems to come from
+    /// that address, whatever its protocol.
+    #[must_use]
+    pub fn open_channel(&self, relay: SocketAddr, number: u64) -> Channel {
+        Channel::open(Arc::clone(self.socket().channels()), relay, number)
     }
 
     /// Receives trains of datagrams into `buffers` and says in `metas` what they are; the buffers

@@ -4,6 +4,8 @@ use std::{future::pending, io, net::SocketAddr};
 
 use tokio::net::UdpSocket;
 
+use crate::channels::is_relayed;
+
 /// Waits until the system says that `remote` cannot be reached, and returns its word: no route, or
 /// the remote host answered that nobody listens on the port. Never returns otherwise. Cancel safe.
 ///
@@ -11,6 +13,9 @@ use tokio::net::UdpSocket;
 /// every protocol ignores, from a port of its own. Meant to run beside the first seconds of a
 /// connection attempt and to be dropped with it.
 pub async fn unreachable(local: SocketAddr, remote: SocketAddr) -> io::Error {
+    if is_relayed(remote) {
+        return pending().await;
+    }
     match probe(local, remote).await {
         Err(error) if is_verdict(&error) => error,
         // Anything else, a port for the probe that could not be had included, tells nothing.

@@ -14,7 +14,12 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::{io::Interest, net::UdpSocket};
 
-use crate::{Lane, demux::Demux, wake::Readers};
+use crate::{
+    Lane,
+    channels::{ChannelTable, is_relayed},
+    demux::Demux,
+    wake::Readers,
+};
 
 /// The longest UDP payload over IPv4 in bytes (65,535 less 20 of IP and 8 of UDP). It bounds a
 /// GSO train too: the system refuses longer ones whole.
@@ -46,6 +51,7 @@ pub(crate) struct Socket {
     state: UdpSocketState,
     local: SocketAddr,
     demux: Mutex<Demux>,
+    channels: Arc<ChannelTable>,
     readers: Arc<Readers>,
     readers_waker: Waker,
     refused: AtomicU64,
@@ -65,11 +71,13 @@ impl Socket {
         raw.bind(&addr.into())?;
         let io = UdpSocket::from_std(raw.into())?;
         let readers = Arc::<Readers>::default();
+        let channels = Arc::<ChannelTable>::default();
         Ok(Self {
             state: UdpSocketState::new((&io).into())?,
             local: io.local_addr()?,
             io,
-            demux: Mutex::default(),
+            demux: Mutex::new(Demux::new(Arc::clone(&channels))),
+            channels,
             readers_waker: Waker::from(Arc::clone(&readers)),
             readers,
             refused: AtomicU64::new(0),
@@ -82,6 +90,10 @@ impl Socket {
 
     pub(crate) fn demux(&self) -> MutexGuard<'_, Demux> {
         self.demux.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn channels(&self) -> &Arc<ChannelTable> {
+        &self.channels
     }
 
     pub(crate) fn state(&self) -> &UdpSocketState {
@@ -152,6 +164,18 @@ impl Socket {
     /// Returns the bytes that are done with, whole segments; fewer than all when the socket's
     /// buffer became full on the way.
     pub(crate) fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<usize> {
+        if is_relayed(transmit.destination) {
+            let wrapped = self.channels.wrap(transmit, |wrapped| self.try_send_plain(wrapped));
+            return wrapped.unwrap_or_else(|| {
+                // The channel is closed: nobody is there any more.
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Ok(transmit.contents.len())
+            });
+        }
+        self.try_send_plain(transmit)
+    }
+
+    fn try_send_plain(&self, transmit: &Transmit<'_>) -> io::Result<usize> {
         let total = transmit.contents.len();
         let per_call = self.bytes_per_call(transmit);
         let mut sent = 0;

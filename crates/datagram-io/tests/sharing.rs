@@ -148,8 +148,8 @@ async fn foreign_datagrams_are_counted_and_dropped() {
     sender.send_to(&[], to).await.expect("send");
     sender.send_to(&datagram(0x80, 1), to).await.expect("send");
     assert_eq!(receive(&rudp, 65).await.len(), 65);
-    assert_eq!(rudp.stats().unknown, 0x3C + 1, "0x04 to 0x3F, and the empty one");
-    assert_eq!(rudp.stats().unclaimed, 4 + 128, "STUN and QUIC");
+    assert_eq!(rudp.stats().unknown, 0x34 + 1, "0x04 to 0x07, 0x10 to 0x3F, and the empty one");
+    assert_eq!(rudp.stats().unclaimed, 4 + 8 + 128, "STUN, relays and QUIC");
 }
 
 #[tokio::test]

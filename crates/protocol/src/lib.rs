@@ -54,7 +54,7 @@ pub use groups::{
 pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;
 pub use name::{Name, NameError};
-pub use opening::{Opened, Opening, Ready, Relay, Relayed};
+pub use opening::{ChannelKey, Opened, Opening, Ready, Relay, RelayChannel, Relayed};
 pub use peer_message::*;
 pub use portolan_peer_id::PeerId;
 pub use reply::*;

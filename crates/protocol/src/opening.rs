@@ -1,5 +1,7 @@
 //! The first request on every stream: what the stream is for.
 
+use std::fmt;
+
 use portolan_peer_id::PeerId;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,9 @@ pub struct Relayed {
     pub from: Name,
     /// The key that the caller logged in with: the end-to-end handshake must prove it.
     pub id: PeerId,
+    /// Datagrams too may go through the server, for as long as the stream is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<RelayChannel>,
 }
 
 /// The stream is ready.
@@ -47,4 +52,29 @@ pub struct Ready {
     /// For a relay: the key that the called user logged in with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<PeerId>,
+    /// For a relay: datagrams too may go through the server, for as long as the stream is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<RelayChannel>,
+}
+
+/// One side's way to send datagrams to the other through the server (`docs/relay.md`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayChannel {
+    /// What this side's datagrams are marked with; 56 bits.
+    pub number: u64,
+    /// Proves where this side is.
+    pub key: ChannelKey,
+    /// The server's UDP port, at the address that the client knows.
+    pub port: u16,
+}
+
+/// The secret of one side of a relay's channel.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChannelKey(pub [u8; 32]);
+
+impl fmt::Debug for ChannelKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelKey(secret)")
+    }
 }

@@ -218,6 +218,12 @@ pub struct Limits {
     pub relays_per_user: u32,
     /// Bytes of the buffer that one direction of a relay is copied through.
     pub relay_buffer: usize,
+    /// Bytes a second that one side of a relay may send as datagrams; a second's worth at once.
+    pub relay_rate: u64,
+    /// Datagrams a second of the same.
+    pub relay_datagrams: u32,
+    /// Bytes of the same that wait while the socket has no room.
+    pub relay_queue: usize,
     /// With more users online than this, nobody is told who comes and goes.
     pub presence_users: usize,
     /// Operations that wait for the store; with more, requests are not read.
@@ -313,6 +319,9 @@ impl Default for Limits {
             history_bytes_in_memory: 16 << 20,
             relays_per_user: 16,
             relay_buffer: 64 << 10,
+            relay_rate: 1 << 30,
+            relay_datagrams: 1_000_000,
+            relay_queue: 256 << 10,
             presence_users: 1_000,
             store_queue: 4_096,
             store_queue_bytes: 16 << 20,

@@ -1,6 +1,7 @@
 //! What is particular to transports over UDP; `conformance.rs` checks what all transports promise.
 
 mod rebinding;
+mod relayed;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

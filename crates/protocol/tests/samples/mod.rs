@@ -61,6 +61,10 @@ fn candidate() -> Candidate {
     }
 }
 
+fn channel(number: u64) -> RelayChannel {
+    RelayChannel { number, key: ChannelKey([9; 32]), port: 7275 }
+}
+
 /// Every command.
 pub(crate) fn commands() -> Vec<Command> {
     let bob = || name("bob");
@@ -244,13 +248,13 @@ pub(crate) fn openings() -> Vec<Opening> {
     vec![
         Empty {}.into(),
         Relay { to: name("bob") }.into(),
-        Relayed { from: name("Alice"), id: id() }.into(),
+        Relayed { from: name("Alice"), id: id(), channel: Some(channel(7)) }.into(),
     ]
 }
 
 /// The answers to openings.
 pub(crate) fn opened() -> Vec<Opened> {
-    vec![Ready { id: Some(id()) }.into()]
+    vec![Ready { id: Some(id()), channel: Some(channel(8)) }.into()]
 }
 
 /// Every request between peers.

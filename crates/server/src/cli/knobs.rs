@@ -194,6 +194,9 @@ knobs! {
         history_bytes_in_memory: u64 = history_bytes_in_memory in 0..=64 * GIB;
         relays_per_user: u32 = relays_per_user in 0..=10_000;
         relay_buffer: usize = relay_buffer in KIB..=16 << 20;
+        relay_rate: u64 = relay_rate in 0..=64 * GIB;
+        relay_datagrams: u32 = relay_datagrams in 0..=100_000_000;
+        relay_queue: usize = relay_queue in 0..=64 << 20;
         presence_users: usize = presence_users in 0..=MANY;
         store_queue: usize = store_queue in 1..=1_000_000;
         store_queue_bytes: usize = store_queue_bytes in 64 * KIB..=16 * GIB;

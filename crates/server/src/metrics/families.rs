@@ -48,6 +48,11 @@ families! {
     RELAYS = Gauge "portolan_relays" "Relays under way.";
     RELAYS_OPENED = Counter "portolan_relays_opened_total" "Relays that were opened.";
     RELAY_BYTES = Counter "portolan_relay_bytes_total" "Bytes that relays carried, both ways.";
+    RELAY_DATAGRAMS = Counter "portolan_relay_datagrams_total" "Datagrams that relays carried.";
+    RELAY_DATAGRAM_BYTES = Counter "portolan_relay_datagram_bytes_total"
+        "Bytes of datagrams that relays carried, headers included.";
+    RELAY_DROPPED = Counter "portolan_relay_datagrams_dropped_total"
+        "Datagrams for relays that were not carried, by why.";
     COMMIT_SECONDS = Histogram "portolan_store_commit_seconds"
         "Time from taking a batch of operations to its commit.";
     COMMIT_OPERATIONS = Histogram "portolan_store_commit_operations" "Operations in one commit.";

@@ -41,7 +41,20 @@ pub(crate) struct Gauges {
     pub(crate) queue: QueueLength,
     /// Carried by relays, since the start.
     pub(crate) relay_bytes: u64,
+    /// What became of relays' datagrams.
+    pub(crate) channels: ChannelCounts,
     pub(crate) events: LogHealth,
+}
+
+/// What became of relays' datagrams, since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ChannelCounts {
+    /// Datagrams that were sent on.
+    pub(crate) carried: u64,
+    /// Bytes of them.
+    pub(crate) bytes: u64,
+    /// Datagrams that were not, by why.
+    pub(crate) refused: [(&'static str, u64); 5],
 }
 
 #[derive(Debug)]
@@ -282,6 +295,9 @@ impl Counters {
         text.count(&family::RELAYS, census.relays);
         text.count(&family::RELAYS_OPENED, self.relays_opened.load(Relaxed));
         text.count(&family::RELAY_BYTES, gauges.relay_bytes);
+        text.count(&family::RELAY_DATAGRAMS, gauges.channels.carried);
+        text.count(&family::RELAY_DATAGRAM_BYTES, gauges.channels.bytes);
+        text.by(&family::RELAY_DROPPED, "why", gauges.channels.refused);
     }
 
     fn expose_store(&self, text: &mut Exposition, gauges: &Gauges) {
@@ -331,7 +347,13 @@ mod tests {
 
     fn nothing() -> Gauges {
         let census = crate::core::Census::default();
-        Gauges { census, queue: Default::default(), relay_bytes: 0, events: Default::default() }
+        Gauges {
+            census,
+            queue: Default::default(),
+            relay_bytes: 0,
+            channels: Default::default(),
+            events: Default::default(),
+        }
     }
 
     fn scrape(meter: &Meter) -> Scrape {

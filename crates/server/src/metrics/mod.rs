@@ -11,4 +11,4 @@ mod histogram;
 mod meter;
 mod process;
 
-pub(crate) use meter::{Gauges, Meter, is_message};
+pub(crate) use meter::{ChannelCounts, Gauges, Meter, is_message};

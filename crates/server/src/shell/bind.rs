@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use portolan_transport::{BindConfig, BindError, CloseCode, ConnectionConfig, Endpoint, Transport};
+use portolan_transport::{
+    BindConfig, BindError, Carrier, CloseCode, ConnectionConfig, Endpoint, Transport,
+};
 use thiserror::Error;
 
 use crate::config::Config;
@@ -29,6 +31,7 @@ pub enum BindAllError {
 /// An endpoint and the transport that made it.
 pub(super) struct Bound {
     pub(super) scheme: &'static str,
+    pub(super) carrier: Carrier,
     pub(super) endpoint: Arc<dyn Endpoint>,
 }
 
@@ -52,7 +55,8 @@ async fn try_bind_all(config: &Config) -> Result<Vec<Bound>, BindAllError> {
         match bind_one(config, *transport, local).await {
             Ok(endpoint) => {
                 local.set_port(endpoint.local_addr().port());
-                bound.push(Bound { scheme: transport.scheme(), endpoint });
+                let carrier = transport.capabilities().carrier;
+                bound.push(Bound { scheme: transport.scheme(), carrier, endpoint });
             }
             Err(source) => {
                 for bound in bound {

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    channels::{Channels, OpenChannel},
     clients::{Client, Clients},
     clock,
     hasher::Hasher,
@@ -52,6 +53,8 @@ pub(super) struct Hub {
     last_session: AtomicU64,
     deadline_changed: Notify,
     relay_ended: Notify,
+    /// What carries datagrams of relays, where there is a UDP port.
+    channels: OnceLock<Arc<Channels>>,
     /// Carried by all relays, since the start.
     pub(super) relay_bytes: AtomicU64,
     shutdown: watch::Sender<Option<Ending>>,
@@ -84,6 +87,7 @@ impl Hub {
             last_session: AtomicU64::new(0),
             deadline_changed: Notify::new(),
             relay_ended: Notify::new(),
+            channels: OnceLock::new(),
             relay_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(None),
         }
@@ -102,6 +106,16 @@ impl Hub {
     /// Gives what hashes passwords, once.
     pub(super) fn set_hasher(&self, hasher: Hasher) {
         let _already = self.hasher.set(hasher);
+    }
+
+    /// Gives what carries datagrams, once.
+    pub(super) fn set_channels(&self, channels: Arc<Channels>) {
+        let _already = self.channels.set(channels);
+    }
+
+    /// Opens a way for datagrams beside a relay's stream, where there is one.
+    pub(super) fn open_channel(&self) -> Option<OpenChannel> {
+        self.channels.get()?.open(clock::now().instant)
     }
 
     /// Gives what remembers who is where, once.
@@ -246,6 +260,7 @@ impl Hub {
         Gauges {
             census: self.lock().census(),
             relay_bytes: self.relay_bytes.load(Ordering::Relaxed),
+            channels: self.channels.get().map(|channels| channels.counts()).unwrap_or_default(),
             queue: self.store.get().map(StoreWriter::length).unwrap_or_default(),
             events: self.events.health(),
         }

@@ -1,6 +1,7 @@
 //! The shell: it moves bytes, time and store operations in and out of the core.
 
 mod bind;
+mod channels;
 mod clients;
 pub(crate) mod clock;
 mod hasher;

@@ -11,7 +11,8 @@ use std::{
 };
 
 use portolan_protocol::{
-    ErrorBody, ErrorCode, Message, Name, Opened, Opening, OpeningMessage, Ready, Relayed, RequestId,
+    ErrorBody, ErrorCode, Message, Name, Opened, Opening, OpeningMessage, Ready, RelayChannel,
+    Relayed, RequestId,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, RawReader};
 use portolan_transport::{
@@ -50,7 +51,10 @@ pub(super) async fn serve(
         Err(error) => return refuse(&mut writer, call.id, error).await,
     };
     let mut ending = Ending::new(&context.hub, grant.relay);
-    let opening = ask_callee(&*connection, &grant);
+    // Closed when this task ends, whichever way.
+    let channel = context.hub.open_channel();
+    let offered = channel.as_ref().map(|channel| channel.callee.clone());
+    let opening = ask_callee(&*connection, &grant, offered);
     let callee = match timeout(context.timing.relay_open, opening).await {
         Ok(Ok(callee)) => callee,
         Ok(Err(error)) => {
@@ -64,7 +68,10 @@ pub(super) async fn serve(
             return refuse(&mut writer, call.id, error).await;
         }
     };
-    let ready = Opened::Ready(Ready { id: Some(grant.callee_id) });
+    let ready = Opened::Ready(Ready {
+        id: Some(grant.callee_id),
+        channel: channel.as_ref().map(|channel| channel.caller.clone()),
+    });
     let ready: OpeningMessage = Message::Answer(call.id, ready);
     if let Err(error) = writer.send(&ready).await {
         ending.how = error.to_string();
@@ -81,14 +88,18 @@ struct End {
 }
 
 /// Opens a stream to the callee and waits until it is taken.
-async fn ask_callee(connection: &dyn Connection, grant: &RelayGrant) -> Result<End, ErrorBody> {
+async fn ask_callee(
+    connection: &dyn Connection,
+    grant: &RelayGrant,
+    channel: Option<RelayChannel>,
+) -> Result<End, ErrorBody> {
     let gone = |error: &dyn std::fmt::Display| {
         ErrorBody::new(ErrorCode::Offline, format!("the other side cannot be reached: {error}"))
     };
     let (send, recv) =
         connection.open_stream(Priority::Interactive).await.map_err(|error| gone(&error))?;
     let (mut reader, mut writer) = (FrameReader::new(recv), FrameWriter::new(send));
-    let relayed = Relayed { from: grant.caller_name.clone(), id: grant.caller_id };
+    let relayed = Relayed { from: grant.caller_name.clone(), id: grant.caller_id, channel };
     let question: OpeningMessage = Message::Request(RequestId(1), Opening::Relayed(relayed));
     writer.send(&question).await.map_err(|error| gone(&error))?;
     let answer: OpeningMessage = reader.next_message().await.map_err(|error| gone(&error))?;

@@ -12,14 +12,16 @@ use std::{
     time::Duration,
 };
 
+use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_identity::PeerId;
-use portolan_transport::Endpoint;
+use portolan_transport::{Carrier, Endpoint};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     bind::{BindAllError, Bound, bind_all},
+    channels::Channels,
     clock,
     hasher::Hasher,
     hub::Hub,
@@ -186,6 +188,15 @@ impl Server {
             };
             tasks.spawn(accepting.run());
         }
+        if let Some(carrying) = carry_datagrams(config, &hub, &bound) {
+            let ended = stopping.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = carrying => {}
+                    () = ended.cancelled() => {}
+                }
+            });
+        }
         let (timers, ended) = (Arc::clone(&hub), stopping.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -322,6 +333,24 @@ impl Accepting {
         self.listening.fetch_sub(1, Ordering::Relaxed);
         while sessions.join_next().await.is_some() {}
     }
+}
+
+/// What carries relays' datagrams through the UDP port of the transports, if they have one.
+fn carry_datagrams(
+    config: &Config,
+    hub: &Arc<Hub>,
+    bound: &[Bound],
+) -> Option<impl Future<Output = ()> + use<>> {
+    let over_udp = bound.iter().find(|bound| bound.carrier == Carrier::Udp)?;
+    let local = over_udp.endpoint.local_addr();
+    let sockets = config.shared.get_or_default::<SharedSockets>();
+    let socket = sockets
+        .open(local, Lane::Relay)
+        .inspect_err(|error| tracing::warn!(%local, %error, "relays carry no datagrams"))
+        .ok()?;
+    let channels = Arc::new(Channels::new(local.port(), &config.limits));
+    hub.set_channels(Arc::clone(&channels));
+    Some(channels.run(Arc::clone(hub), socket))
 }
 
 async fn bind_monitor(config: &Config) -> Result<Option<TcpListener>, StartError> {
