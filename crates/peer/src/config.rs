@@ -15,7 +15,7 @@ use portolan_identity::{Expect, Identity};
 use portolan_protocol::{DeviceId, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
-use crate::{Addresses, SystemAddresses, session::random};
+use crate::{Addresses, CallRule, SystemAddresses, session::random};
 
 /// The parts that the facade puts together: this crate names no concrete transport.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +66,8 @@ pub struct Config {
     pub downloads: PathBuf,
     /// What happens to files that others offer.
     pub accept_files: FileRule,
+    /// What happens to calls of others.
+    pub accept_calls: CallRule,
     /// What happens when a received file is there already.
     pub existing: Existing,
     /// The file that remembers which key belongs to which user; `None`: nothing is remembered, and
@@ -134,6 +136,7 @@ impl Config {
             share: None,
             downloads: PathBuf::from("."),
             accept_files: FileRule::None,
+            accept_calls: CallRule::None,
             existing: Existing::Keep,
             known_peers: None,
             receipts: ReceiptRule::Automatic,
@@ -269,6 +272,8 @@ pub struct Limits {
     pub offers: usize,
     /// Tries in a row, without a byte, after which a broken transfer that we began is given up.
     pub retries: u32,
+    /// Calls at once, those to whom we play counted too.
+    pub calls: usize,
     /// Depth of a shared directory that is walked.
     pub share_depth: usize,
     /// Entries of one directory that are looked at.
@@ -290,6 +295,7 @@ impl Default for Limits {
             transfers: 32,
             offers: 32,
             retries: 8,
+            calls: 16,
             share_depth: 32,
             share_entries: 100_000,
             files: 100_000,
@@ -309,6 +315,10 @@ pub struct Timing {
     /// From the breaking of a transfer that we began to its first new try; doubled for each that
     /// fails, up to sixteen times that.
     pub retry: Duration,
+    /// How long a call rings before nobody takes it.
+    pub ring: Duration,
+    /// How long a call whose connection broke waits for another one.
+    pub call_resume: Duration,
     /// A session with a peer that nobody uses is closed after this.
     pub session_idle: Duration,
     /// Between two reports about one transfer.
@@ -325,6 +335,8 @@ impl Default for Timing {
             offer: Duration::from_secs(120),
             stall: Duration::from_secs(60),
             retry: Duration::from_millis(500),
+            ring: Duration::from_secs(45),
+            call_resume: Duration::from_secs(20),
             session_idle: Duration::from_secs(60),
             progress: Duration::from_millis(250),
             network: Some(Duration::from_secs(2)),

@@ -9,7 +9,7 @@ use portolan_protocol::{
 use portolan_transport::PathKind;
 use tokio::sync::mpsc;
 
-use crate::SessionEnd;
+use crate::{CallUpdate, SessionEnd};
 
 /// News for the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Event {
     Announcement(Announcement),
     /// A file moved on.
     File(FileUpdate),
+    /// A call moved on.
+    Call(CallUpdate),
     /// How a peer, or the server, is reached has changed.
     Path(PathInfo),
     /// Something was refused on our behalf that a person should know of.
@@ -76,6 +78,7 @@ impl Event {
             | Self::Settings(_)
             | Self::Announcement(_)
             | Self::File(_)
+            | Self::Call(_)
             | Self::Path(_)
             | Self::Warning(_)
             | Self::Closing(_)

@@ -60,6 +60,7 @@
 //!
 //! Start with [`Peer`].
 
+mod calls;
 pub mod cli;
 mod config;
 mod dial;
@@ -72,6 +73,9 @@ mod peer;
 mod remote;
 mod session;
 
+pub use calls::{
+    CallDirection, CallError, CallId, CallPhase, CallRule, CallUpdate, CallWatch, Switch,
+};
 pub use config::{
     Attempts, Backoff, Config, Existing, FileRule, Limits, ReceiptRule, Reconnect, Stack, Timing,
     Way,

@@ -18,8 +18,8 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Config, ConnectError, Events, Existing, FileError, PathInfo, RequestError, SessionEnd,
-    ShareError, TransferId, Way,
+    CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, PathInfo,
+    RequestError, SessionEnd, ShareError, Switch, TransferId, Way,
     dial::{Connected, dial},
     files::Share,
     remote::{
@@ -494,6 +494,65 @@ impl Peer {
         self.0.sessions.host().on_decision(id, Decision::Deny { reason })
     }
 
+    /// Calls `who`. What becomes of it is told by [`Event::Call`](crate::Event::Call).
+    ///
+    /// # Errors
+    /// [`CallError::InCall`] when there is another call.
+    pub fn call(&self, who: &Name) -> Result<CallId, CallError> {
+        if who == self.name() {
+            return Err(CallError::Ourselves { who: who.clone() });
+        }
+        self.0.sessions.host().calls.call(who, None)
+    }
+
+    /// Lets wait for what becomes of the call `id`.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`] when it is over.
+    pub fn watch_call(&self, id: CallId) -> Result<CallWatch, CallError> {
+        self.0.sessions.host().calls.watch(id)
+    }
+
+    /// Takes the call `id`.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`] when it does not ring (any more).
+    pub fn accept_call(&self, id: CallId) -> Result<(), CallError> {
+        self.0.sessions.host().calls.accept(id)
+    }
+
+    /// Refuses the call `id`, in these words.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`] when it does not ring (any more).
+    pub fn deny_call(&self, id: CallId, reason: &str) -> Result<(), CallError> {
+        self.0.sessions.host().calls.deny(id, reason.to_owned())
+    }
+
+    /// Ends the call `id`, or takes it back.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`] when it is over.
+    pub fn hang_up(&self, id: CallId, reason: Option<String>) -> Result<(), CallError> {
+        self.0.sessions.host().calls.hang_up(id, reason)
+    }
+
+    /// Switches our microphone off in the call `id`, or on again.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`] when it is over.
+    pub fn mute(&self, id: CallId, on: Switch) -> Result<(), CallError> {
+        self.0.sessions.host().calls.mute(id, on)
+    }
+
+    /// Holds the call `id`, so that neither side sends, or goes on with it.
+    ///
+    /// # Errors
+    /// [`CallError::NoSuchCall`] when it is over.
+    pub fn hold(&self, id: CallId, on: Switch) -> Result<(), CallError> {
+        self.0.sessions.host().calls.hold(id, on)
+    }
+
     /// How `who` is reached now, and why so.
     #[must_use]
     pub fn path(&self, who: &Name) -> PathInfo {
@@ -505,6 +564,7 @@ impl Peer {
     pub async fn logout(&self) {
         // From now on no connection is made, and none is waited for.
         self.0.leaving.cancel();
+        self.0.sessions.host().calls.hang_up_all().await;
         // Whatever the answer: the session is over.
         let _ = timeout(self.0.config.timing.request, self.ask(Logout {}.into())).await;
         let connected = self.0.link.current().connected.clone();

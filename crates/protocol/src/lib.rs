@@ -27,8 +27,10 @@
 //!
 //! Start with [`Command`], then [`codec`].
 
+mod call;
 pub mod codec;
 mod command;
+mod datagram;
 mod error_code;
 mod event;
 mod groups;
@@ -42,10 +44,12 @@ mod table;
 mod user;
 mod utc;
 
+pub use call::*;
 pub use codec::{
     DecodeError, EncodeError, FrameBuffer, Header, Message, MessageType, Nothing, decode, encode,
 };
 pub use command::*;
+pub use datagram::{DATAGRAM_HEAD, DatagramHead, DatagramKind};
 pub use error_code::{ErrorBody, ErrorCode};
 pub use event::*;
 pub use groups::{

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hashing, Hello, Timestamp, Want, Welcome, table::table};
+use crate::{
+    Answered, Call, Clock, HangUp, Hashing, Held, Hello, Muted, Position, Ringing, Timestamp, Want,
+    Welcome, table::table,
+};
 
 table! {
     /// A peer's request: the first frame on a stream between two peers.
@@ -20,6 +23,9 @@ table! {
         /// raw, `want` comes back, the groups raw and `end` go over, and `verified` or an error
         /// comes back under the same request.
         Offer(Offer) = "offer",
+        /// Talk to me, or listen. `ringing` may come first; answered by `answered`, or the errors
+        /// `denied`, `busy`, `timed_out`. The stream stays open for as long as the call.
+        Call(Call) = "call",
     }
 }
 
@@ -36,11 +42,13 @@ table! {
         Accepted(Accepted) = "accepted",
         /// The file has arrived and its hash is right.
         Verified(Verified) = "verified",
+        /// To `call`: it was taken.
+        Answered(Answered) = "answered",
     }
 }
 
 table! {
-    /// What is said while a file goes over.
+    /// What is said while a file goes over, or on a call.
     pub enum PeerEvent {
         /// The answer or `want` takes time: a file is being read.
         Hashing(Hashing) = "hashing",
@@ -48,6 +56,18 @@ table! {
         Want(Want) = "want",
         /// All bytes were sent.
         End(FileEnd) = "end",
+        /// The called side rings.
+        Ringing(Ringing) = "ringing",
+        /// The call is over.
+        HangUp(HangUp) = "hang_up",
+        /// A microphone was switched off or on.
+        Muted(Muted) = "muted",
+        /// The call is held, or goes on.
+        Held(Held) = "held",
+        /// A question about the other's clock, or its answer.
+        Clock(Clock) = "clock",
+        /// Where the sound is that is listened to together.
+        Position(Position) = "position",
     }
 }
 

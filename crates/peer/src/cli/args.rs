@@ -15,6 +15,7 @@ Examples:
   peer say bob 'see you at eight' --as alice --server 127.0.0.1
   peer send bob photo.jpg song.flac --as alice --server 127.0.0.1
   peer get bob music/song.flac --to ~/Music --as alice --server 127.0.0.1
+  peer call bob --as alice --server 127.0.0.1
   echo '/msg bob hello' | peer alice --json --server 127.0.0.1
 
 Options may also stand in the environment (PORTOLAN_SERVER, PORTOLAN_TRANSPORT, …) and in the
@@ -23,7 +24,7 @@ configuration file (server = \"chat.example.org\", …); the command line counts
 Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable, 4 refused (key, name, login), 5 integrity,
 6 refused by the other user or a quota, 7 time-out, 130 interrupted.";
 
-/// Chats, shares and sends files, over any transport.
+/// Chats, calls, shares and sends files, over any transport.
 #[derive(Debug, Parser)]
 #[command(
     name = "peer",
@@ -83,6 +84,9 @@ pub(crate) struct Options {
     /// What happens to files that others offer: all, none or ask
     #[arg(long, global = true, env = "PORTOLAN_ACCEPT_FILES", value_name = "RULE")]
     pub(crate) accept_files: Option<String>,
+    /// What happens to calls of others: none, ask, all, or names that are always answered
+    #[arg(long, global = true, env = "PORTOLAN_ANSWER", value_name = "RULE")]
+    pub(crate) answer: Option<String>,
     /// Replace files that are there already
     #[arg(long, global = true, env = "PORTOLAN_OVERWRITE")]
     pub(crate) overwrite: bool,
@@ -161,6 +165,14 @@ pub(crate) enum OneShot {
         /// Who
         who: String,
     },
+    /// Call someone, and talk until one of you hangs up
+    Call {
+        /// Whom
+        who: String,
+        /// Hang up after so long: 10s, 2m
+        #[arg(long = "for", value_name = "TIME")]
+        for_time: Option<String>,
+    },
     /// Let the server send a text back
     Echo {
         /// What
@@ -227,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_offered() {
-        for word in ["play", "call", "doctor", "group"] {
+        for word in ["play", "doctor", "group"] {
             let arguments = Arguments::try_parse_from(["peer", word, "bob"]);
             assert!(arguments.is_err(), "{word}");
         }

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     address::ServerAddress,
+    calls::AnswerRule,
     exit::Failure,
     password::Source,
     settings::{Choice, FirstMeeting, Settings},
@@ -79,6 +80,7 @@ async fn config(
     config.share.clone_from(&settings.share);
     config.downloads.clone_from(&settings.downloads);
     config.accept_files = settings.accept_files.unwrap_or_default();
+    config.accept_calls = settings.answer.as_ref().map(AnswerRule::call_rule).unwrap_or_default();
     config.existing = settings.existing;
     config.known_peers = Some(settings.known_peers());
     config.shared = settings.shared.clone();

@@ -4,7 +4,7 @@ use portolan_protocol::Timestamp;
 
 use super::{
     line::{
-        ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine,
+        CallLine, ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine,
         SettingsLine, Shared, Status, User,
     },
     text::{plain, size, time},
@@ -47,6 +47,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Talking { with, others } => result(talking_text(with.as_deref(), others)),
         Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
         Line::File(update) => file(update).and_then(message),
+        Line::Call(update) => message(call(update)),
         Line::Path(path) => result(path_text(path)),
         Line::Files { with, files } => result(file_table(with, files)),
         Line::Share { path: Some(path) } => message(format!("* sharing {}", plain(path))),
@@ -182,6 +183,48 @@ fn conversation(news: &ConversationLine) -> String {
     match &news.reason {
         Some(reason) if !reason.is_empty() => format!("* {words} ({})", plain(reason)),
         Some(_) | None => format!("* {words}"),
+    }
+}
+
+fn call(update: &CallLine) -> String {
+    let with = &update.with;
+    let is_incoming = update.direction == "incoming";
+    let words = match update.phase {
+        "calling" => format!("calling {with}"),
+        "ringing" if is_incoming => format!("{with} calls: /accept {with} or /deny {with}"),
+        "ringing" => format!("it rings with {with}"),
+        "accepted" => format!("the call with {with} is on; /hangup ends it"),
+        "interrupted" => format!("the call with {with} is interrupted"),
+        "resumed" => format!("the call with {with} goes on"),
+        "muted" | "held" => switched(update),
+        "denied" if is_incoming => format!("you did not take the call of {with}"),
+        "denied" => format!("{with} does not take the call"),
+        "busy" if is_incoming => format!("{with} has called; you are in another call"),
+        "busy" => format!("{with} is in another call"),
+        "timed_out" if is_incoming => format!("you have missed a call of {with}"),
+        "timed_out" => format!("{with} does not answer"),
+        "ended" => format!("the call with {with} is over"),
+        "failed" => format!("there is no call with {with}"),
+        other => format!("call with {with}: {other}"),
+    };
+    match &update.reason {
+        Some(reason) => format!("* {words} ({})", plain(reason)),
+        None => format!("* {words}"),
+    }
+}
+
+/// A microphone or a call that was switched.
+fn switched(update: &CallLine) -> String {
+    let with = &update.with;
+    match (update.phase, update.by_us == Some(true), update.on == Some(true)) {
+        ("muted", true, true) => "your microphone is off; /mute off switches it on".to_owned(),
+        ("muted", true, false) => "your microphone is on".to_owned(),
+        ("muted", false, true) => format!("the microphone of {with} is off"),
+        ("muted", false, false) => format!("the microphone of {with} is on"),
+        (_, true, true) => "you hold the call; /hold off goes on".to_owned(),
+        (_, true, false) => "the call goes on".to_owned(),
+        (_, false, true) => format!("{with} holds the call"),
+        (_, false, false) => format!("{with} goes on with the call"),
     }
 }
 

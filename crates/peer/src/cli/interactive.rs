@@ -14,6 +14,7 @@ use portolan_protocol::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
+    calls::{AnswerRule, CallBook},
     connect::log_in,
     exit::{Exit, Failure},
     group::GroupOrder,
@@ -26,8 +27,8 @@ use super::{
     talks::Talks,
 };
 use crate::{
-    Event, Events, Existing, FileRule, Peer, ReceiptRule, RequestError, SessionEnd, Stack,
-    TransferId,
+    CallDirection, CallPhase, CallUpdate, Event, Events, Existing, FileRule, Peer, ReceiptRule,
+    RequestError, SessionEnd, Stack, TransferId,
 };
 
 /// Transfers that one person may have started and not seen the end of.
@@ -48,6 +49,10 @@ pub(crate) async fn run(
     if settings.accept_files.is_none() && edits {
         settings.accept_files = Some(FileRule::Ask);
     }
+    if settings.answer.is_none() && edits {
+        settings.answer = Some(AnswerRule::Ask);
+    }
+    let answer = settings.answer.clone().unwrap_or_default();
     let (peer, events) =
         log_in(&settings, stack, (ReceiptRule::Automatic, settings.reconnect)).await?;
     let names = Names::default();
@@ -66,7 +71,8 @@ pub(crate) async fn run(
     }
     let reader = if edits { Reader::Person } else { Reader::Program };
     let existing = settings.existing;
-    let app = App { peer, output, names, existing, talks: Mutex::default() };
+    let (talks, book) = (Mutex::default(), Mutex::default());
+    let app = App { peer, output, names, existing, answer, talks, book };
     let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
     let (transfers, running) = (JoinSet::new(), None);
     Loop { app: Arc::new(app), lines, events, transfers, running, shown }.run().await
@@ -78,7 +84,9 @@ struct App {
     output: Output,
     names: Names,
     existing: Existing,
+    answer: AnswerRule,
     talks: Mutex<Talks>,
+    book: Mutex<CallBook>,
 }
 
 /// Who reads what is shown.
@@ -270,13 +278,21 @@ impl App {
         self.talks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn book(&self) -> MutexGuard<'_, CallBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn complain(&self, code: &str, message: String) {
         self.output.show(&Line::Error { code: code.to_owned(), message });
     }
 
     fn on_event(&self, event: &Event) {
         match event {
-            Event::Conversation(news) => self.talks().on_news(news),
+            Event::Conversation(news) => {
+                self.talks().on_news(news);
+                self.book().on_conversation(news);
+            }
+            Event::Call(update) => self.book().on_call(update),
             Event::Message(message) => learn(&self.names, message.from.as_str()),
             Event::Presence(presence) => learn(&self.names, presence.user.name.as_str()),
             Event::Receipt(_)
@@ -296,8 +312,10 @@ impl App {
         if self.output.is_json() || !quiet {
             self.output.show(&self.line(event));
         }
-        if let Event::Conversation(news) = event {
-            self.advise(news);
+        match event {
+            Event::Conversation(news) => self.advise(news),
+            Event::Call(update) => self.answer(update),
+            _ => {}
         }
     }
 
@@ -310,6 +328,16 @@ impl App {
                 Recipient::All | Recipient::Others => event.into(),
             },
             _ => event.into(),
+        }
+    }
+
+    /// Takes the calls of those who are always answered.
+    fn answer(&self, update: &CallUpdate) {
+        let rings = update.phase == CallPhase::Ringing
+            && update.direction == CallDirection::Incoming
+            && self.answer.answers(&update.with);
+        if rings && let Err(error) = self.peer.accept_call(update.id) {
+            tracing::debug!(%error, "the call is over already");
         }
     }
 
@@ -350,6 +378,19 @@ impl App {
             Slash::Files(who) => self.files(&who).await?,
             Slash::AcceptFile(id) => self.peer.accept_file(TransferId(id))?,
             Slash::DenyFile(id) => self.peer.deny_file(TransferId(id), "not wanted")?,
+            Slash::Call(who) => self.call(&who)?,
+            Slash::HangUp(who) => {
+                let id = self.book().current(who.as_ref())?;
+                self.peer.hang_up(id, None)?;
+            }
+            Slash::Mute(on) => {
+                let id = self.book().current(None)?;
+                self.peer.mute(id, on)?;
+            }
+            Slash::Hold(on) => {
+                let id = self.book().current(None)?;
+                self.peer.hold(id, on)?;
+            }
             Slash::Group(order) => self.group(order).await?,
             Slash::History(with, count) => {
                 let page = self.peer.history(with.clone(), None, count).await?;
@@ -390,15 +431,32 @@ impl App {
         }
     }
 
+    /// Calls `who`, or takes the call if `who` calls.
+    fn call(&self, who: &Name) -> Result<(), Failure> {
+        let rings = self.book().asked(Some(who));
+        match rings {
+            Some(id) => Ok(self.peer.accept_call(id)?),
+            None => Ok(self.peer.call(who).map(drop)?),
+        }
+    }
+
     async fn accept(&self, who: Option<Name>) -> Result<(), Failure> {
+        let call = self.book().asked(who.as_ref());
+        if let Some(id) = call {
+            return Ok(self.peer.accept_call(id)?);
+        }
         let who = who.or_else(|| self.talks().asking().cloned());
-        let who = who.ok_or_else(|| Failure::usage("nobody asks for a conversation"))?;
+        let who = who.ok_or_else(|| Failure::usage("nobody calls or asks for a conversation"))?;
         Ok(self.peer.accept(&who).await?)
     }
 
     async fn deny(&self, who: Option<Name>, words: Option<String>) -> Result<(), Failure> {
+        let call = self.book().asked(who.as_ref());
+        if let Some(id) = call {
+            return Ok(self.peer.deny_call(id, &words.unwrap_or_default())?);
+        }
         let who = who.or_else(|| self.talks().asking().cloned());
-        let who = who.ok_or_else(|| Failure::usage("nobody asks for a conversation"))?;
+        let who = who.ok_or_else(|| Failure::usage("nobody calls or asks for a conversation"))?;
         self.peer.deny(&who, words).await?;
         self.talks().forget(&who);
         Ok(())

@@ -10,7 +10,7 @@ use portolan_protocol::{
 use serde::Serialize;
 
 use super::{counters::Counters, exit::Failure, group::role_word};
-use crate::{Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
+use crate::{CallPhase, CallUpdate, Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
 
 /// One line of output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +67,7 @@ pub(crate) enum Line {
         at: u64,
     },
     File(File),
+    Call(CallLine),
     Path(PathLine),
     Files {
         with: String,
@@ -218,6 +219,24 @@ pub(crate) struct File {
     pub(crate) eta_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct CallLine {
+    pub(crate) id: u64,
+    pub(crate) with: String,
+    pub(crate) direction: &'static str,
+    pub(crate) phase: &'static str,
+    /// Of `muted` and `held`: whether it is, and at whose end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by_us: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -404,6 +423,7 @@ impl From<&Event> for Line {
             Event::Settings(settings) => Self::settings(*settings),
             Event::Announcement(words) => words.into(),
             Event::File(update) => Self::File(update.into()),
+            Event::Call(update) => Self::Call(update.into()),
             Event::Path(path) => path.into(),
             Event::Warning(warning) => Self::Error {
                 code: warning.code.as_str().to_owned(),
@@ -576,6 +596,42 @@ impl From<&FileUpdate> for File {
             rate: update.rate,
             eta_ms: update.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
             path,
+            code,
+            reason,
+        }
+    }
+}
+
+impl From<&CallUpdate> for CallLine {
+    fn from(update: &CallUpdate) -> Self {
+        let (mut on, mut by_us, mut code, mut reason) = (None, None, None, None);
+        match &update.phase {
+            CallPhase::Muted { by_us: ours, on: switch }
+            | CallPhase::Held { by_us: ours, on: switch } => {
+                (on, by_us) = (Some(switch.is_on()), Some(*ours));
+            }
+            CallPhase::Interrupted { reason: words } | CallPhase::Denied { reason: words } => {
+                reason = Some(words.clone()).filter(|words| !words.is_empty());
+            }
+            CallPhase::Ended { reason: words } => reason.clone_from(words),
+            CallPhase::Failed { code: word, reason: words } => {
+                code = Some(word.as_str());
+                reason = Some(words.clone());
+            }
+            CallPhase::Calling
+            | CallPhase::Ringing
+            | CallPhase::Accepted
+            | CallPhase::Resumed
+            | CallPhase::Busy
+            | CallPhase::TimedOut => {}
+        }
+        Self {
+            id: update.id.0,
+            with: update.with.to_string(),
+            direction: update.direction.as_str(),
+            phase: update.phase.as_str(),
+            on,
+            by_us,
             code,
             reason,
         }

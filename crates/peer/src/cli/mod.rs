@@ -12,6 +12,7 @@
 
 mod address;
 mod args;
+mod calls;
 mod connect;
 mod counters;
 mod device;

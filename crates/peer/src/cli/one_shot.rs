@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     args::OneShot,
+    calls::{call, duration},
     connect::log_in,
     exit::{Exit, Failure},
     line::Line,
@@ -34,8 +35,12 @@ pub(crate) async fn run(
     let command = Checked::new(command)?;
     let reports = command.reports(output);
     // Waiting messages stay at the server: this run shows none.
-    let (peer, mut events) =
-        log_in(settings, stack, (ReceiptRule::Manual, Reconnect::Never)).await?;
+    let reconnect = match &command {
+        // A call outlives its connection.
+        Checked::Call { .. } => settings.reconnect,
+        _ => Reconnect::Never,
+    };
+    let (peer, mut events) = log_in(settings, stack, (ReceiptRule::Manual, reconnect)).await?;
     let outcome = {
         let work = execute(&peer, command, settings, output);
         tokio::pin!(work);
@@ -71,7 +76,7 @@ enum Reports {
 fn on_event(event: &Event, output: &Output, reports: Reports) {
     match event {
         Event::File(update) if reports == Reports::Successes && is_failure(&update.phase) => {}
-        Event::File(_) | Event::Warning(_) => output.show(&event.into()),
+        Event::File(_) | Event::Call(_) | Event::Warning(_) => output.show(&event.into()),
         Event::Path(_) if output.is_json() => output.show(&event.into()),
         Event::Path(_)
         | Event::Message(_)
@@ -100,6 +105,7 @@ enum Checked {
     Send { who: Name, files: Vec<PathBuf> },
     Get { who: Name, file: String, to: PathBuf },
     Files { who: Name },
+    Call { who: Name, at_most: Option<Duration> },
     Echo { text: String },
     Password { new: Option<Source> },
     Settings { change: ChangeSettings },
@@ -139,6 +145,10 @@ impl Checked {
                 Self::Get { who: name(&who)?, file, to }
             }
             OneShot::Files { who } => Self::Files { who: name(&who)? },
+            OneShot::Call { who, for_time } => {
+                let at_most = for_time.as_deref().map(duration).transpose();
+                Self::Call { who: name(&who)?, at_most: at_most.map_err(Failure::usage)? }
+            }
             OneShot::Echo { text } => Self::Echo { text: text.join(" ") },
             OneShot::Password { remove: true, .. } => Self::Password { new: None },
             OneShot::Password { new, remove: false } => {
@@ -178,6 +188,7 @@ async fn execute(
         Checked::Files { who } => {
             output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
         }
+        Checked::Call { who, at_most } => call(peer, &who, at_most).await?,
         Checked::Echo { text } => echo(peer, text, output).await?,
         Checked::Password { new } => set_password(peer, new, output).await?,
         Checked::Settings { change } => {

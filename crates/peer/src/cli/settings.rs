@@ -13,8 +13,8 @@ use portolan_transport::{Shared, Transport};
 use serde::Deserialize;
 
 use super::{
-    address::ServerAddress, args::Options, device::Slot, exit::Failure, password::Source,
-    watch::shared,
+    address::ServerAddress, args::Options, calls::AnswerRule, device::Slot, exit::Failure,
+    password::Source, watch::shared,
 };
 use crate::{Existing, FileRule, Reconnect, Stack};
 
@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) share: Option<PathBuf>,
     pub(crate) downloads: PathBuf,
     pub(crate) accept_files: Option<FileRule>,
+    pub(crate) answer: Option<AnswerRule>,
     pub(crate) existing: Existing,
     /// What happens when the connection is lost; commands that do one thing end with it.
     pub(crate) reconnect: Reconnect,
@@ -102,6 +103,7 @@ struct ConfigFile {
     share: Option<PathBuf>,
     downloads: Option<PathBuf>,
     accept_files: Option<String>,
+    answer: Option<String>,
     overwrite: Option<bool>,
     no_reconnect: Option<bool>,
     beside: Option<bool>,
@@ -127,6 +129,9 @@ impl Settings {
         let rule = options.accept_files.as_ref().or(file.accept_files.as_ref());
         let accept_files =
             rule.map(|text| text.parse::<FileRule>()).transpose().map_err(Failure::usage)?;
+        let answer = options.answer.as_ref().or(file.answer.as_ref());
+        let answer =
+            answer.map(|text| text.parse::<AnswerRule>()).transpose().map_err(Failure::usage)?;
         let overwrite = options.overwrite || file.overwrite.unwrap_or(false);
         let is_beside = options.beside || file.beside.unwrap_or(false);
         let is_final = options.no_reconnect || file.no_reconnect.unwrap_or(false);
@@ -141,6 +146,7 @@ impl Settings {
             share: options.share.clone().or(file.share),
             downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),
             accept_files,
+            answer,
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
             reconnect: if is_final { Reconnect::Never } else { Reconnect::default() },
             output: if options.json { Format::Json } else { Format::Human },

@@ -6,6 +6,7 @@ use super::{
     group::{self, GroupOrder},
     preferences,
 };
+use crate::Switch;
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub(crate) enum Slash {
     Get(Name, String),
     AcceptFile(u64),
     DenyFile(u64),
+    Call(Name),
+    HangUp(Option<Name>),
+    Mute(Switch),
+    Hold(Switch),
     Group(GroupOrder),
     History(Recipient, Option<u16>),
     Status,
@@ -148,6 +153,18 @@ pub(crate) const TABLE: &[Row] = &[
     }),
     row("deny-file", "ID", "refuses an offered file", |row, rest| {
         number(row, rest).map(Slash::DenyFile)
+    }),
+    row("call", "WHO", "calls WHO; /accept and /deny answer a call", |row, rest| {
+        name(row, rest, Slash::Call)
+    }),
+    row("hangup", "[WHO]", "ends a call, or takes it back", |row, rest| {
+        optional_name(row, rest).map(Slash::HangUp)
+    }),
+    row("mute", "[off]", "switches your microphone off, or on again", |row, rest| {
+        switch(row, rest).map(Slash::Mute)
+    }),
+    row("hold", "[off]", "holds the call, or goes on with it", |row, rest| {
+        switch(row, rest).map(Slash::Hold)
     }),
     row("group", "…", "makes, changes and shows groups; /group help lists how", |_, rest| {
         group::parse(rest).map(Slash::Group)
@@ -323,6 +340,14 @@ fn number(row: &Row, rest: &str) -> Result<u64, String> {
     rest.parse().map_err(|_| row.usage())
 }
 
+fn switch(row: &Row, rest: &str) -> Result<Switch, String> {
+    match rest {
+        "" | "on" => Ok(Switch::On),
+        "off" => Ok(Switch::Off),
+        _ => Err(row.usage()),
+    }
+}
+
 /// A path in quotes means what is between them.
 fn unquoted(text: &str) -> String {
     let text = text.trim();
@@ -336,7 +361,7 @@ fn unquoted(text: &str) -> String {
 mod tests {
     use portolan_protocol::{ChangeSettings, MessageId, Name, Recipient};
 
-    use super::{GroupOrder, ListOrder, Slash, TABLE, parse};
+    use super::{GroupOrder, ListOrder, Slash, Switch, TABLE, parse};
 
     #[test]
     fn every_command_is_understood_with_slash_and_with_colons() {
@@ -379,6 +404,13 @@ mod tests {
             ("get bob deep/file.txt", Slash::Get(bob(), "deep/file.txt".into())),
             ("accept-file 7", Slash::AcceptFile(7)),
             ("deny-file 7", Slash::DenyFile(7)),
+            ("call bob", Slash::Call(bob())),
+            ("hangup", Slash::HangUp(None)),
+            ("hangup bob", Slash::HangUp(Some(bob()))),
+            ("mute", Slash::Mute(Switch::On)),
+            ("mute off", Slash::Mute(Switch::Off)),
+            ("hold", Slash::Hold(Switch::On)),
+            ("hold off", Slash::Hold(Switch::Off)),
             ("msg #crew hi all", Slash::Message(Recipient::Group("crew".into()), "hi all".into())),
             ("group join crew", Slash::Group(GroupOrder::Join("crew".into()))),
             ("history bob", Slash::History(Recipient::User(bob()), None)),
@@ -400,7 +432,7 @@ mod tests {
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
         "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get accept-file \
-         deny-file group history status path quit"
+         deny-file call hangup mute hold group history status path quit"
             .split_whitespace()
     }
 
@@ -427,6 +459,7 @@ mod tests {
             ("/group hlep", "usage:\n/group list"),
             ("/history bob many", "usage: /history WHO [COUNT]"),
             ("/chat", "usage: /chat WHO"),
+            ("/mute maybe", "usage: /mute [off]"),
             ("/chat two people", "letters"),
             ("/msg all hi", "reserved"),
             ("/accept-file seven", "usage: /accept-file ID"),

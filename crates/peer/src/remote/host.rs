@@ -15,10 +15,11 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::agreements::Agreements;
+use super::{agreements::Agreements, datagrams::Datagrams};
 use crate::{
     Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Timing,
     TransferId, Warning,
+    calls::Calls,
     files::{Progress, Share, ShareError, Trees},
 };
 
@@ -40,6 +41,9 @@ pub(crate) struct Host {
     pub(crate) trees: Arc<Trees>,
     /// Offers that we agreed to and that may go on.
     pub(crate) agreements: Agreements,
+    /// What comes in datagrams, and for whom.
+    pub(crate) datagrams: Arc<Datagrams>,
+    pub(crate) calls: Arc<Calls>,
     rule: FileRule,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
@@ -60,6 +64,8 @@ impl Host {
             Some(path) => Some(Arc::new(Share::new(path, &config.limits)?)),
             None => None,
         };
+        let datagrams = Arc::<Datagrams>::default();
+        let calls = Calls::new(config, events.clone(), Arc::clone(&datagrams));
         Ok(Self {
             downloads: config.downloads.clone(),
             existing: config.existing,
@@ -69,6 +75,8 @@ impl Host {
             theirs: Semaphore::new(config.limits.transfers),
             trees: Arc::default(),
             agreements: Agreements::new(config.limits.offers),
+            datagrams,
+            calls: Arc::new(calls),
             rule: config.accept_files,
             share: RwLock::new(share),
             offers: Mutex::default(),

@@ -5,6 +5,7 @@
 //! under the same session: only `relay` knows what carries it.
 
 mod agreements;
+mod datagrams;
 mod exchange;
 mod host;
 mod known_peers;
@@ -15,8 +16,10 @@ mod sessions;
 mod transfer;
 mod tries;
 
+pub(crate) use datagrams::{DatagramInbox, Datagrams};
 pub(crate) use host::{Decision, Host};
 pub(crate) use known_peers::KnownPeers;
+pub(crate) use rate::Rate;
 pub(crate) use relay::{Introducer, accept_openings};
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{Lease, Sessions};
 pub(crate) use transfer::{GetRequest, all_files, files_page, get, offer};

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Direction, FileError, TransferId,
+    calls::Link,
     files::{OpenedFile, Progress, Share, Target},
     software,
 };
@@ -60,6 +61,11 @@ async fn on_command(
         PeerCommand::Files(files) => in_time(host, on_files(host, files, answers)).await,
         PeerCommand::Get(get) => on_get(host, who, get, (reader, answers)).await,
         PeerCommand::Offer(offer) => on_offer(host, who, offer, (reader, answers)).await,
+        PeerCommand::Call(call) => {
+            let Answers { writer, id } = answers;
+            let link = |hold| Link::new((reader, writer), id, hold);
+            host.calls.on_call(who, call, link).await;
+        }
     }
 }
 

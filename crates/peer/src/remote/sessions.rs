@@ -58,7 +58,9 @@ impl Sessions {
     pub(crate) fn new(introducer: Introducer, host: Arc<Host>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(host.limits.sessions));
         let (state, next_driver) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { introducer, host, permits, state, next_driver })
+        let sessions = Arc::new(Self { introducer, host, permits, state, next_driver });
+        sessions.host.calls.attach(Arc::downgrade(&sessions));
+        sessions
     }
 
     pub(crate) fn host(&self) -> &Arc<Host> {
@@ -256,7 +258,7 @@ impl Driver {
         let mut serving = JoinSet::new();
         let mut resume_at = Instant::now();
         let mut idle_at = Instant::now() + idle;
-        let mut given = 0;
+        let (mut given, mut hears) = (0, true);
         loop {
             let room = serving.len() < self.host.limits.streams;
             let connection = &self.session.connection;
@@ -274,6 +276,11 @@ impl Driver {
                     }
                     idle_at = Instant::now() + idle;
                 }
+                datagram = connection.recv_datagram(), if hears => match datagram {
+                    Ok(datagram) => self.host.datagrams.on_datagram(&self.who, datagram),
+                    // The connection is gone, which the streams tell too.
+                    Err(_) => hears = false,
+                },
                 () = sleep_until(idle_at) => {
                     if serving.is_empty() && !self.used_since(&mut given) {
                         connection.close(CloseCode::DONE, "idle");

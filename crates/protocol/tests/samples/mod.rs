@@ -270,6 +270,14 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
             hash: Some(Hash([0xab; 32])),
         }
         .into(),
+        Call {
+            id: 5,
+            stream: 6,
+            codecs: vec![CODEC_OPUS.into()],
+            resumes: true,
+            listen: Some(Listen { title: "song.flac".into(), duration_ms: Some(1000) }),
+        }
+        .into(),
     ]
 }
 
@@ -282,14 +290,21 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
         Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])) }.into(),
         Accepted { groups: true }.into(),
         Verified { hash: Hash([0xab; 32]) }.into(),
+        Answered { codec: CODEC_OPUS.into(), stream: 6 }.into(),
     ]
 }
 
-/// What stands after a file.
+/// What is said on the streams of requests.
 pub(crate) fn peer_events() -> Vec<PeerEvent> {
     vec![
         Hashing { bytes: 1 << 30 }.into(),
         Want { groups: vec![GroupRange { first: 2, count: 3 }] }.into(),
         FileEnd { hash: Hash([0xab; 32]) }.into(),
+        Ringing {}.into(),
+        HangUp { reason: Some("bye".into()) }.into(),
+        Muted { on: true }.into(),
+        Held { on: false }.into(),
+        Clock { asked: 7, told: Some(8) }.into(),
+        Position { timestamp: 960, at: 9, position_ms: 20, plays: true }.into(),
     ]
 }
