@@ -264,8 +264,10 @@ pub struct Limits {
     pub streams: usize,
     /// Requests that one other peer may make in a second; more wait.
     pub requests_per_second: u32,
-    /// Files on their way at once, those that we began and those that others began counted apart;
-    /// more wait, and are refused when that takes too long.
+    /// Files on their way at once that we began; more wait in a queue, in order.
+    pub own_transfers: usize,
+    /// Files on their way at once that others began; more wait, and are refused when that takes
+    /// too long.
     pub transfers: usize,
     /// Offered files that wait for our decision, and those agreed to that may go on unasked after
     /// they broke off.
@@ -292,6 +294,7 @@ impl Default for Limits {
             sessions_per_minute: 120,
             streams: 16,
             requests_per_second: 200,
+            own_transfers: 4,
             transfers: 32,
             offers: 32,
             retries: 8,

@@ -7,7 +7,7 @@ use portolan_protocol::{Closing, ErrorBody, ErrorCode, Hash, Name};
 use portolan_transport::{BindError, CloseReason};
 use thiserror::Error;
 
-use crate::files::ShareError;
+use crate::{Stop, files::ShareError};
 
 /// Why no session with the server came about.
 #[derive(Debug, Error)]
@@ -279,6 +279,17 @@ pub enum FileError {
         /// What happened.
         detail: String,
     },
+    /// A person has stopped it.
+    #[error("{}", Stopped(*.stop, .by.as_ref()))]
+    Stopped {
+        /// For now or for good.
+        stop: Stop,
+        /// Whose person; `None`: ours.
+        by: Option<Name>,
+    },
+    /// There is no transfer of that number.
+    #[error("no transfer has the number {0}; /transfers shows those there are")]
+    NoSuchTransfer(u64),
     /// There is no offered file of that number.
     #[error("no file with the number {0} waits for a decision")]
     NoSuchOffer(u64),
@@ -304,6 +315,22 @@ impl fmt::Display for Left {
     }
 }
 
+/// Who has stopped a transfer, in words.
+struct Stopped<'a>(Stop, Option<&'a Name>);
+
+impl fmt::Display for Stopped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.0 {
+            Stop::Paused => "paused",
+            Stop::Cancelled => "cancelled",
+        };
+        match self.1 {
+            Some(who) => write!(f, "{who} has {word} it"),
+            None => write!(f, "{word} on this side"),
+        }
+    }
+}
+
 impl FileError {
     /// The code that says the same to programs.
     #[must_use]
@@ -319,7 +346,9 @@ impl FileError {
             Self::Name { .. } | Self::NotAFile(_) | Self::Protocol { .. } => ErrorCode::BadRequest,
             Self::Exists(_) => ErrorCode::Conflict,
             Self::NoSpace { .. } | Self::TooLarge { .. } => ErrorCode::Quota,
-            Self::NoSuchOffer(_) => ErrorCode::UnknownFile,
+            Self::NoSuchOffer(_) | Self::NoSuchTransfer(_) => ErrorCode::UnknownFile,
+            Self::Stopped { stop: Stop::Paused, .. } => ErrorCode::Paused,
+            Self::Stopped { stop: Stop::Cancelled, .. } => ErrorCode::Cancelled,
             Self::Changed { .. } => ErrorCode::Conflict,
             Self::Interrupted { .. } | Self::Io { .. } => ErrorCode::Internal,
         }

@@ -182,11 +182,22 @@ impl Direction {
     }
 }
 
+/// How a person stops a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stop {
+    /// For now.
+    Paused,
+    /// For good.
+    Cancelled,
+}
+
 /// Stages of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilePhase {
     /// The other offers it and waits for our decision.
     Offered,
+    /// It waits for its turn among those that we began.
+    Queued,
     /// We offered it and wait for the other's decision.
     Waiting,
     /// Bytes begin to flow.
@@ -196,6 +207,11 @@ pub enum FilePhase {
     /// It broke off and goes on by itself, under the same number.
     Interrupted {
         /// Why, for people.
+        reason: String,
+    },
+    /// A person on either side holds it; it goes on under the same number.
+    Paused {
+        /// Who, for people.
         reason: String,
     },
     /// It has arrived whole.
@@ -208,6 +224,11 @@ pub enum FilePhase {
     /// One side does not want it.
     Denied {
         /// Why, for people.
+        reason: String,
+    },
+    /// A person on either side has given it up.
+    Cancelled {
+        /// Who, for people.
         reason: String,
     },
     /// It did not arrive.
@@ -225,12 +246,15 @@ impl FilePhase {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Offered => "offered",
+            Self::Queued => "queued",
             Self::Waiting => "waiting",
             Self::Started => "started",
             Self::Progress => "progress",
             Self::Interrupted { .. } => "interrupted",
+            Self::Paused { .. } => "paused",
             Self::Done { .. } => "done",
             Self::Denied { .. } => "denied",
+            Self::Cancelled { .. } => "cancelled",
             Self::Failed { .. } => "failed",
         }
     }

@@ -82,7 +82,7 @@ pub use config::{
 };
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{
-    Direction, Event, Events, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting,
+    Direction, Event, Events, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting, Stop,
     TransferId, Warning,
 };
 pub use files::ShareError;

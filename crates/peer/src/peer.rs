@@ -18,10 +18,10 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, PathInfo,
-    RequestError, SessionEnd, ShareError, Switch, TransferId, Way,
+    CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, FileUpdate,
+    PathInfo, RequestError, SessionEnd, ShareError, Stop, Switch, TransferId, Way,
     dial::{Connected, dial},
-    files::Share,
+    files::{Order, Share},
     remote::{
         Decision, GetRequest, Host, Introducer, KnownPeers, Sessions, all_files, files_page, get,
         offer,
@@ -551,6 +551,45 @@ impl Peer {
     /// [`CallError::NoSuchCall`] when it is over.
     pub fn hold(&self, id: CallId, on: Switch) -> Result<(), CallError> {
         self.0.sessions.host().calls.hold(id, on)
+    }
+
+    /// The transfers that are queued, under way or held, in order of number.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<FileUpdate> {
+        self.0.sessions.host().transfers.list()
+    }
+
+    /// Holds a transfer, whoever began it: what has arrived is kept, and the other side is told.
+    ///
+    /// # Errors
+    /// [`FileError::NoSuchTransfer`] when it has ended.
+    pub async fn pause_file(&self, id: TransferId) -> Result<(), FileError> {
+        self.order(id, Order::Stop(Stop::Paused)).await
+    }
+
+    /// Lets a transfer go on that we hold: behind those that are queued, or as soon as the other
+    /// side, if that began it, asks again.
+    ///
+    /// # Errors
+    /// [`FileError::NoSuchTransfer`] when it has ended, [`FileError::Stopped`] when it is the other
+    /// side that holds it.
+    pub async fn resume_file(&self, id: TransferId) -> Result<(), FileError> {
+        self.order(id, Order::Run).await
+    }
+
+    /// Ends a transfer, whoever began it: the other side is told, and what has arrived here is
+    /// removed.
+    ///
+    /// # Errors
+    /// [`FileError::NoSuchTransfer`] when it has ended.
+    pub async fn cancel_file(&self, id: TransferId) -> Result<(), FileError> {
+        self.order(id, Order::Stop(Stop::Cancelled)).await
+    }
+
+    async fn order(&self, id: TransferId, order: Order) -> Result<(), FileError> {
+        let host = Arc::clone(self.0.sessions.host());
+        let passed = spawn_blocking(move || host.on_order(id, order)).await;
+        passed.unwrap_or_else(|error| Err(FileError::from_panic(error)))
     }
 
     /// How `who` is reached now, and why so.

@@ -109,6 +109,10 @@ codes! {
     Busy = "busy",
     /// The user said no.
     Denied = "denied",
+    /// The user holds it; it goes on when that user says so.
+    Paused = "paused",
+    /// The user has given it up.
+    Cancelled = "cancelled",
     /// No answer in time.
     TimedOut = "timed_out",
     /// There is no such conversation, or it has ended.

@@ -87,6 +87,10 @@ pub(crate) struct Options {
     /// What happens to calls of others: none, ask, all, or names that are always answered
     #[arg(long, global = true, env = "PORTOLAN_ANSWER", value_name = "RULE")]
     pub(crate) answer: Option<String>,
+    /// So many of your own transfers at once; the others wait in a queue
+    #[arg(long, global = true, env = "PORTOLAN_AT_ONCE", value_name = "COUNT",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) at_once: Option<u16>,
     /// Replace files that are there already
     #[arg(long, global = true, env = "PORTOLAN_OVERWRITE")]
     pub(crate) overwrite: bool,

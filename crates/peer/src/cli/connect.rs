@@ -82,6 +82,9 @@ async fn config(
     config.accept_files = settings.accept_files.unwrap_or_default();
     config.accept_calls = settings.answer.as_ref().map(AnswerRule::call_rule).unwrap_or_default();
     config.existing = settings.existing;
+    if let Some(count) = settings.at_once {
+        config.limits.own_transfers = usize::from(count).max(1);
+    }
     config.known_peers = Some(settings.known_peers());
     config.shared = settings.shared.clone();
     config.password = password;

@@ -188,7 +188,10 @@ impl From<FileError> for Failure {
             | FileError::Outdated { .. }
             | FileError::Io { .. }
             | FileError::Protocol { .. }
-            | FileError::NoSuchOffer(_) => Exit::Failed,
+            | FileError::NoSuchOffer(_)
+            | FileError::NoSuchTransfer(_) => Exit::Failed,
+            FileError::Stopped { by: None, .. } => Exit::Failed,
+            FileError::Stopped { by: Some(_), .. } => Exit::RefusedByPeer,
         };
         Self::new(exit, code, &error)
     }

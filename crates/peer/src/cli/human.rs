@@ -48,6 +48,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
         Line::File(update) => file(update).and_then(message),
         Line::Call(update) => message(call(update)),
+        Line::Transfers { files } => result(transfer_table(files)),
         Line::Path(path) => result(path_text(path)),
         Line::Files { with, files } => result(file_table(with, files)),
         Line::Share { path: Some(path) } => message(format!("* sharing {}", plain(path))),
@@ -338,6 +339,9 @@ fn file(file: &File) -> Option<String> {
             "* {with} offers {name} ({}): /accept-file {id} or /deny-file {id}",
             size(file.total)
         )),
+        "queued" => Some(format!("* file {id}: {arrow}, waits for its turn")),
+        "paused" => Some(format!("* file {id}: {arrow}, {reason}")),
+        "cancelled" => Some(format!("* file {id}: {arrow}, {reason}")),
         "waiting" => Some(format!("* waiting for {with} to take {name}")),
         "started" => Some(format!("* file {id}: {arrow}, {}", size(file.total))),
         "progress" => None,
@@ -351,6 +355,23 @@ fn file(file: &File) -> Option<String> {
         "denied" => Some(format!("* file {id}: {arrow}, refused: {reason}")),
         _ => Some(format!("* file {id}: {arrow}, failed: {reason}")),
     }
+}
+
+fn transfer_table(files: &[File]) -> String {
+    if files.is_empty() {
+        return "no file is on its way".to_owned();
+    }
+    table(files.iter().map(|file| {
+        let arrow = if file.direction == "send" { "to" } else { "from" };
+        [
+            file.id.to_string(),
+            format!("{} {arrow} {}", plain(&file.name), file.with),
+            file.phase.to_owned(),
+            format!("{} of {}", size(file.bytes), size(file.total)),
+            file.rate.map(|rate| format!("{}/s", size(rate))).unwrap_or_default(),
+            file.eta_ms.map(|eta| format!("{} s left", eta / 1000)).unwrap_or_default(),
+        ]
+    }))
 }
 
 fn path_text(path: &PathLine) -> String {

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Transfers that one person may have started and not seen the end of.
-const TRANSFERS_MAX: usize = 64;
+const TRANSFERS_MAX: usize = 4096;
 /// Seen messages whose writers wait to be told; of more nobody is.
 const SHOWN_MAX: usize = 256;
 /// How long a farewell may take.
@@ -257,7 +257,7 @@ impl Loop {
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         if self.transfers.len() >= TRANSFERS_MAX {
-            let message = format!("{TRANSFERS_MAX} files are on their way; wait for one to arrive");
+            let message = format!("{TRANSFERS_MAX} files wait already; wait for one to arrive");
             return self.app.complain(ErrorCode::Quota.as_str(), message);
         }
         let app = Arc::clone(&self.app);
@@ -391,6 +391,10 @@ impl App {
                 let id = self.book().current(None)?;
                 self.peer.hold(id, on)?;
             }
+            Slash::Transfers => self.output.show(&Line::transfers(&self.peer.transfers())),
+            Slash::PauseFile(id) => self.peer.pause_file(TransferId(id)).await?,
+            Slash::ResumeFile(id) => self.peer.resume_file(TransferId(id)).await?,
+            Slash::CancelFile(id) => self.peer.cancel_file(TransferId(id)).await?,
             Slash::Group(order) => self.group(order).await?,
             Slash::History(with, count) => {
                 let page = self.peer.history(with.clone(), None, count).await?;

@@ -68,6 +68,9 @@ pub(crate) enum Line {
     },
     File(File),
     Call(CallLine),
+    Transfers {
+        files: Vec<File>,
+    },
     Path(PathLine),
     Files {
         with: String,
@@ -370,6 +373,10 @@ impl Line {
         Self::Files { with: with.to_owned(), files: files.collect() }
     }
 
+    pub(crate) fn transfers(transfers: &[FileUpdate]) -> Self {
+        Self::Transfers { files: transfers.iter().map(File::from).collect() }
+    }
+
     pub(crate) fn help() -> Self {
         let commands = super::slash::TABLE.iter().map(|row| Help {
             usage: format!("/{} {}", row.word, row.arguments).trim_end().to_owned(),
@@ -574,14 +581,19 @@ impl From<&FileUpdate> for File {
                 hash = Some(whole.to_string());
                 path = written.as_ref().map(|path| path.display().to_string());
             }
-            FilePhase::Interrupted { reason: words } | FilePhase::Denied { reason: words } => {
-                reason = Some(words.clone());
-            }
+            FilePhase::Interrupted { reason: words }
+            | FilePhase::Paused { reason: words }
+            | FilePhase::Cancelled { reason: words }
+            | FilePhase::Denied { reason: words } => reason = Some(words.clone()),
             FilePhase::Failed { code: word, reason: words } => {
                 code = Some(word.as_str());
                 reason = Some(words.clone());
             }
-            FilePhase::Offered | FilePhase::Waiting | FilePhase::Started | FilePhase::Progress => {}
+            FilePhase::Offered
+            | FilePhase::Queued
+            | FilePhase::Waiting
+            | FilePhase::Started
+            | FilePhase::Progress => {}
         }
         Self {
             id: update.id.0,

@@ -94,7 +94,10 @@ fn on_event(event: &Event, output: &Output, reports: Reports) {
 }
 
 fn is_failure(phase: &FilePhase) -> bool {
-    matches!(phase, FilePhase::Failed { .. } | FilePhase::Denied { .. })
+    matches!(
+        phase,
+        FilePhase::Failed { .. } | FilePhase::Denied { .. } | FilePhase::Cancelled { .. }
+    )
 }
 
 /// A command whose names are names.

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) downloads: PathBuf,
     pub(crate) accept_files: Option<FileRule>,
     pub(crate) answer: Option<AnswerRule>,
+    /// Our own transfers at once; `None`: as many as the library says.
+    pub(crate) at_once: Option<u16>,
     pub(crate) existing: Existing,
     /// What happens when the connection is lost; commands that do one thing end with it.
     pub(crate) reconnect: Reconnect,
@@ -104,6 +106,7 @@ struct ConfigFile {
     downloads: Option<PathBuf>,
     accept_files: Option<String>,
     answer: Option<String>,
+    at_once: Option<u16>,
     overwrite: Option<bool>,
     no_reconnect: Option<bool>,
     beside: Option<bool>,
@@ -147,6 +150,7 @@ impl Settings {
             downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),
             accept_files,
             answer,
+            at_once: options.at_once.or(file.at_once),
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
             reconnect: if is_final { Reconnect::Never } else { Reconnect::default() },
             output: if options.json { Format::Json } else { Format::Human },

@@ -37,6 +37,10 @@ pub(crate) enum Slash {
     HangUp(Option<Name>),
     Mute(Switch),
     Hold(Switch),
+    Transfers,
+    PauseFile(u64),
+    ResumeFile(u64),
+    CancelFile(u64),
     Group(GroupOrder),
     History(Recipient, Option<u16>),
     Status,
@@ -165,6 +169,18 @@ pub(crate) const TABLE: &[Row] = &[
     }),
     row("hold", "[off]", "holds the call, or goes on with it", |row, rest| {
         switch(row, rest).map(Slash::Hold)
+    }),
+    row("transfers", "", "shows the files that are on their way, wait or are held", |row, rest| {
+        none(row, rest, Slash::Transfers)
+    }),
+    row("pause-file", "ID", "holds a file, whoever sends it", |row, rest| {
+        number(row, rest).map(Slash::PauseFile)
+    }),
+    row("resume-file", "ID", "lets a file go on that you hold", |row, rest| {
+        number(row, rest).map(Slash::ResumeFile)
+    }),
+    row("cancel-file", "ID", "gives a file up; what has arrived is removed", |row, rest| {
+        number(row, rest).map(Slash::CancelFile)
     }),
     row("group", "…", "makes, changes and shows groups; /group help lists how", |_, rest| {
         group::parse(rest).map(Slash::Group)
@@ -411,6 +427,10 @@ mod tests {
             ("mute off", Slash::Mute(Switch::Off)),
             ("hold", Slash::Hold(Switch::On)),
             ("hold off", Slash::Hold(Switch::Off)),
+            ("transfers", Slash::Transfers),
+            ("pause-file 7", Slash::PauseFile(7)),
+            ("resume-file 7", Slash::ResumeFile(7)),
+            ("cancel-file 7", Slash::CancelFile(7)),
             ("msg #crew hi all", Slash::Message(Recipient::Group("crew".into()), "hi all".into())),
             ("group join crew", Slash::Group(GroupOrder::Join("crew".into()))),
             ("history bob", Slash::History(Recipient::User(bob()), None)),
@@ -432,7 +452,8 @@ mod tests {
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
         "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get accept-file \
-         deny-file call hangup mute hold group history status path quit"
+         deny-file call hangup mute hold transfers pause-file resume-file cancel-file group history \
+         status path quit"
             .split_whitespace()
     }
 

@@ -7,6 +7,7 @@ mod progress;
 mod reached;
 mod share;
 mod target;
+mod transfers;
 mod tree;
 mod trees;
 
@@ -17,5 +18,6 @@ pub(crate) use reached::Reached;
 pub use share::ShareError;
 pub(crate) use share::{OpenedFile, Share, open_file};
 pub(crate) use target::Target;
+pub(crate) use transfers::{Order, Orders, Reached as OrderReached, Ticket, Transfers};
 pub(crate) use tree::Tree;
 pub(crate) use trees::{Stamp, Trees};

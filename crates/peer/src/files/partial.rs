@@ -59,6 +59,17 @@ impl Partial {
         file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
+    /// Removes what is there of a file, unless a transfer works on it. Blocking.
+    pub(crate) fn remove(directory: &Path, hash: Hash) {
+        for number in 0..SAME_MAX {
+            let path = directory.join(part_name(hash, number));
+            let file = options().create(false).open(&path);
+            if file.is_ok_and(|file| file.try_lock().is_ok() && is_still_there(&file, &path)) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
     /// Bytes that are there and proven.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use portolan_protocol::{ErrorCode, Hash};
+use portolan_protocol::{ErrorCode, Hash, Name};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
 };
 
-use crate::{Event, FilePhase, FileUpdate};
+use super::{Orders, Ticket};
+use crate::{Event, FileError, FilePhase, FileUpdate};
 
 /// How much the latest rate counts against those before it.
 const SMOOTHING: f64 = 0.3;
@@ -19,6 +20,7 @@ pub(crate) struct Progress {
     events: mpsc::Sender<Event>,
     every: Duration,
     patience: Duration,
+    ticket: Ticket,
     update: FileUpdate,
     rate: Option<f64>,
     begun: bool,
@@ -30,7 +32,7 @@ impl Progress {
     /// Reports begin with `update`; a stage waits `patience` for room, then is dropped.
     pub(crate) fn new(
         events: mpsc::Sender<Event>,
-        update: FileUpdate,
+        (ticket, update): (Ticket, FileUpdate),
         every: Duration,
         patience: Duration,
     ) -> Self {
@@ -39,6 +41,7 @@ impl Progress {
             events,
             every,
             patience,
+            ticket,
             update,
             rate: None,
             begun: false,
@@ -55,8 +58,22 @@ impl Progress {
         self.update.total
     }
 
+    pub(crate) fn with(&self) -> &Name {
+        &self.update.with
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.update.name
+    }
+
+    /// What people want of the transfer.
+    pub(crate) fn orders(&self) -> Orders {
+        self.ticket.orders()
+    }
+
+    /// Whether it was last reported as paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self.update.phase, FilePhase::Paused { .. })
     }
 
     /// Whether bytes were ever due: from then on a break is worth another try.
@@ -95,6 +112,7 @@ impl Progress {
         self.measure(passed);
         self.reported_at = now;
         self.update.phase = FilePhase::Progress;
+        self.ticket.note(&self.update);
         let _ = self.events.try_send(Event::File(self.update.clone()));
     }
 
@@ -104,6 +122,7 @@ impl Progress {
             self.reported_at = Instant::now();
         }
         self.update.phase = phase;
+        self.ticket.note(&self.update);
         let report = self.events.send(Event::File(self.update.clone()));
         let _ = timeout(self.patience, report).await;
     }
@@ -118,10 +137,30 @@ impl Progress {
         self.stage(FilePhase::Interrupted { reason }).await;
     }
 
-    pub(crate) async fn failed(&mut self, code: ErrorCode, reason: String) {
+    /// Reports that a person holds it, once.
+    pub(crate) async fn paused(&mut self, reason: String) {
+        let phase = FilePhase::Paused { reason };
+        if self.update.phase != phase {
+            (self.rate, self.update.rate, self.update.eta) = (None, None, None);
+            self.stage(phase).await;
+        }
+    }
+
+    /// Reports that a person holds it, and stays on the list until it goes on.
+    pub(crate) async fn parked(&mut self, reason: String) {
+        self.paused(reason).await;
+        self.ticket.park();
+    }
+
+    pub(crate) async fn failed(&mut self, error: &FileError) {
+        self.failed_with(error.code(), error.to_string()).await;
+    }
+
+    pub(crate) async fn failed_with(&mut self, code: ErrorCode, reason: String) {
         self.update.eta = None;
         let phase = match code {
             ErrorCode::Denied => FilePhase::Denied { reason },
+            ErrorCode::Cancelled => FilePhase::Cancelled { reason },
             _ => FilePhase::Failed { code, reason },
         };
         self.stage(phase).await;

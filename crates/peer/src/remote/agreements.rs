@@ -9,17 +9,18 @@ use std::{
 use portolan_protocol::{Hash, Name};
 use tokio::time::{Duration, Instant};
 
-use crate::TransferId;
+use crate::{Stop, TransferId, files::Order};
 
 /// How long a transfer may go on, or be confirmed again, without asking anew.
 const LASTING: Duration = Duration::from_secs(60 * 60);
 
-/// A file as its sender offers it.
+/// A file as the other side asks for it or offers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Offered {
     pub(crate) from: Name,
     pub(crate) name: String,
-    pub(crate) hash: Hash,
+    /// What it is offered as; `None`: it is asked for.
+    pub(crate) hash: Option<Hash>,
 }
 
 /// How far a file that was agreed to has come.
@@ -29,6 +30,8 @@ pub(crate) enum Standing {
     Wanted,
     /// It is there. Its sender may not have heard so.
     Arrived(PathBuf),
+    /// We have stopped it. Whoever began it does not know it, or asks whether it may go on.
+    Stopped(Stop),
 }
 
 /// What was agreed to.
@@ -36,6 +39,16 @@ pub(crate) enum Standing {
 pub(crate) struct Agreement {
     pub(crate) id: TransferId,
     pub(crate) standing: Standing,
+}
+
+impl Agreement {
+    /// How we have stopped it, if we have.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        match &self.standing {
+            Standing::Stopped(stop) => Some(*stop),
+            Standing::Wanted | Standing::Arrived(_) => None,
+        }
+    }
 }
 
 /// What was agreed to, within a bound; the oldest goes first.
@@ -67,6 +80,19 @@ impl Agreements {
         agreed.drain(..excess);
     }
 
+    /// Stops a transfer that is expected to come again, or lets it go on; the answer is how it
+    /// stood, and what it is offered as. `None`: nothing is known of it.
+    pub(crate) fn order(&self, id: TransferId, order: Order) -> Option<(Standing, Option<Hash>)> {
+        let mut agreed = self.lock();
+        let (offered, agreement, _) =
+            agreed.iter_mut().find(|(_, agreement, _)| agreement.id == id)?;
+        let standing = match order {
+            Order::Run => Standing::Wanted,
+            Order::Stop(stop) => Standing::Stopped(stop),
+        };
+        Some((std::mem::replace(&mut agreement.standing, standing), offered.hash))
+    }
+
     /// Forgets a file: it will not come.
     pub(crate) fn end(&self, offered: &Offered) {
         self.lock().retain(|(kept, ..)| kept != offered);
@@ -90,7 +116,7 @@ mod tests {
     }
 
     fn offered(name: &str) -> Offered {
-        Offered { from: Name::new("bob").unwrap(), name: name.into(), hash: Hash([1; 32]) }
+        Offered { from: Name::new("bob").unwrap(), name: name.into(), hash: Some(Hash([1; 32])) }
     }
 
     #[test]
@@ -104,7 +130,7 @@ mod tests {
         assert_eq!(agreements.find(now, &offered("b")), Some(wanted(1)));
         agreements.end(&offered("b"));
         assert_eq!(agreements.find(now, &offered("b")), None);
-        let other = Offered { hash: Hash([2; 32]), ..offered("c") };
+        let other = Offered { hash: Some(Hash([2; 32])), ..offered("c") };
         assert_eq!(agreements.find(now, &other), None, "other bytes were not agreed to");
         let almost = now + LASTING - Duration::from_millis(1);
         assert_eq!(agreements.find(almost, &offered("c")), Some(wanted(2)));

@@ -11,16 +11,17 @@ use portolan_protocol::{
     ErrorBody, FileEnd, GroupRange, Hash, Hashing, Message, Name, PeerEvent, PeerMessage, Want,
     group_length,
 };
-use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
+use portolan_protocol_io::{FrameReader, FrameWriter, RawReader, ReadMessageError};
 use portolan_transport::{RecvStream, SendStream};
 use tokio::{
+    io::AsyncRead,
     task::spawn_blocking,
     time::{Duration, error::Elapsed, sleep, timeout},
 };
 
 use super::Host;
 use crate::{
-    FileError, FilePhase,
+    FileError, FilePhase, Stop,
     files::{
         OpenedFile, Partial, Progress, Reached, Target, Tree,
         content::{self, ContentError, Source},
@@ -129,6 +130,9 @@ pub(crate) async fn send_hashes(
             let detail = "it does not say what it is missing".into();
             return Err(FileError::Protocol { who: who.clone(), detail });
         }
+        Err(ReadMessageError::Stream(error)) => {
+            return Err(progress.broken(ContentError::Stream(error), None));
+        }
         Err(error) => return Err(broken(error.to_string())),
     };
     progress.resume_with(tree.size() - tree.bytes_of(&groups));
@@ -164,17 +168,16 @@ pub(crate) async fn send_groups(
 /// Receives what is missing of a file, proves it group by group, and gives the whole its name.
 pub(crate) async fn receive(
     host: &Host,
-    (reader, writer): (Reader, &mut Writer),
+    (raw, writer): (&mut RawReader<RecvStream>, &mut Writer),
     (size, hash): (u64, Hash),
     target: Target,
     progress: &mut Progress,
 ) -> Result<(Hash, PathBuf), FileError> {
     let stall = host.timing.stall;
-    let mut raw = reader.into_raw();
     let group = group_length(size).unwrap_or(1);
     let mut list = BytesMut::new();
     let length = Tree::list_length(size, group);
-    let received = content::receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
+    let received = content::receive_bytes(raw, length, &mut list, |_| {}, stall).await;
     received.map_err(|error| progress.broken(error, None))?;
     let tree = Tree::checked(size, group, hash, &list)
         .map_err(|computed| FileError::Integrity { expected: hash, computed })?;
@@ -195,7 +198,7 @@ pub(crate) async fn receive(
         let kept = Some(partial.bytes());
         return Err(progress.broken(ContentError::Stalled, kept));
     }
-    let received = content::receive(&mut raw, &groups, partial, progress, stall).await;
+    let received = content::receive(raw, &groups, partial, progress, stall).await;
     let (partial, outcome) = received.map_err(|error| unwritten(error, &target, progress, None))?;
     if let Err(error) = outcome {
         let kept = partial.bytes();
@@ -203,7 +206,7 @@ pub(crate) async fn receive(
         drop_in_time(partial).await;
         return Err(unwritten(error, &target, progress, Some(kept)));
     }
-    if has_more(&mut raw.into_frames()).await {
+    if has_more(&mut FrameReader::new(raw)).await {
         partial.discard();
         return Err(FileError::Size { announced: size });
     }
@@ -234,27 +237,26 @@ pub(crate) async fn holds(
 /// Lets the other side go through the motions of a transfer of which nothing is missing here.
 pub(crate) async fn receive_nothing(
     host: &Host,
-    (reader, writer): (Reader, &mut Writer),
+    (raw, writer): (&mut RawReader<RecvStream>, &mut Writer),
     size: u64,
     progress: &mut Progress,
 ) -> Result<(), FileError> {
     let stall = host.timing.stall;
-    let mut raw = reader.into_raw();
     let mut list = BytesMut::new();
     let length = Tree::list_length(size, group_length(size).unwrap_or(1));
-    let received = content::receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
+    let received = content::receive_bytes(raw, length, &mut list, |_| {}, stall).await;
     received.map_err(|error| progress.broken(error, None))?;
     progress.resume_with(size);
     progress.stage(FilePhase::Started).await;
     let want = PeerMessage::Event(PeerEvent::Want(Want::default()));
     // Whether the other side hears it or not: what it has is here.
     let _ = timeout(stall, writer.send(&want)).await;
-    let _ = has_more(&mut raw.into_frames()).await;
+    let _ = has_more(&mut FrameReader::new(raw)).await;
     Ok(())
 }
 
 /// A transfer of the same file that has just broken off may still be putting its part aside.
-async fn wait_for_part(directory: &Path, hash: Hash) {
+pub(crate) async fn wait_for_part(directory: &Path, hash: Hash) {
     let wait = async {
         loop {
             let directory = directory.to_owned();
@@ -293,7 +295,7 @@ async fn drop_in_time(partial: Partial) {
 
 /// Whether anything but the end stands behind the groups: then there is more than was announced.
 /// That the stream breaks there does not matter, for the file is whole.
-async fn has_more(frames: &mut Reader) -> bool {
+async fn has_more<R: AsyncRead + Unpin>(frames: &mut FrameReader<R>) -> bool {
     match timeout(LAST_WORDS, frames.next_message()).await {
         Ok(Ok(PeerMessage::Event(PeerEvent::End(FileEnd { .. })))) => {
             // To the very end, so that the sender is not told that we have stopped.
@@ -324,6 +326,9 @@ fn unwritten(
 pub(crate) fn refused(who: &Name, body: ErrorBody) -> FileError {
     use portolan_protocol::ErrorCode;
 
+    if let Some(stop) = Stop::told_in(&body) {
+        return FileError::stopped_by(stop, who);
+    }
     match body.code {
         ErrorCode::TimedOut => FileError::TimedOut { who: who.clone() },
         _ => FileError::Refused { who: who.clone(), body },
@@ -335,6 +340,11 @@ impl Progress {
     /// where we receive it.
     pub(crate) fn broken(&self, error: ContentError, kept: Option<u64>) -> FileError {
         let (bytes, total) = (self.bytes(), self.total());
+        if let ContentError::Stream(error) = &error
+            && let Some(stop) = Stop::told_by(error)
+        {
+            return FileError::stopped_by(stop, self.with());
+        }
         match error {
             ContentError::Truncated | ContentError::Stream(_) | ContentError::Stalled => {
                 let detail = error.to_string();

@@ -15,12 +15,15 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::{agreements::Agreements, datagrams::Datagrams};
+use super::{
+    agreements::{Agreements, Standing},
+    datagrams::Datagrams,
+};
 use crate::{
-    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Timing,
-    TransferId, Warning,
+    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Stop,
+    Timing, TransferId, Warning,
     calls::Calls,
-    files::{Progress, Share, ShareError, Trees},
+    files::{Order, OrderReached, Partial, Progress, Share, ShareError, Transfers, Trees},
 };
 
 /// How long a report about a transfer of others waits for the application to read its events.
@@ -44,6 +47,10 @@ pub(crate) struct Host {
     /// What comes in datagrams, and for whom.
     pub(crate) datagrams: Arc<Datagrams>,
     pub(crate) calls: Arc<Calls>,
+    /// What others fetch from us and may come for again after it was stopped.
+    pub(crate) lent: Agreements,
+    /// All transfers that people may see and stop.
+    pub(crate) transfers: Arc<Transfers>,
     rule: FileRule,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
@@ -71,12 +78,14 @@ impl Host {
             existing: config.existing,
             limits: config.limits,
             timing: config.timing,
-            ours: Semaphore::new(config.limits.transfers),
+            ours: Semaphore::new(config.limits.own_transfers.max(1)),
             theirs: Semaphore::new(config.limits.transfers),
             trees: Arc::default(),
             agreements: Agreements::new(config.limits.offers),
             datagrams,
             calls: Arc::new(calls),
+            lent: Agreements::new(config.limits.offers),
+            transfers: Arc::new(Transfers::new(config.limits.offers)),
             rule: config.accept_files,
             share: RwLock::new(share),
             offers: Mutex::default(),
@@ -119,15 +128,15 @@ impl Host {
         (id, self.progress(id, direction, with, (name, total), REPORT_PATIENCE))
     }
 
-    /// Goes on to report on an offered file that broke off.
+    /// Goes on to report on a transfer that another peer began and that broke off.
     pub(crate) fn progress_again(
         &self,
-        id: TransferId,
+        (id, direction): (TransferId, Direction),
         with: &Name,
         name: &str,
         total: u64,
     ) -> Progress {
-        self.progress(id, Direction::Receive, with, (name, total), REPORT_PATIENCE)
+        self.progress(id, direction, with, (name, total), REPORT_PATIENCE)
     }
 
     fn next_id(&self) -> TransferId {
@@ -155,7 +164,8 @@ impl Host {
             eta: None,
         };
         let events = self.events.clone();
-        Progress::new(events, update, self.timing.progress, patience)
+        let ticket = self.transfers.begin(update.clone());
+        Progress::new(events, (ticket, update), self.timing.progress, patience)
     }
 
     /// Tells the application what it may also ask for; not waited for.
@@ -213,6 +223,46 @@ impl Host {
         let (sender, decision) = oneshot::channel();
         offers.insert(id, sender);
         Ok(Waiting { decision, _offer: OfferEntry { host: self, id } })
+    }
+
+    /// Passes on what a person wants of a transfer. Blocking for a moment.
+    pub(crate) fn on_order(&self, id: TransferId, order: Order) -> Result<(), FileError> {
+        match self.transfers.order(id, order) {
+            Some(OrderReached::UnderWay) => Ok(()),
+            Some(OrderReached::Parked(update)) => self.on_parked_order(update, order),
+            None => Err(FileError::NoSuchTransfer(id.0)),
+        }
+    }
+
+    /// Who began it comes back with it, and hears then what has become of it here.
+    fn on_parked_order(&self, mut update: FileUpdate, order: Order) -> Result<(), FileError> {
+        let agreed = match update.direction {
+            Direction::Receive => &self.agreements,
+            Direction::Send => &self.lent,
+        };
+        let known = agreed.order(update.id, order);
+        let (standing, hash) = known.ok_or(FileError::NoSuchTransfer(update.id.0))?;
+        match order {
+            Order::Run if standing == Standing::Wanted => {
+                return Err(FileError::stopped_by(Stop::Paused, &update.with));
+            }
+            Order::Run => {
+                update.phase = FilePhase::Queued;
+                self.transfers.note_parked(update.clone());
+                self.tell(Event::File(update));
+            }
+            Order::Stop(Stop::Paused) => {}
+            Order::Stop(stop @ Stop::Cancelled) => {
+                self.transfers.end_parked(update.id);
+                if let Some(hash) = hash {
+                    Partial::remove(&self.downloads, hash);
+                }
+                let reason = FileError::Stopped { stop, by: None }.to_string();
+                update.phase = FilePhase::Cancelled { reason };
+                self.tell(Event::File(update));
+            }
+        }
+        Ok(())
     }
 
     /// Passes a person's decision on.

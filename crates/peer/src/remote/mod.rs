@@ -6,6 +6,7 @@
 
 mod agreements;
 mod datagrams;
+mod drive;
 mod exchange;
 mod host;
 mod known_peers;
@@ -13,6 +14,7 @@ mod rate;
 mod relay;
 mod serve;
 mod sessions;
+mod stop;
 mod transfer;
 mod tries;
 

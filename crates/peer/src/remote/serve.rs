@@ -19,11 +19,13 @@ use tokio::{
 
 use super::{
     Host,
-    agreements::{Agreement, Offered, Standing},
+    agreements::{Agreement, Agreements, Offered, Standing},
     exchange::{holds, prove, receive, receive_nothing, send_groups, send_hashes},
+    stop::{leave_receiving, leave_sending},
+    transfer::remove_part,
 };
 use crate::{
-    Direction, FileError, TransferId,
+    Direction, FileError, Stop, TransferId,
     calls::Link,
     files::{OpenedFile, Progress, Share, Target},
     software,
@@ -152,6 +154,11 @@ async fn on_get(
     // Half of the time that the asker waits for an answer.
     let permit = timeout(host.timing.request / 2, host.theirs.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return answers.refuse(busy()).await };
+    let asked = Offered { from: who.clone(), name: get.path.clone(), hash: None };
+    let lent = host.lent.find(Instant::now(), &asked);
+    if let Some(stop) = lent.as_ref().and_then(Agreement::stop) {
+        return answers.refuse(still_stopped(&host.lent, (asked, lent), stop)).await;
+    }
     let opened = match host.share() {
         Some(share) => open_shared(share, get.path.clone()).await,
         None => Err(unknown_file(&get.path)),
@@ -160,13 +167,74 @@ async fn on_get(
         Ok(file) => file,
         Err(body) => return answers.refuse(body).await,
     };
-    let (_, mut progress) = host.progress_of_theirs(Direction::Send, who, &get.path, file.size);
-    let result = send_shared(host, who, file, (reader, &mut answers), &mut progress).await;
+    let (id, mut progress) =
+        begin(host, lent.as_ref(), (Direction::Send, who), (&get.path, file.size));
+    let orders = progress.orders();
+    let sending = send_shared(host, who, file, (reader, &mut answers), &mut progress);
+    let result = orders.unless(sending).await;
+    // Dropping the stream resets it: the other side never takes a part for the whole.
+    leave_sending(&result, answers.writer.get_mut());
+    drop(answers);
     match result {
-        Ok(hash) => progress.done(hash, None).await,
-        // Dropping the stream resets it: the other side never takes a part for the whole.
-        Err(error) => progress.failed(error.code(), error.to_string()).await,
+        Ok(hash) => {
+            host.lent.end(&asked);
+            progress.done(hash, None).await;
+        }
+        Err(error) => {
+            settle(&host.lent, (asked, id), &error);
+            report(&mut progress, &error).await;
+        }
     }
+}
+
+/// Begins to report on a transfer, or goes on under the number that it had.
+fn begin(
+    host: &Host,
+    agreed: Option<&Agreement>,
+    (direction, who): (Direction, &Name),
+    (name, size): (&str, u64),
+) -> (TransferId, Progress) {
+    match agreed {
+        Some(Agreement { id, .. }) => (*id, host.progress_again((*id, direction), who, name, size)),
+        None => host.progress_of_theirs(direction, who, name, size),
+    }
+}
+
+/// Remembers what is to become of a transfer that did not end well, when it comes again.
+fn settle(agreed: &Agreements, (offered, id): (Offered, TransferId), error: &FileError) {
+    let now = Instant::now();
+    match error {
+        FileError::Stopped { stop: Stop::Paused, by: Some(_) } => {
+            agreed.note(now, offered, Agreement { id, standing: Standing::Wanted });
+        }
+        FileError::Stopped { stop, by: None } => {
+            agreed.note(now, offered, Agreement { id, standing: Standing::Stopped(*stop) });
+        }
+        FileError::Interrupted { .. } => {}
+        _ => agreed.end(&offered),
+    }
+}
+
+/// Reports how a transfer ended that others began, or that it waits for them.
+async fn report(progress: &mut Progress, error: &FileError) {
+    match error {
+        FileError::Stopped { stop: Stop::Paused, .. } => progress.parked(error.to_string()).await,
+        error => progress.failed(error).await,
+    }
+}
+
+/// What is said to those who come back with a transfer that we have stopped.
+fn still_stopped(
+    agreed: &Agreements,
+    (offered, agreement): (Offered, Option<Agreement>),
+    stop: Stop,
+) -> ErrorBody {
+    match (stop, agreement) {
+        // They will ask again, and must not be forgotten meanwhile.
+        (Stop::Paused, Some(agreement)) => agreed.note(Instant::now(), offered, agreement),
+        (Stop::Paused, None) | (Stop::Cancelled, _) => agreed.end(&offered),
+    }
+    stop.body()
 }
 
 async fn open_shared(share: Arc<Share>, path: String) -> Result<OpenedFile, ErrorBody> {
@@ -219,18 +287,25 @@ async fn on_offer(
         Err(_) => "?".to_owned(),
     };
     let Some(hash) = offer.hash else { return answers.refuse(outdated()).await };
-    let offered = Offered { from: who.clone(), name: name.clone(), hash };
-    let agreed = still_agreed(host, &offered, (offer.size, hash), &mut answers).await;
-    let (id, mut progress) = match &agreed {
-        Some(agreed) => (agreed.id, host.progress_again(agreed.id, who, &name, offer.size)),
-        None => host.progress_of_theirs(Direction::Receive, who, &name, offer.size),
-    };
-    let incoming = Incoming { id, offered, size: offer.size, agreed: agreed.is_some() };
+    let offered = Offered { from: who.clone(), name: name.clone(), hash: Some(hash) };
+    let proven = (offer.size, hash);
+    let agreed = still_agreed(host, &offered, proven, &mut answers).await;
+    if let Some(stop) = agreed.as_ref().and_then(Agreement::stop) {
+        return answers.refuse(still_stopped(&host.agreements, (offered, agreed), stop)).await;
+    }
+    let direction = (Direction::Receive, who);
+    let (id, mut progress) = begin(host, agreed.as_ref(), direction, (&name, offer.size));
+    let incoming = Incoming { id, offered, proven, agreed: agreed.is_some() };
     let taken = take_offer(host, &incoming, &offer, (reader, &mut answers), &mut progress).await;
     match &taken {
         Ok((_, path)) => incoming.note(host, Standing::Arrived(path.clone())),
-        Err(Refusal::File(FileError::Interrupted { .. })) => {}
-        Err(Refusal::File(_) | Refusal::Body(_)) => host.agreements.end(&incoming.offered),
+        Err(Refusal::File(error)) => {
+            settle(&host.agreements, (incoming.offered.clone(), id), error);
+            if error.stopped_here() == Some(Stop::Cancelled) {
+                remove_part(&host.downloads, hash).await;
+            }
+        }
+        Err(Refusal::Body(_)) => host.agreements.end(&incoming.offered),
     }
     match taken {
         Ok((hash, path)) => {
@@ -239,11 +314,11 @@ async fn on_offer(
         }
         Err(Refusal::Body(body)) => {
             answers.refuse(body.clone()).await;
-            progress.failed(body.code, body.message).await;
+            progress.failed_with(body.code, body.message).await;
         }
         Err(Refusal::File(error)) => {
-            answers.refuse(ErrorBody::new(error.code(), error.for_sender())).await;
-            progress.failed(error.code(), error.to_string()).await;
+            answers.refuse(error.for_sender()).await;
+            report(&mut progress, &error).await;
         }
     }
 }
@@ -252,7 +327,7 @@ async fn on_offer(
 struct Incoming {
     id: TransferId,
     offered: Offered,
-    size: u64,
+    proven: (u64, Hash),
     /// It was wanted before, and broke off.
     agreed: bool,
 }
@@ -273,7 +348,7 @@ async fn still_agreed(
 ) -> Option<Agreement> {
     let agreed = host.agreements.find(Instant::now(), offered)?;
     let holds = match &agreed.standing {
-        Standing::Wanted => true,
+        Standing::Wanted | Standing::Stopped(_) => true,
         Standing::Arrived(path) => holds(host, path, proven, Some(&mut answers.writer)).await,
     };
     holds.then_some(agreed)
@@ -314,7 +389,8 @@ async fn take_offer(
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
 ) -> Result<(Hash, PathBuf), Refusal> {
-    let proven @ (size, hash) = (incoming.size, incoming.offered.hash);
+    let proven @ (size, hash) = incoming.proven;
+    let orders = progress.orders();
     // What cannot be written is refused before a person is asked.
     let place = find_place(host, (offer, hash)).await?;
     let decision = async {
@@ -322,6 +398,7 @@ async fn take_offer(
     };
     tokio::select! {
         decision = decision => decision?,
+        stopped = orders.unless(std::future::pending::<Result<(), FileError>>()) => stopped?,
         // Nothing is due before our answer: anything here is the end of the offer.
         _ = reader.next_frame() => {
             let detail = "the sender took the offer back".to_owned();
@@ -340,14 +417,17 @@ async fn take_offer(
         Place::Taken(path) => return Err(FileError::Exists(path).into()),
     };
     answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
-    let stream = (reader, &mut answers.writer);
-    match target {
-        Ok(target) => Ok(receive(host, stream, proven, target, progress).await?),
+    let mut raw = reader.into_raw();
+    let stream = (&mut raw, &mut answers.writer);
+    let received = match target {
+        Ok(target) => orders.unless(receive(host, stream, proven, target, progress)).await,
         Err(same) => {
-            receive_nothing(host, stream, size, progress).await?;
-            Ok((hash, same))
+            let receiving = receive_nothing(host, stream, size, progress);
+            orders.unless(receiving).await.map(|()| (hash, same))
         }
-    }
+    };
+    leave_receiving(&received, raw.get_mut());
+    Ok(received?)
 }
 
 /// Where an offered file goes; a file of the same name and size may be the same.
@@ -380,7 +460,14 @@ impl FileError {
     }
 
     /// What the sender of an offered file may know: no path of ours.
-    fn for_sender(&self) -> String {
+    fn for_sender(&self) -> ErrorBody {
+        match self {
+            Self::Stopped { stop, by: None } => stop.body(),
+            error => ErrorBody::new(error.code(), error.words_for_sender()),
+        }
+    }
+
+    fn words_for_sender(&self) -> String {
         match self {
             Self::Exists(_) => "a file of that name is there already".to_owned(),
             Self::NoSpace { .. } => "there is not enough space for it".to_owned(),
@@ -397,7 +484,9 @@ impl FileError {
             | Self::TimedOut { .. }
             | Self::Name { .. }
             | Self::Protocol { .. }
-            | Self::NoSuchOffer(_) => self.to_string(),
+            | Self::Stopped { .. }
+            | Self::NoSuchOffer(_)
+            | Self::NoSuchTransfer(_) => self.to_string(),
         }
     }
 }

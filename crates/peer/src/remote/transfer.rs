@@ -13,20 +13,22 @@ use portolan_protocol_io::{FrameReader, ReadMessageError};
 use portolan_transport::{Priority, RecvStream};
 use tokio::{
     task::spawn_blocking,
-    time::{Duration, sleep, timeout},
+    time::{Duration, timeout},
 };
 
 use super::{
     Host, Sessions,
+    drive::{Attempt, drive},
     exchange::{
-        holds, past_hashing, prove, receive, receive_nothing, refused, send_groups, send_hashes,
+        Reader, Writer, holds, past_hashing, prove, receive, receive_nothing, refused, send_groups,
+        send_hashes, wait_for_part,
     },
     sessions::PeerStream,
-    tries::Tries,
+    stop::{leave_receiving, leave_sending},
 };
 use crate::{
-    Direction, Existing, FileError, FilePhase, ReachError,
-    files::{Progress, Target, check_name, check_path, content::Source, open_file},
+    Direction, Existing, FileError, FilePhase, ReachError, Stop,
+    files::{Partial, Progress, Target, check_name, check_path, content::Source, open_file},
 };
 
 /// How long a peer may take to say why it has stopped reading.
@@ -93,36 +95,34 @@ pub(crate) async fn get(
     request: GetRequest,
 ) -> Result<(PathBuf, Hash), FileError> {
     let host = sessions.host();
-    let _permit = host.ours.acquire().await;
     let (_, mut progress) = host.progress_of_ours(Direction::Receive, who, &request.path, 0);
-    let (mut tries, mut pinned) = (tries_of(host), None);
-    let result = loop {
-        match get_once(sessions, who, &request, &mut pinned, &mut progress).await {
-            Ok(received) => break Ok(received),
-            Err(error) => match pause(&mut tries, error, &mut progress).await {
-                Ok(()) => {}
-                Err(error) => break Err(error),
-            },
+    let mut fetch = Fetch { sessions, who, request, pinned: None };
+    let (path, hash) = drive(host, &mut fetch, &mut progress).await?;
+    progress.done(hash, Some(path.clone())).await;
+    Ok((path, hash))
+}
+
+/// A file that is fetched.
+struct Fetch<'a> {
+    sessions: &'a Arc<Sessions>,
+    who: &'a Name,
+    request: GetRequest,
+    /// What it is, once its owner has said so.
+    pinned: Option<Hash>,
+}
+
+impl Attempt for Fetch<'_> {
+    type Outcome = (PathBuf, Hash);
+
+    async fn once(&mut self, progress: &mut Progress) -> Result<(PathBuf, Hash), FileError> {
+        get_once(self.sessions, self.who, &self.request, &mut self.pinned, progress).await
+    }
+
+    async fn discard(&mut self) {
+        if let Some(hash) = self.pinned {
+            remove_part(&self.request.to, hash).await;
         }
-    };
-    report(&mut progress, result).await
-}
-
-fn tries_of(host: &Host) -> Tries {
-    Tries::new(host.limits.retries, host.timing.retry)
-}
-
-/// Waits before the next try of a transfer that broke off; an error ends it.
-async fn pause(
-    tries: &mut Tries,
-    error: FileError,
-    progress: &mut Progress,
-) -> Result<(), FileError> {
-    let pause = tries.pause_after(&error, progress.bytes()).filter(|_| progress.has_begun());
-    let Some(pause) = pause else { return Err(error) };
-    progress.interrupted(error.to_string()).await;
-    sleep(pause).await;
-    Ok(())
+    }
 }
 
 /// Every try is for the same content as the first.
@@ -145,30 +145,47 @@ async fn get_once(
     check_path(&path)
         .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-    let command = PeerCommand::Get(Get { path, groups: true });
-    let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
-    let proven = match answer(sessions.host(), who, &mut stream.reader).await? {
-        PeerReply::Content(Content { size, hash: Some(hash), .. }) => (size, hash),
-        PeerReply::Content(Content { hash: None, .. }) => {
-            return Err(FileError::Outdated { who: who.clone() });
-        }
-        other => return Err(unexpected(who, &other)),
-    };
+    let orders = progress.orders();
+    let asking = ask_for(sessions, who, PeerCommand::Get(Get { path, groups: true }));
+    let (stream, proven) = orders.unless(asking).await?;
     same_as_before(pinned, proven.1, &name)?;
     progress.set_total(proven.0);
     let host = sessions.host();
     let target = blocking(move || Target::new(&to, &name, proven, existing)).await;
     let PeerStream { reader, mut writer, lease: _lease } = stream;
-    let (hash, path) = match target {
-        Ok(target) => receive(host, (reader, &mut writer), proven, target, progress).await?,
-        Err(FileError::Exists(path)) if holds(host, &path, proven, None).await => {
-            receive_nothing(host, (reader, &mut writer), proven.0, progress).await?;
-            (proven.1, path)
+    let mut raw = reader.into_raw();
+    let received = match target {
+        Ok(target) => {
+            let receiving = receive(host, (&mut raw, &mut writer), proven, target, progress);
+            orders.unless(receiving).await
         }
-        Err(error) => return Err(error),
+        Err(FileError::Exists(path)) if holds(host, &path, proven, None).await => {
+            let receiving = receive_nothing(host, (&mut raw, &mut writer), proven.0, progress);
+            orders.unless(receiving).await.map(|()| (proven.1, path))
+        }
+        Err(error) => Err(error),
     };
+    leave_receiving(&received, raw.get_mut());
+    leave_sending(&received, writer.get_mut());
+    let (hash, path) = received?;
     let _ = writer.get_mut().finish();
     Ok((path, hash))
+}
+
+/// Asks for the content of a file, and hears what it is.
+async fn ask_for(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    command: PeerCommand,
+) -> Result<(PeerStream, (u64, Hash)), FileError> {
+    let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
+    match answer(sessions.host(), who, &mut stream.reader).await? {
+        PeerReply::Content(Content { size, hash: Some(hash), .. }) => Ok((stream, (size, hash))),
+        PeerReply::Content(Content { hash: None, .. }) => {
+            Err(FileError::Outdated { who: who.clone() })
+        }
+        other => Err(unexpected(who, &other)),
+    }
 }
 
 /// Offers a file to `who` and sends it if it is wanted.
@@ -178,29 +195,33 @@ pub(crate) async fn offer(
     path: &Path,
 ) -> Result<(u64, Hash), FileError> {
     let host = sessions.host();
-    let _permit = host.ours.acquire().await;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let (_, mut progress) = host.progress_of_ours(Direction::Send, who, &name, 0);
-    let (mut tries, mut pinned) = (tries_of(host), None);
-    let result = loop {
-        match offer_once(sessions, who, (&name, path), &mut pinned, &mut progress).await {
-            Ok(sent) => break Ok(sent),
-            Err(error) => match pause(&mut tries, error, &mut progress).await {
-                Ok(()) => {}
-                Err(error) => break Err(error),
-            },
-        }
-    };
-    match result {
-        Ok((size, hash)) => {
-            progress.done(hash, None).await;
-            Ok((size, hash))
-        }
-        Err(error) => {
-            progress.failed(error.code(), error.to_string()).await;
-            Err(error)
-        }
+    let mut delivery = Delivery { sessions, who, name: &name, path, pinned: None };
+    let (size, hash) = drive(host, &mut delivery, &mut progress).await?;
+    progress.done(hash, None).await;
+    Ok((size, hash))
+}
+
+/// A file that is offered and sent.
+struct Delivery<'a> {
+    sessions: &'a Arc<Sessions>,
+    who: &'a Name,
+    name: &'a str,
+    path: &'a Path,
+    /// What it is, once it was hashed.
+    pinned: Option<Hash>,
+}
+
+impl Attempt for Delivery<'_> {
+    type Outcome = (u64, Hash);
+
+    async fn once(&mut self, progress: &mut Progress) -> Result<(u64, Hash), FileError> {
+        let file = (self.name, self.path);
+        offer_once(self.sessions, self.who, file, &mut self.pinned, progress).await
     }
+
+    async fn discard(&mut self) {}
 }
 
 async fn offer_once(
@@ -216,7 +237,8 @@ async fn offer_once(
     let file = blocking(move || open_file(&path)).await?;
     let (size, modified) = (file.size, file.modified);
     progress.set_total(size);
-    let source = prove(host, file, None).await;
+    let proving = async { Ok(prove(host, file, None).await) };
+    let source = progress.orders().unless(proving).await?;
     let source = source.map_err(|error| progress.broken(error, None))?;
     same_as_before(pinned, source.tree.root(), name)?;
     let hash = Some(source.tree.root());
@@ -232,35 +254,14 @@ async fn offer_reported(
     progress: &mut Progress,
 ) -> Result<Hash, FileError> {
     let host = sessions.host();
-    let mut stream = ask(sessions, who, offer.into(), Priority::Bulk).await?;
-    progress.stage(FilePhase::Waiting).await;
-    // The other side's own time runs out first, so that its words arrive.
-    let patience = host.timing.offer + host.timing.request;
-    match answer_within(who, &mut stream.reader, patience).await? {
-        PeerReply::Accepted(accepted) if accepted.groups => {}
-        PeerReply::Accepted(_) => return Err(FileError::Outdated { who: who.clone() }),
-        other => return Err(unexpected(who, &other)),
-    }
-    let PeerStream { mut reader, mut writer, lease: _lease } = stream;
-    let tree = Arc::clone(&source.tree);
-    let groups = send_hashes(host, who, &tree, (&mut reader, &mut writer), progress).await;
-    let sent = match groups {
-        Ok(groups) => {
-            let sending = send_groups(host, source, groups, &mut writer, progress);
-            tokio::select! {
-                biased;
-                // While we send nothing but a refusal is due.
-                early = reader.next_message() => {
-                    let early = reply(who, early)?;
-                    return Err(unexpected(who, &early));
-                }
-                sent = sending => sent,
-            }
-        }
-        Err(error) => Err(error),
-    };
+    let orders = progress.orders();
+    let offering = offer_to(sessions, who, offer, progress);
+    let PeerStream { mut reader, mut writer, lease: _lease } = orders.unless(offering).await?;
+    let stream = (&mut reader, &mut writer);
+    let sent = orders.unless(send_wanted(host, who, source, stream, progress)).await;
+    leave_sending(&sent, writer.get_mut());
     match sent {
-        Ok(hash) => verified(host, who, &mut reader, hash).await,
+        Ok(hash) => orders.unless(verified(host, who, &mut reader, hash)).await,
         Err(error @ FileError::Interrupted { .. }) => {
             // It stopped reading; its reason may be behind.
             let words = timeout(LAST_WORDS, reader.next_message()).await;
@@ -271,6 +272,51 @@ async fn offer_reported(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Offers a file, and waits until it is wanted.
+async fn offer_to(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    offer: Offer,
+    progress: &mut Progress,
+) -> Result<PeerStream, FileError> {
+    let timing = sessions.host().timing;
+    let mut stream = ask(sessions, who, offer.into(), Priority::Bulk).await?;
+    if !progress.is_paused() {
+        progress.stage(FilePhase::Waiting).await;
+    }
+    // The other side's own time runs out first, so that its words arrive.
+    match answer_within(who, &mut stream.reader, timing.offer + timing.request).await? {
+        PeerReply::Accepted(accepted) if accepted.groups => Ok(stream),
+        PeerReply::Accepted(_) => Err(FileError::Outdated { who: who.clone() }),
+        other => Err(unexpected(who, &other)),
+    }
+}
+
+/// Sends what the other side does not have yet.
+async fn send_wanted(
+    host: &Host,
+    who: &Name,
+    source: Source,
+    (reader, writer): (&mut Reader, &mut Writer),
+    progress: &mut Progress,
+) -> Result<Hash, FileError> {
+    let tree = Arc::clone(&source.tree);
+    let groups = send_hashes(host, who, &tree, (&mut *reader, &mut *writer), progress).await?;
+    tokio::select! {
+        biased;
+        // While we send nothing but a refusal is due.
+        early = reader.next_message() => Err(unexpected(who, &reply(who, early)?)),
+        sent = send_groups(host, source, groups, writer, progress) => sent,
+    }
+}
+
+/// Removes what has arrived of a file that is not wanted any more.
+pub(crate) async fn remove_part(directory: &Path, hash: Hash) {
+    let directory = directory.to_owned();
+    wait_for_part(&directory, hash).await;
+    let _ = spawn_blocking(move || Partial::remove(&directory, hash)).await;
 }
 
 async fn verified(
@@ -286,17 +332,6 @@ async fn verified(
         }
         other => Err(unexpected(who, &other)),
     }
-}
-
-async fn report(
-    progress: &mut Progress,
-    result: Result<(PathBuf, Hash), FileError>,
-) -> Result<(PathBuf, Hash), FileError> {
-    match &result {
-        Ok((path, hash)) => progress.done(*hash, Some(path.clone())).await,
-        Err(error) => progress.failed(error.code(), error.to_string()).await,
-    }
-    result
 }
 
 async fn ask(
@@ -354,7 +389,12 @@ fn reply(
             error @ (ReadMessageError::Stream(_)
             | ReadMessageError::Truncated
             | ReadMessageError::Ended),
-        ) => Err(ReachError::Broken { who: who.clone(), detail: error.to_string() }.into()),
+        ) => Err(match &error {
+            ReadMessageError::Stream(error) if let Some(stop) = Stop::told_by(error) => {
+                FileError::stopped_by(stop, who)
+            }
+            error => ReachError::Broken { who: who.clone(), detail: error.to_string() }.into(),
+        }),
     }
 }
 

@@ -55,7 +55,9 @@ fn may_pass(error: &FileError) -> bool {
         | FileError::Changed { .. }
         | FileError::Io { .. }
         | FileError::Protocol { .. }
-        | FileError::NoSuchOffer(_) => false,
+        | FileError::Stopped { .. }
+        | FileError::NoSuchOffer(_)
+        | FileError::NoSuchTransfer(_) => false,
     }
 }
 
