@@ -1,7 +1,7 @@
 //! The program as people and scripts use it: this test program is its own `peer`.
 //!
-//! Started again with `PORTOLAN_TEST_PEER` set it runs the command line over TCP; else it runs the
-//! tests.
+//! Started again with `PORTOLAN_TEST_PEER` set it runs the command line over TCP, or, if that is
+//! `both`, over TCP and UDP; else it runs the tests.
 
 #![expect(clippy::unwrap_used, reason = "these are tests with a main of their own")]
 
@@ -14,7 +14,9 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Trial};
-use portolan_peer::cli;
+use portolan_peer::{Stack, cli};
+use portolan_transport_tcp::{Tcp, TcpTunnel};
+use portolan_transport_udp::Udp;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -22,13 +24,17 @@ use self::support::{Harbour, STACK, bytes, entries, identity, wait_for};
 
 const ROLE: &str = "PORTOLAN_TEST_PEER";
 
+const BOTH: Stack = Stack { transports: &[&Tcp, &Udp], tunnel: &TcpTunnel };
+
 fn main() -> ExitCode {
-    if std::env::var_os(ROLE).is_some() {
-        return cli::main(STACK, |_options| Box::pin(async { ExitCode::from(42) }));
+    if let Some(role) = std::env::var_os(ROLE) {
+        let stack = if role == "both" { BOTH } else { STACK };
+        return cli::main(stack, |_options| Box::pin(async { ExitCode::from(42) }));
     }
-    let tests: [(&str, fn()); 15] = [
+    let tests: [(&str, fn()); 16] = [
         ("wrong_usage_is_exit_code_2_with_advice", wrong_usage),
         ("a_server_that_is_not_there_is_exit_code_3", not_there),
+        ("what_gets_through_in_a_network_is_remembered", networks),
         ("a_new_server_is_not_trusted_without_a_word", first_contact),
         ("a_changed_server_key_is_exit_code_4_with_the_fix", changed_key),
         ("a_pinned_key_that_is_another_is_exit_code_4", wrong_pin),
@@ -171,6 +177,26 @@ fn not_there() {
     }
     let args = ["list", "--as", "alice", "--server", "no-such-host.invalid", "--data", &data];
     peer(&args, "").exits(3).complains_of(&["no-such-host.invalid"]);
+}
+
+fn networks() {
+    let stage = Stage::new();
+    let (server, data) = (stage.harbour.addr.to_string(), stage.data("alice"));
+    let args = ["list", "--as", "alice", "--server", &server, "--data", &data, "--accept-new"];
+    let run = |transport: &str| {
+        let mut command = command(&[&args[..], &["--transport", transport]].concat());
+        command.env(ROLE, "both");
+        finish(command, "").exits(0);
+    };
+    let memory = Path::new(&data).join("networks");
+    run("tcp");
+    assert!(!memory.exists(), "nothing was to be found out");
+    // The server is there over TCP alone.
+    run("auto");
+    let noted = std::fs::read_to_string(&memory).unwrap();
+    assert!(noted.starts_with(&format!("127.0.0.0/24 {server} tcp ")), "{noted}");
+    run("auto");
+    assert_eq!(std::fs::read_to_string(&memory).unwrap(), noted, "the time stays");
 }
 
 fn first_contact() {

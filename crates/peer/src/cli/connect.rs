@@ -7,19 +7,21 @@ use std::{
 
 use portolan_identity::{Expect, KnownHosts, PeerId, Verdict};
 use portolan_protocol::Name;
-use portolan_transport::Transport;
+use portolan_transport::{Carrier, Transport};
 use tokio::task::spawn_blocking;
 
 use super::{
     address::ServerAddress,
     calls::AnswerRule,
     exit::Failure,
+    networks::{self, Networks, Place},
     password::Source,
     settings::{Choice, FirstMeeting, Settings},
     watch::with_key_log,
 };
 use crate::{
-    Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Reconnect, Stack, Way,
+    Addresses, Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Reconnect, Stack,
+    SystemAddresses, Way,
     dial::{look_up, ways},
 };
 
@@ -40,7 +42,12 @@ pub(crate) async fn log_in(
         let way = dialed.way();
         settle_trust(settings, &server, dialed.server_id()).await?;
         match dialed.login().await {
-            Ok(session) => return Ok(session),
+            Ok(session) => {
+                if let Some(Way { server: address, transport }) = ways.get(way).copied() {
+                    remember_network(settings, stack, (&server, address), transport).await;
+                }
+                return Ok(session);
+            }
             // It got through and then no further: the other ways may be better.
             Err(error @ (ConnectError::Ended(_) | ConnectError::TimedOut)) if ways.len() > 1 => {
                 tracing::info!(%error, "the login failed");
@@ -68,7 +75,7 @@ async fn config(
     let addresses = resolve(server_name).await?;
     let transports: Vec<&'static dyn Transport> = match settings.transport {
         Choice::One(transport) => vec![transport],
-        Choice::Auto => stack.transports.to_vec(),
+        Choice::Auto => by_network(settings, stack, (server_name, addresses.first())).await,
     };
     let expect = settings.trust.pinned.map_or(Expect::Any, Expect::Id);
     let mut ways = ways(&addresses, &transports).into_iter();
@@ -90,6 +97,63 @@ async fn config(
     config.password = password;
     config.device = settings.device();
     Ok(config)
+}
+
+/// All transports, those first that outlive a change of address and carry live media well.
+fn usual(stack: &Stack) -> Vec<&'static dyn Transport> {
+    let mut transports = stack.transports.to_vec();
+    transports.sort_by_key(|transport| match transport.capabilities().carrier {
+        Carrier::Memory | Carrier::Udp => 0,
+        Carrier::Tcp => 1,
+    });
+    transports
+}
+
+/// All transports, first the one that got through in this network lately.
+async fn by_network(
+    settings: &Settings,
+    stack: &Stack,
+    (server, address): (&ServerAddress, Option<&SocketAddr>),
+) -> Vec<&'static dyn Transport> {
+    let mut transports = usual(stack);
+    let Some(place) = address.and_then(|address| place(server, *address)) else {
+        return transports;
+    };
+    let path = settings.networks();
+    if let Ok(known) = spawn_blocking(move || Networks::load(&path)).await {
+        known.prefer(&place, networks::now(), &mut transports);
+    }
+    transports
+}
+
+/// Remembers what `auto` has found; without that memory the next start only takes longer.
+async fn remember_network(
+    settings: &Settings,
+    stack: &Stack,
+    (server, address): (&ServerAddress, SocketAddr),
+    transport: &'static dyn Transport,
+) {
+    let usual = usual(stack).first().map(|usual| usual.scheme());
+    let (Choice::Auto, Some(place), Some(usual)) =
+        (&settings.transport, place(server, address), usual)
+    else {
+        return;
+    };
+    let path = settings.networks();
+    let note = move || {
+        let before = Networks::load(&path);
+        let mut known = before.clone();
+        known.note(place, transport.scheme(), usual, networks::now());
+        if known == before { Ok(()) } else { known.save(&path) }
+    };
+    if let Ok(Err(error)) = spawn_blocking(note).await {
+        tracing::warn!(%error, "the network could not be remembered");
+    }
+}
+
+fn place(server: &ServerAddress, address: SocketAddr) -> Option<Place> {
+    let ours = SystemAddresses.towards(address)?;
+    Some(Place::new(ours, &server.to_string()))
 }
 
 /// The addresses of the server.

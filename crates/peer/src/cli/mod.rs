@@ -22,6 +22,7 @@ mod human;
 mod input;
 mod interactive;
 mod line;
+mod networks;
 mod one_shot;
 mod output;
 mod password;

@@ -202,6 +202,10 @@ impl Settings {
         self.data.join("known_peers")
     }
 
+    pub(crate) fn networks(&self) -> PathBuf {
+        self.data.join("networks")
+    }
+
     pub(crate) fn history(&self) -> PathBuf {
         self.data.join("history")
     }
