@@ -12,7 +12,7 @@ use std::{
 };
 
 use portolan_identity::{Expect, Identity};
-use portolan_protocol::{DeviceId, LoginAttempt, Name, Password};
+use portolan_protocol::{DeviceId, Hash, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
 use crate::{Addresses, CallRule, SystemAddresses, session::random};
@@ -234,6 +234,20 @@ pub enum Existing {
     Keep,
     /// It is replaced in one step, once the new one has arrived whole.
     Replace,
+}
+
+/// Which file to fetch from those who have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The one at this path, as the first of its owners lists it.
+    Path(String),
+    /// The one with this content, whatever it is called.
+    Hash {
+        /// BLAKE3 of the whole.
+        hash: Hash,
+        /// Its bytes, if they are known: owners who have not hashed it lately then find it too.
+        size: Option<u64>,
+    },
 }
 
 /// Who tells senders that their messages have arrived.

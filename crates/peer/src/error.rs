@@ -279,6 +279,9 @@ pub enum FileError {
         /// What happened.
         detail: String,
     },
+    /// Nobody was named who could send it.
+    #[error("name at least one user who has the file")]
+    NoOwner,
     /// A person has stopped it.
     #[error("{}", Stopped(*.stop, .by.as_ref()))]
     Stopped {
@@ -343,7 +346,9 @@ impl FileError {
             }
             Self::Outdated { .. } => ErrorCode::Unsupported,
             Self::TimedOut { .. } => ErrorCode::TimedOut,
-            Self::Name { .. } | Self::NotAFile(_) | Self::Protocol { .. } => ErrorCode::BadRequest,
+            Self::Name { .. } | Self::NotAFile(_) | Self::NoOwner | Self::Protocol { .. } => {
+                ErrorCode::BadRequest
+            }
             Self::Exists(_) => ErrorCode::Conflict,
             Self::NoSpace { .. } | Self::TooLarge { .. } => ErrorCode::Quota,
             Self::NoSuchOffer(_) | Self::NoSuchTransfer(_) => ErrorCode::UnknownFile,

@@ -78,7 +78,7 @@ pub use calls::{
 };
 pub use config::{
     Attempts, Backoff, Config, Existing, FileRule, Limits, ReceiptRule, Reconnect, Stack, Timing,
-    Way,
+    Wanted, Way,
 };
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{

@@ -19,12 +19,12 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, FileUpdate,
-    PathInfo, RequestError, SessionEnd, ShareError, Stop, Switch, TransferId, Way,
+    PathInfo, RequestError, SessionEnd, ShareError, Stop, Switch, TransferId, Wanted, Way,
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
-        Decision, GetRequest, Host, Introducer, KnownPeers, Sessions, all_files, files_page, get,
-        offer,
+        Decision, GatherRequest, GetRequest, Host, Introducer, KnownPeers, Sessions, all_files,
+        files_page, gather, get, offer,
     },
     session::{Established, Link, Requests, Supervisor, SupervisorParts, log_in},
 };
@@ -463,6 +463,27 @@ impl Peer {
         let to = to.unwrap_or(&self.0.config.downloads).to_owned();
         let request = GetRequest { path: path.to_owned(), to, existing };
         let (path, hash) = get(&self.0.sessions, who, request).await?;
+        Ok(ReceivedFile { path, hash })
+    }
+
+    /// Fetches one file from several users who share it, each of whom sends a part, into the
+    /// directory `to` (the downloads of [`Config`] by default).
+    ///
+    /// Those who do not have it, go away or send wrong bytes are left out; the last is told by
+    /// [`Event::Warning`](crate::Event::Warning). Cancel safe, as [`Self::get_file`] is.
+    ///
+    /// # Errors
+    /// [`FileError`], as for [`Self::get_file`]; where several failed, that of the last.
+    pub async fn gather_file(
+        &self,
+        owners: &[Name],
+        wanted: Wanted,
+        to: Option<&Path>,
+        existing: Existing,
+    ) -> Result<ReceivedFile, FileError> {
+        let to = to.unwrap_or(&self.0.config.downloads).to_owned();
+        let request = GatherRequest { owners: owners.to_vec(), wanted, to, existing };
+        let (path, hash) = gather(&self.0.sessions, request).await?;
         Ok(ReceivedFile { path, hash })
     }
 

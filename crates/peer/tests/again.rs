@@ -55,7 +55,7 @@ async fn hear(reader: &mut Reader) -> PeerMessage {
 async fn send(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> u32 {
     assert_eq!(kind(&hear(reader).await), "accepted");
     writer.get_mut().write_all(&list_of(whole)).await.unwrap();
-    let PeerMessage::Event(PeerEvent::Want(Want { groups })) = hear(reader).await else {
+    let PeerMessage::Event(PeerEvent::Want(Want { groups, .. })) = hear(reader).await else {
         panic!("nothing is wanted")
     };
     for range in &groups {

@@ -321,7 +321,7 @@ async fn hear_want(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> Ve
     writer.get_mut().write_all(&list_of(whole)).await.unwrap();
     loop {
         match within("what is wanted", reader.next_message()).await.unwrap() {
-            PeerMessage::Event(PeerEvent::Want(Want { groups })) => return groups,
+            PeerMessage::Event(PeerEvent::Want(Want { groups, .. })) => return groups,
             PeerMessage::Event(PeerEvent::Hashing(_)) => {}
             other => panic!("{other:?}"),
         }
@@ -468,7 +468,7 @@ async fn wants_that_no_file_has_end_the_transfer() {
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), "content");
-        let want = Want { groups: vec![GroupRange { first, count }] };
+        let want = Want { groups: vec![GroupRange { first, count }], more: false };
         writer.send(&PeerMessage::Event(PeerEvent::Want(want))).await.unwrap();
         let failed = |event: &Event| matches!(event, Event::File(update) if matches!(update.phase, FilePhase::Failed { .. }));
         wait_for(&mut events, "the failure", failed).await;

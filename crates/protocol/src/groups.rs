@@ -43,6 +43,10 @@ pub struct GroupRange {
 pub struct Want {
     /// In order, not overlapping, at most [`RANGES_MAX`]; none when everything is there.
     pub groups: Vec<GroupRange>,
+    /// Whether another `want` follows on the same stream; the groups of each stand behind each
+    /// other, and `end` behind the last. Only in answer to `content`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// The answer takes time because a file is being read; said about once a second.

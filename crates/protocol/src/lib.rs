@@ -33,6 +33,7 @@ mod command;
 mod datagram;
 mod error_code;
 mod event;
+mod find;
 mod groups;
 mod ids;
 mod limits;
@@ -52,6 +53,7 @@ pub use command::*;
 pub use datagram::{DATAGRAM_HEAD, DatagramHead, DatagramKind};
 pub use error_code::{ErrorBody, ErrorCode};
 pub use event::*;
+pub use find::{Find, Found};
 pub use groups::{
     FILE_MAX, GROUP_MAX, GROUP_MIN, GROUPS_MAX, GroupRange, Hashing, RANGES_MAX, Want, group_length,
 };

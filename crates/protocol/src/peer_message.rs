@@ -1,12 +1,12 @@
 //! What two peers say to each other, end to end encrypted, one request a stream.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answered, Call, Clock, HangUp, Hashing, Held, Hello, Muted, Position, Ringing, Timestamp, Want,
-    Welcome, table::table,
+    Answered, Call, Clock, Find, Found, HangUp, Hashing, Held, Hello, Muted, Position, Ringing,
+    Timestamp, Want, Welcome, table::table,
 };
 
 table! {
@@ -23,6 +23,8 @@ table! {
         /// raw, `want` comes back, the groups raw and `end` go over, and `verified` or an error
         /// comes back under the same request.
         Offer(Offer) = "offer",
+        /// Do you share a file with this hash? Answered by `found`.
+        Find(Find) = "find",
         /// Talk to me, or listen. `ringing` may come first; answered by `answered`, or the errors
         /// `denied`, `busy`, `timed_out`. The stream stays open for as long as the call.
         Call(Call) = "call",
@@ -42,6 +44,8 @@ table! {
         Accepted(Accepted) = "accepted",
         /// The file has arrived and its hash is right.
         Verified(Verified) = "verified",
+        /// To `find`.
+        Found(Found) = "found",
         /// To `call`: it was taken.
         Answered(Answered) = "answered",
     }
@@ -174,8 +178,40 @@ impl fmt::Display for Hash {
     }
 }
 
+impl FromStr for Hash {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "a hash has 64 hexadecimal digits";
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(wrong);
+        }
+        let digit =
+            |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let bytes: Option<Vec<u8>> =
+            pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(wrong)
+    }
+}
+
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hash({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hash;
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written_and_nothing_else_is() {
+        let hash = Hash(std::array::from_fn(|at| u8::try_from(at * 8).unwrap_or(0)));
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.to_string().to_uppercase().parse(), Ok(hash));
+        for text in ["", "0", "zz", &"0".repeat(63), &"0".repeat(66), &"+0".repeat(32), "é"] {
+            assert!(text.parse::<Hash>().is_err(), "{text}");
+        }
     }
 }

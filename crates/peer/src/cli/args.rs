@@ -15,6 +15,7 @@ Examples:
   peer say bob 'see you at eight' --as alice --server 127.0.0.1
   peer send bob photo.jpg song.flac --as alice --server 127.0.0.1
   peer get bob music/song.flac --to ~/Music --as alice --server 127.0.0.1
+  peer get bob,carol film.mkv --as alice --server 127.0.0.1
   peer call bob --as alice --server 127.0.0.1
   echo '/msg bob hello' | peer alice --json --server 127.0.0.1
 
@@ -156,10 +157,18 @@ pub(crate) enum OneShot {
     },
     /// Fetch a file that someone shares
     Get {
-        /// From whom
+        /// From whom; with several names, and commas between them, each sends a part
+        #[arg(value_name = "WHO[,WHO…]")]
         who: String,
         /// The path, as `files` shows it
-        file: String,
+        #[arg(required_unless_present = "hash")]
+        file: Option<String>,
+        /// The file with this BLAKE3, whatever it is called
+        #[arg(long, value_name = "HASH", conflicts_with = "file")]
+        hash: Option<String>,
+        /// Its bytes: then owners who have not hashed it lately find it too
+        #[arg(long, value_name = "BYTES", requires = "hash")]
+        size: Option<u64>,
         /// Where to put it; the current directory otherwise
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,

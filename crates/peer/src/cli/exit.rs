@@ -188,6 +188,7 @@ impl From<FileError> for Failure {
             | FileError::Outdated { .. }
             | FileError::Io { .. }
             | FileError::Protocol { .. }
+            | FileError::NoOwner
             | FileError::NoSuchOffer(_)
             | FileError::NoSuchTransfer(_) => Exit::Failed,
             FileError::Stopped { by: None, .. } => Exit::Failed,

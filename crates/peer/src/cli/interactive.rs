@@ -20,7 +20,7 @@ use super::{
     group::GroupOrder,
     input::{Input, Names, TerminalGuard, edit_lines, learn, read_lines},
     line::Line,
-    one_shot::{at_most, echo, show_sent, waiting},
+    one_shot::{at_most, echo, get, show_sent, waiting},
     output::Output,
     settings::Settings,
     slash::{ListOrder, Slash, parse},
@@ -237,9 +237,8 @@ impl Loop {
                     let sent = app.peer.send_file(&who, Path::new(&file)).await;
                     sent.map(drop).map_err(Failure::from)
                 }),
-                Ok(Slash::Get(who, file)) => self.transfer(move |app| async move {
-                    let got = app.peer.get_file(&who, &file, None, app.existing).await;
-                    got.map(drop).map_err(Failure::from)
+                Ok(Slash::Get(owners, wanted)) => self.transfer(move |app| async move {
+                    get(&app.peer, (&owners, wanted), None, app.existing).await
                 }),
                 Ok(slash) => {
                     let app = Arc::clone(&self.app);

@@ -21,9 +21,9 @@ use super::{
     password::Source,
     preferences::parse as parse_settings,
     settings::Settings,
-    slash::{ListOrder, recipient},
+    slash::{ListOrder, owners, recipient},
 };
-use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Reconnect, Stack};
+use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Reconnect, Stack, Wanted};
 
 /// Does one thing, and says how to exit.
 pub(crate) async fn run(
@@ -106,7 +106,7 @@ enum Checked {
     Whois { who: Name },
     Say { to: Recipient, text: String },
     Send { who: Name, files: Vec<PathBuf> },
-    Get { who: Name, file: String, to: PathBuf },
+    Get { owners: Vec<Name>, wanted: Wanted, to: PathBuf },
     Files { who: Name },
     Call { who: Name, at_most: Option<Duration> },
     Echo { text: String },
@@ -143,9 +143,16 @@ impl Checked {
                 Self::Say { to, text: text.join(" ") }
             }
             OneShot::Send { who, files } => Self::Send { who: name(&who)?, files },
-            OneShot::Get { who, file, to } => {
+            OneShot::Get { who, file, hash, size, to } => {
                 let to = to.unwrap_or_else(|| PathBuf::from("."));
-                Self::Get { who: name(&who)?, file, to }
+                let owners = owners(&who).map_err(Failure::usage)?;
+                let wanted = match hash {
+                    Some(hash) => {
+                        Wanted::Hash { hash: hash.parse().map_err(Failure::usage)?, size }
+                    }
+                    None => Wanted::Path(file.unwrap_or_default()),
+                };
+                Self::Get { owners, wanted, to }
             }
             OneShot::Files { who } => Self::Files { who: name(&who)? },
             OneShot::Call { who, for_time } => {
@@ -187,7 +194,9 @@ async fn execute(
             show_sent(&sent, &to, output);
         }
         Checked::Send { who, files } => send_all(peer, &who, &files).await?,
-        Checked::Get { who, file, to } => get(peer, &who, &file, (&to, settings.existing)).await?,
+        Checked::Get { owners, wanted, to } => {
+            get(peer, (&owners, wanted), Some(&to), settings.existing).await?;
+        }
         Checked::Files { who } => {
             output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
         }
@@ -235,13 +244,17 @@ async fn set_password(peer: &Peer, new: Option<Source>, output: &Output) -> Resu
     Ok(())
 }
 
-async fn get(
+/// Fetches a file from its owner, or from several.
+pub(crate) async fn get(
     peer: &Peer,
-    who: &Name,
-    file: &str,
-    (to, existing): (&Path, Existing),
+    (owners, wanted): (&[Name], Wanted),
+    to: Option<&Path>,
+    existing: Existing,
 ) -> Result<(), Failure> {
-    peer.get_file(who, file, Some(to), existing).await?;
+    match (owners, wanted) {
+        ([who], Wanted::Path(path)) => peer.get_file(who, &path, to, existing).await?,
+        (owners, wanted) => peer.gather_file(owners, wanted, to, existing).await?,
+    };
     Ok(())
 }
 

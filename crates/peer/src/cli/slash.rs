@@ -6,7 +6,7 @@ use super::{
     group::{self, GroupOrder},
     preferences,
 };
-use crate::Switch;
+use crate::{Switch, Wanted};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) enum Slash {
     Share(Option<String>),
     Files(Name),
     Send(Name, String),
-    Get(Name, String),
+    Get(Vec<Name>, Wanted),
     AcceptFile(u64),
     DenyFile(u64),
     Call(Name),
@@ -148,10 +148,33 @@ pub(crate) const TABLE: &[Row] = &[
         let (who, file) = name_and(row, rest)?;
         Ok(Slash::Send(who, unquoted(&file)))
     }),
-    row("get", "WHO FILE", "fetches a file that WHO shares", |row, rest| {
-        let (who, file) = name_and(row, rest)?;
-        Ok(Slash::Get(who, unquoted(&file)))
-    }),
+    row(
+        "get",
+        "WHO[,WHO…] FILE",
+        "fetches a file that WHO shares; of several each sends a part",
+        |row, rest| {
+            let (who, file) = split(rest);
+            if who.is_empty() || file.is_empty() {
+                return Err(row.usage());
+            }
+            Ok(Slash::Get(owners(who)?, Wanted::Path(unquoted(file))))
+        },
+    ),
+    row(
+        "get-hash",
+        "WHO[,WHO…] HASH [BYTES]",
+        "fetches the file with that BLAKE3",
+        |row, rest| {
+            let (who, rest) = split(rest);
+            let (hash, size) = split(rest);
+            let size = match size {
+                "" => None,
+                size => Some(size.parse().map_err(|_| row.usage())?),
+            };
+            let hash = hash.parse().map_err(|_| row.usage())?;
+            Ok(Slash::Get(owners(who)?, Wanted::Hash { hash, size }))
+        },
+    ),
     row("accept-file", "ID", "takes an offered file", |row, rest| {
         number(row, rest).map(Slash::AcceptFile)
     }),
@@ -344,6 +367,12 @@ fn name_and(row: &Row, rest: &str) -> Result<(Name, String), String> {
     Ok((who, rest.to_owned()))
 }
 
+/// Users with commas between them.
+pub(crate) fn owners(text: &str) -> Result<Vec<Name>, String> {
+    let name = |name: &str| Name::new(name).map_err(|error| format!("{name:.40}: {error}"));
+    text.split(',').map(name).collect()
+}
+
 /// A user, or `#` and a group.
 pub(crate) fn recipient(who: &str) -> Result<Recipient, String> {
     match who.strip_prefix('#') {
@@ -375,9 +404,9 @@ fn unquoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portolan_protocol::{ChangeSettings, MessageId, Name, Recipient};
+    use portolan_protocol::{ChangeSettings, Hash, MessageId, Name, Recipient};
 
-    use super::{GroupOrder, ListOrder, Slash, Switch, TABLE, parse};
+    use super::{GroupOrder, ListOrder, Slash, Switch, TABLE, Wanted, parse};
 
     #[test]
     fn every_command_is_understood_with_slash_and_with_colons() {
@@ -417,7 +446,15 @@ mod tests {
             ("share \"/tmp/a b\"", Slash::Share(Some("/tmp/a b".into()))),
             ("files bob", Slash::Files(bob())),
             ("send bob a file.txt", Slash::Send(bob(), "a file.txt".into())),
-            ("get bob deep/file.txt", Slash::Get(bob(), "deep/file.txt".into())),
+            (
+                "get bob deep/file.txt",
+                Slash::Get(vec![bob()], Wanted::Path("deep/file.txt".into())),
+            ),
+            ("get bob,bob \"a b\"", Slash::Get(vec![bob(), bob()], Wanted::Path("a b".into()))),
+            (
+                "get-hash bob 0101010101010101010101010101010101010101010101010101010101010101 7",
+                Slash::Get(vec![bob()], Wanted::Hash { hash: Hash([1; 32]), size: Some(7) }),
+            ),
             ("accept-file 7", Slash::AcceptFile(7)),
             ("deny-file 7", Slash::DenyFile(7)),
             ("call bob", Slash::Call(bob())),
@@ -451,7 +488,7 @@ mod tests {
     }
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
-        "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get accept-file \
+        "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get get-hash accept-file \
          deny-file call hangup mute hold transfers pause-file resume-file cancel-file group history \
          status path quit"
             .split_whitespace()

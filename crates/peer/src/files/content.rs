@@ -73,13 +73,15 @@ pub(crate) struct Source {
 /// Sends groups of a file that are still those of its tree. Not cancel safe for the stream; the
 /// thread ends by itself.
 pub(crate) async fn send<W: AsyncWrite + Unpin>(
-    source: Source,
+    source: &Source,
     groups: Vec<GroupRange>,
     stream: &mut W,
     progress: &mut Progress,
     stall: Duration,
 ) -> Result<(), ContentError> {
     let (filled, mut full) = mpsc::channel(QUEUE);
+    let file = source.file.try_clone().map_err(ContentError::Disk)?;
+    let source = Source { file, tree: Arc::clone(&source.tree) };
     let reader = spawn_blocking(move || read(&source, &groups, &filled));
     while let Some(group) = full.recv().await {
         for chunk in group.chunks(CHUNK) {

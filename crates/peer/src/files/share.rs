@@ -76,11 +76,33 @@ impl Share {
     pub(crate) fn page(&self, after: Option<&str>, limit: usize) -> FileList {
         let after: Vec<&str> = after.map(|path| path.split('/').collect()).unwrap_or_default();
         let budget = self.entries_max;
-        let mut walk = Walk { share: self, files: Vec::new(), limit, bytes: 0, budget };
+        let (files, of_size) = (Vec::new(), None);
+        let mut walk = Walk { share: self, files, limit, bytes: 0, budget, of_size };
         walk.directory(&self.root, "", &after);
         let more = walk.files.len() > walk.limit;
         walk.files.truncate(walk.limit);
         FileList { files: walk.files, more }
+    }
+
+    /// At most `max` shared files of that size. Blocking.
+    pub(crate) fn of_size(&self, size: u64, max: usize) -> Vec<String> {
+        let budget = self.entries_max;
+        let (files, of_size) = (Vec::new(), Some(size));
+        let mut walk = Walk { share: self, files, limit: max, bytes: 0, budget, of_size };
+        walk.directory(&self.root, "", &[]);
+        walk.files.into_iter().take(max).map(|file| file.path).collect()
+    }
+
+    /// How others call the file at `path`, if it is shared. Blocking.
+    pub(crate) fn shared_path(&self, path: &Path) -> Option<String> {
+        let real = path.canonicalize().ok().filter(|real| self.contains(real))?;
+        let parts: Option<Vec<&str>> = real
+            .strip_prefix(&self.root)
+            .ok()?
+            .components()
+            .map(|part| part.as_os_str().to_str())
+            .collect();
+        Some(parts?.join("/"))
     }
 
     /// Opens a file by the path that a page named. Blocking.
@@ -114,6 +136,8 @@ struct Walk<'a> {
     bytes: usize,
     /// Entries that may still be looked at.
     budget: usize,
+    /// Only files of this size count.
+    of_size: Option<u64>,
 }
 
 impl Walk<'_> {
@@ -145,7 +169,8 @@ impl Walk<'_> {
         let inside =
             !kind.is_symlink() || path.canonicalize().is_ok_and(|real| self.share.contains(&real));
         let Ok(metadata) = path.metadata() else { return };
-        if inside && metadata.is_file() && check_path(shared).is_ok() {
+        let counts = self.of_size.is_none_or(|size| metadata.len() == size);
+        if inside && counts && metadata.is_file() && check_path(shared).is_ok() {
             let (size, modified) = (metadata.len(), modified(&metadata));
             self.bytes += shared.len() + ENTRY_OVERHEAD;
             if self.bytes > PAGE_BYTES {

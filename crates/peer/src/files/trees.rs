@@ -7,6 +7,8 @@ use std::{
     time::SystemTime,
 };
 
+use portolan_protocol::Hash;
+
 use super::{OpenedFile, Reached, Tree, content::ContentError};
 
 /// Trees that are remembered.
@@ -50,6 +52,13 @@ impl Trees {
         if opened.size == tree.size() {
             self.remember(opened.stamp.clone(), tree);
         }
+    }
+
+    /// The files that have this content, as far as is remembered.
+    pub(crate) fn paths_of(&self, hash: Hash) -> Vec<PathBuf> {
+        let trees = self.lock();
+        let same = trees.iter().filter(|(_, tree)| tree.root() == hash);
+        same.map(|(stamp, _)| stamp.path.clone()).collect()
     }
 
     /// Forgets a tree that its file no longer has.

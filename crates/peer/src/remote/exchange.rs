@@ -51,7 +51,7 @@ impl Drop for Watched {
 }
 
 /// Does work on a disk, and tells the other side meanwhile that it goes on.
-async fn telling<T: Send + 'static>(
+pub(crate) async fn telling<T: Send + 'static>(
     mut writer: Option<&mut Writer>,
     work: impl FnOnce(&Reached) -> Result<T, ContentError> + Send + 'static,
 ) -> Result<T, ContentError> {
@@ -112,32 +112,44 @@ pub(crate) async fn send_hashes(
     tree: &Tree,
     (reader, writer): (&mut Reader, &mut Writer),
     progress: &mut Progress,
-) -> Result<Vec<GroupRange>, FileError> {
+) -> Result<Want, FileError> {
     let sent = content::send_bytes(writer.get_mut(), tree.list(), host.timing.stall).await;
     sent.map_err(|error| progress.broken(error, None))?;
+    let want = hear_want(reader, who, (tree, host.timing.request), progress).await?;
+    // Of one who asks again and again nobody knows what it has.
+    let there = if want.more { 0 } else { tree.size() - tree.bytes_of(&want.groups) };
+    progress.resume_with(there);
+    progress.stage(FilePhase::Started).await;
+    Ok(want)
+}
+
+/// Hears what is missing on the other side.
+pub(crate) async fn hear_want(
+    reader: &mut Reader,
+    who: &Name,
+    (tree, patience): (&Tree, Duration),
+    progress: &Progress,
+) -> Result<Want, FileError> {
     let broken = |detail: String| FileError::Interrupted {
         bytes: 0,
         total: tree.size(),
         kept: None,
         detail,
     };
-    let message = past_hashing(reader, host.timing.request).await;
+    let message = past_hashing(reader, patience).await;
     let wanted = message.map_err(|_| FileError::TimedOut { who: who.clone() })?;
-    let groups = match wanted {
-        Ok(PeerMessage::Event(PeerEvent::Want(Want { groups }))) if tree.has(&groups) => groups,
-        Ok(Message::Error(_, body)) => return Err(refused(who, body)),
+    match wanted {
+        Ok(PeerMessage::Event(PeerEvent::Want(want))) if tree.has(&want.groups) => Ok(want),
+        Ok(Message::Error(_, body)) => Err(refused(who, body)),
         Ok(Message::Request(..) | Message::Answer(..) | Message::Event(..)) => {
             let detail = "it does not say what it is missing".into();
-            return Err(FileError::Protocol { who: who.clone(), detail });
+            Err(FileError::Protocol { who: who.clone(), detail })
         }
         Err(ReadMessageError::Stream(error)) => {
-            return Err(progress.broken(ContentError::Stream(error), None));
+            Err(progress.broken(ContentError::Stream(error), None))
         }
-        Err(error) => return Err(broken(error.to_string())),
-    };
-    progress.resume_with(tree.size() - tree.bytes_of(&groups));
-    progress.stage(FilePhase::Started).await;
-    Ok(groups)
+        Err(error) => Err(broken(error.to_string())),
+    }
 }
 
 /// Sends the groups and the end, and finishes the stream.
@@ -148,15 +160,33 @@ pub(crate) async fn send_groups(
     writer: &mut Writer,
     progress: &mut Progress,
 ) -> Result<Hash, FileError> {
-    let tree = Arc::clone(&source.tree);
+    send_some(host, &source, groups, writer, progress).await?;
+    send_end(source.tree.root(), writer, progress).await
+}
+
+/// Sends groups.
+pub(crate) async fn send_some(
+    host: &Host,
+    source: &Source,
+    groups: Vec<GroupRange>,
+    writer: &mut Writer,
+    progress: &mut Progress,
+) -> Result<(), FileError> {
     let sent = content::send(source, groups, writer.get_mut(), progress, host.timing.stall).await;
-    if let Err(error) = sent {
+    sent.map_err(|error| {
         if matches!(error, ContentError::Changed) {
-            host.trees.forget(&tree);
+            host.trees.forget(&source.tree);
         }
-        return Err(progress.broken(error, None));
-    }
-    let hash = tree.root();
+        progress.broken(error, None)
+    })
+}
+
+/// Says that all bytes were sent, and finishes the stream.
+pub(crate) async fn send_end(
+    hash: Hash,
+    writer: &mut Writer,
+    progress: &Progress,
+) -> Result<Hash, FileError> {
     let end = PeerMessage::Event(PeerEvent::End(FileEnd { hash }));
     let ended = writer.send(&end).await;
     ended.map_err(|error| progress.broken(ContentError::Stream(io::Error::other(error)), None))?;
@@ -181,18 +211,13 @@ pub(crate) async fn receive(
     received.map_err(|error| progress.broken(error, None))?;
     let tree = Tree::checked(size, group, hash, &list)
         .map_err(|computed| FileError::Integrity { expected: hash, computed })?;
-    let directory = target.directory().to_owned();
-    if tree.groups() > 1 {
-        wait_for_part(&directory, hash).await;
-    }
-    let opened = telling(Some(&mut *writer), move |reached| {
-        Partial::open(&directory, Arc::new(tree), reached)
-    });
-    let partial = opened.await.map_err(|error| unwritten(error, &target, progress, None))?;
+    let opened = open_partial(target.directory(), Arc::new(tree), Some(&mut *writer)).await;
+    let partial = opened.map_err(|error| unwritten(error, &target, progress, None))?;
     let groups = partial.missing();
     progress.resume_with(partial.bytes());
     progress.stage(FilePhase::Started).await;
-    let want = PeerMessage::Event(PeerEvent::Want(Want { groups: groups.clone() }));
+    let want = Want { groups: groups.clone(), more: false };
+    let want = PeerMessage::Event(PeerEvent::Want(want));
     let asked = timeout(stall, writer.send(&want)).await;
     if !matches!(asked, Ok(Ok(()))) {
         let kept = Some(partial.bytes());
@@ -270,7 +295,25 @@ pub(crate) async fn wait_for_part(directory: &Path, hash: Hash) {
     let _ = timeout(PART_PATIENCE, wait).await;
 }
 
-async fn name_whole(host: &Host, partial: Partial, target: Target) -> Result<PathBuf, FileError> {
+/// Opens what is there of a file, and lets the other side know that it takes time.
+pub(crate) async fn open_partial(
+    directory: &Path,
+    tree: Arc<Tree>,
+    writer: Option<&mut Writer>,
+) -> Result<Partial, ContentError> {
+    if tree.groups() > 1 {
+        wait_for_part(directory, tree.root()).await;
+    }
+    let directory = directory.to_owned();
+    telling(writer, move |reached| Partial::open(&directory, tree, reached)).await
+}
+
+/// Gives a whole file its name.
+pub(crate) async fn name_whole(
+    host: &Host,
+    partial: Partial,
+    target: Target,
+) -> Result<PathBuf, FileError> {
     if !partial.is_whole() {
         // Cannot be: every missing group was asked for and has come.
         return Err(FileError::Size { announced: partial.tree().size() });
@@ -309,7 +352,7 @@ async fn has_more<R: AsyncRead + Unpin>(frames: &mut FrameReader<R>) -> bool {
     }
 }
 
-fn unwritten(
+pub(crate) fn unwritten(
     error: ContentError,
     target: &Target,
     progress: &Progress,

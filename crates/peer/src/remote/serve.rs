@@ -20,7 +20,10 @@ use tokio::{
 use super::{
     Host,
     agreements::{Agreement, Agreements, Offered, Standing},
-    exchange::{holds, prove, receive, receive_nothing, send_groups, send_hashes},
+    exchange::{
+        hear_want, holds, prove, receive, receive_nothing, send_end, send_hashes, send_some,
+    },
+    find::on_find,
     stop::{leave_receiving, leave_sending},
     transfer::remove_part,
 };
@@ -63,6 +66,7 @@ async fn on_command(
         PeerCommand::Files(files) => in_time(host, on_files(host, files, answers)).await,
         PeerCommand::Get(get) => on_get(host, who, get, (reader, answers)).await,
         PeerCommand::Offer(offer) => on_offer(host, who, offer, (reader, answers)).await,
+        PeerCommand::Find(find) => on_find(host, find, answers).await,
         PeerCommand::Call(call) => {
             let Answers { writer, id } = answers;
             let link = |hold| Link::new((reader, writer), id, hold);
@@ -79,7 +83,7 @@ async fn in_time(host: &Host, answering: impl Future<Output = ()>) {
 }
 
 /// The sending side of a request's stream.
-struct Answers {
+pub(super) struct Answers {
     writer: FrameWriter<SendStream>,
     id: RequestId,
 }
@@ -90,13 +94,17 @@ impl Answers {
         self.writer.send(&message).await.map_err(|error| interrupted(&error.to_string()))
     }
 
-    async fn last(mut self, reply: PeerReply) {
+    pub(super) fn writer(&mut self) -> &mut FrameWriter<SendStream> {
+        &mut self.writer
+    }
+
+    pub(super) async fn last(mut self, reply: PeerReply) {
         if self.send(reply).await.is_ok() {
             let _ = self.writer.get_mut().finish();
         }
     }
 
-    async fn refuse(&mut self, body: ErrorBody) {
+    pub(super) async fn refuse(&mut self, body: ErrorBody) {
         if self.writer.send(&PeerMessage::Error(self.id, body)).await.is_ok() {
             let _ = self.writer.get_mut().finish();
         }
@@ -244,12 +252,12 @@ async fn open_shared(share: Arc<Share>, path: String) -> Result<OpenedFile, Erro
     opened.ok().and_then(Result::ok).ok_or_else(|| unknown_file(&path))
 }
 
-fn unknown_file(path: &str) -> ErrorBody {
+pub(super) fn unknown_file(path: &str) -> ErrorBody {
     let path: String = path.chars().take(256).collect();
     ErrorBody::new(ErrorCode::UnknownFile, "no such file is shared; list what is").with_detail(path)
 }
 
-fn busy() -> ErrorBody {
+pub(super) fn busy() -> ErrorBody {
     ErrorBody::new(ErrorCode::Quota, "too many files are on their way; try later")
 }
 
@@ -272,8 +280,15 @@ async fn send_shared(
     let content = Content { size, modified, hash: Some(source.tree.root()) };
     answers.send(PeerReply::Content(content)).await?;
     let stream = (&mut reader, &mut answers.writer);
-    let groups = send_hashes(host, who, &source.tree, stream, progress).await?;
-    send_groups(host, source, groups, &mut answers.writer, progress).await
+    let mut want = send_hashes(host, who, &source.tree, stream, progress).await?;
+    loop {
+        send_some(host, &source, want.groups, &mut answers.writer, progress).await?;
+        if !want.more {
+            return send_end(source.tree.root(), &mut answers.writer, progress).await;
+        }
+        // Whoever fetches from several owners may have enough to do with the others for a while.
+        want = hear_want(&mut reader, who, (&source.tree, host.timing.stall), progress).await?;
+    }
 }
 
 async fn on_offer(
@@ -485,6 +500,7 @@ impl FileError {
             | Self::Name { .. }
             | Self::Protocol { .. }
             | Self::Stopped { .. }
+            | Self::NoOwner
             | Self::NoSuchOffer(_)
             | Self::NoSuchTransfer(_) => self.to_string(),
         }

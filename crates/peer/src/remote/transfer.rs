@@ -173,7 +173,7 @@ async fn get_once(
 }
 
 /// Asks for the content of a file, and hears what it is.
-async fn ask_for(
+pub(crate) async fn ask_for(
     sessions: &Arc<Sessions>,
     who: &Name,
     command: PeerCommand,
@@ -303,12 +303,12 @@ async fn send_wanted(
     progress: &mut Progress,
 ) -> Result<Hash, FileError> {
     let tree = Arc::clone(&source.tree);
-    let groups = send_hashes(host, who, &tree, (&mut *reader, &mut *writer), progress).await?;
+    let want = send_hashes(host, who, &tree, (&mut *reader, &mut *writer), progress).await?;
     tokio::select! {
         biased;
         // While we send nothing but a refusal is due.
         early = reader.next_message() => Err(unexpected(who, &reply(who, early)?)),
-        sent = send_groups(host, source, groups, writer, progress) => sent,
+        sent = send_groups(host, source, want.groups, writer, progress) => sent,
     }
 }
 
@@ -334,7 +334,7 @@ async fn verified(
     }
 }
 
-async fn ask(
+pub(crate) async fn ask(
     sessions: &Arc<Sessions>,
     who: &Name,
     command: PeerCommand,
@@ -353,7 +353,7 @@ async fn ask(
     }
 }
 
-async fn answer(
+pub(crate) async fn answer(
     host: &Host,
     who: &Name,
     reader: &mut FrameReader<RecvStream>,
@@ -398,7 +398,7 @@ fn reply(
     }
 }
 
-fn unexpected(who: &Name, reply: &PeerReply) -> FileError {
+pub(crate) fn unexpected(who: &Name, reply: &PeerReply) -> FileError {
     use portolan_protocol::Table;
 
     let detail = format!("{:?} is no answer to that", reply.kind());

@@ -56,6 +56,7 @@ fn may_pass(error: &FileError) -> bool {
         | FileError::Io { .. }
         | FileError::Protocol { .. }
         | FileError::Stopped { .. }
+        | FileError::NoOwner
         | FileError::NoSuchOffer(_)
         | FileError::NoSuchTransfer(_) => false,
     }

@@ -270,6 +270,7 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
             hash: Some(Hash([0xab; 32])),
         }
         .into(),
+        Find { hash: Hash([0xab; 32]), size: Some(5) }.into(),
         Call {
             id: 5,
             stream: 6,
@@ -290,6 +291,7 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
         Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])) }.into(),
         Accepted { groups: true }.into(),
         Verified { hash: Hash([0xab; 32]) }.into(),
+        Found { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) }.into(),
         Answered { codec: CODEC_OPUS.into(), stream: 6 }.into(),
     ]
 }
@@ -298,7 +300,7 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
 pub(crate) fn peer_events() -> Vec<PeerEvent> {
     vec![
         Hashing { bytes: 1 << 30 }.into(),
-        Want { groups: vec![GroupRange { first: 2, count: 3 }] }.into(),
+        Want { groups: vec![GroupRange { first: 2, count: 3 }], more: true }.into(),
         FileEnd { hash: Hash([0xab; 32]) }.into(),
         Ringing {}.into(),
         HangUp { reason: Some("bye".into()) }.into(),
