@@ -1,6 +1,7 @@
 //! What a server is started with: address, identity, storage, bounds and times.
 
 mod bus;
+mod gateways;
 mod registries;
 mod rights;
 
@@ -11,6 +12,7 @@ use portolan_protocol::Name;
 use portolan_transport::{Shared, Transport};
 
 pub use bus::BusKind;
+pub use gateways::GatewayConfig;
 pub(crate) use registries::with_heartbeat;
 pub use registries::{RegistryConfig, RegistryConfigs};
 pub use rights::{Right, Rights};
@@ -36,6 +38,8 @@ pub struct Config {
     pub registries: RegistryConfigs,
     /// Names that nobody may take.
     pub reserved: Vec<Name>,
+    /// Which older programs' clients are let in, and where.
+    pub gateways: Vec<GatewayConfig>,
     /// How news reach the clients.
     pub bus: BusKind,
     /// What it costs to try a password.
@@ -69,6 +73,7 @@ impl Config {
             rights: Rights::default(),
             registries: RegistryConfigs::new(),
             reserved: Vec::new(),
+            gateways: Vec::new(),
             bus: BusKind::default(),
             password_cost: PasswordCost::default(),
             event_log: None,
@@ -244,6 +249,8 @@ pub struct Limits {
     pub keys: usize,
     /// Connections from one address that have not logged in.
     pub strangers_per_address: usize,
+    /// Connections of one gateway that have not entered; with more, the oldest goes.
+    pub gateway_strangers: usize,
     /// Logins from one address, whatever the keys.
     pub address_logins: Rate,
     /// Names that are taken from one address.
@@ -332,6 +339,7 @@ impl Default for Limits {
             event_log_files: 4,
             keys: 100_000,
             strangers_per_address: 128,
+            gateway_strangers: 256,
             address_logins: Rate { per_second: 20.0, burst: 400.0 },
             address_names: Rate { per_second: 1.0 / 60.0, burst: 64.0 },
             address_passwords: Rate { per_second: 0.2, burst: 20.0 },

@@ -49,8 +49,8 @@ mod shell;
 pub mod store;
 
 pub use config::{
-    BusKind, Config, EventLog, Limits, PasswordCost, Rate, RegistryConfig, RegistryConfigs, Right,
-    Rights, Storage, Timing,
+    BusKind, Config, EventLog, GatewayConfig, Limits, PasswordCost, Rate, RegistryConfig,
+    RegistryConfigs, Right, Rights, Storage, Timing,
 };
 pub use event_log::LogEntry;
 pub use shell::{BindAllError, Server, StartError};

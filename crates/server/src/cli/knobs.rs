@@ -207,6 +207,7 @@ knobs! {
         event_log_files: usize = event_log_files in 0..=1_000;
         keys: usize = keys in 16..=MANY;
         strangers_per_address: usize = strangers_per_address in 1..=MANY;
+        gateway_strangers: usize = gateway_strangers in 1..=1_000_000;
         address_logins: Rate = address_logins in 0..=MANY;
         address_names: Rate = address_names in 0..=MANY;
         address_passwords: Rate = address_passwords in 0..=MANY;

@@ -3,6 +3,7 @@
 mod admin;
 mod ask;
 mod exit;
+mod gateways;
 mod knobs;
 mod layers;
 mod notify;

@@ -15,6 +15,7 @@ use portolan_identity::PeerId;
 use portolan_protocol::Name;
 
 use super::{
+    gateways::{self, GatewayFlag, parse_gateway},
     registries::{RegistryFlag, parse_registry, parse_right},
     settings::DRAIN_MAX,
 };
@@ -26,6 +27,7 @@ Examples:
   server --data /var/lib/portolan         keep names, messages and the key there
   server --ephemeral --listen 127.0.0.1:0 keep nothing, take any free port
   server --admin KEY                      let the holder of KEY kick, announce and shut down
+  server --gateway lines --gateway tr223  also let older programs' clients in (docs/gateways.md)
   server status                           how the server on this machine fares
   server users --registry udp --json      who is logged in over UDP, for programs
   server kick bob --reason \"spam\"         end bob's session
@@ -162,6 +164,9 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "TRANSPORT:…", env = "PORTOLAN_REGISTRY", value_delimiter = ';',
           value_parser = parse_registry)]
     pub(super) registry: Vec<RegistryFlag>,
+    #[arg(long, value_name = "NAME[=ADDR]", env = "PORTOLAN_GATEWAY", value_delimiter = ';',
+          value_parser = parse_gateway, help = gateways::help())]
+    pub(super) gateway: Vec<GatewayFlag>,
     /// How news reach clients: direct, or queued (by a thread of its own) [default: direct]
     #[arg(long, value_name = "KIND", env = "PORTOLAN_BUS")]
     pub(super) bus: Option<BusKind>,

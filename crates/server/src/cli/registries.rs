@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use portolan_gateway::GATEWAYS;
 use portolan_identity::PeerId;
 use serde::Deserialize;
 
@@ -117,6 +118,12 @@ pub(super) fn registries(
         registry.heartbeat = config.heartbeat.or(registry.heartbeat);
     }
     Ok(all)
+}
+
+/// The transports, and the registries of gateways.
+pub(super) fn with_gateways<'a>(transports: &[&'a str]) -> Vec<&'a str> {
+    let lanes = GATEWAYS.iter().flat_map(|gateway| gateway.lanes());
+    transports.iter().copied().chain(lanes.map(|lane| lane.registry)).collect()
 }
 
 /// Nothing may be said about a transport that there is not: it would be without effect.

@@ -17,12 +17,15 @@ use super::{
     notify::Supervisor,
     options::RunOptions,
     output::{Format, complain, note, print},
-    registries::check_transports,
+    registries::{check_transports, with_gateways},
     runtime_file::{Address, Runtime, RuntimeFile},
     settings::Settings,
     watch,
 };
-use crate::{BindAllError, Config, EventLog, Server, StartError, Storage, config::with_heartbeat};
+use crate::{
+    BindAllError, Config, EventLog, GatewayConfig, Server, StartError, Storage,
+    config::with_heartbeat,
+};
 
 /// The key in the data directory.
 pub(super) const KEY_FILE: &str = "server.key";
@@ -99,6 +102,8 @@ fn has_no_ipv6(error: &StartError) -> bool {
         | StartError::Presence(_)
         | StartError::EventLog { .. }
         | StartError::Metrics { .. }
+        | StartError::Gateway { .. }
+        | StartError::GatewayOption { .. }
         | StartError::Thread(_) => false,
     }
 }
@@ -122,8 +127,10 @@ fn config(
     config.storage = settings.data.clone().map_or(Storage::Ephemeral, Storage::Directory);
     config.admins.clone_from(&settings.admins);
     let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
-    check_transports(&settings.registries, &known)?;
+    check_transports(&settings.registries, &with_gateways(&known))?;
     config.registries.clone_from(&settings.registries);
+    config.gateways.clone_from(&settings.gateways);
+    warn_of_gateways(&settings.gateways);
     config.bus = settings.bus;
     config.rights.clone_from(&settings.rights);
     config.reserved.clone_from(&settings.reserved);
@@ -154,6 +161,21 @@ fn warn_of_open_metrics(address: Option<SocketAddr>) {
     }
 }
 
+/// Older programs cannot encrypt: who runs them should know who can listen.
+fn warn_of_gateways(gateways: &[GatewayConfig]) {
+    for config in gateways {
+        let (name, address) = (config.gateway.name(), config.address);
+        let who = match address.ip().is_loopback() {
+            true => "only this machine can reach it",
+            false => "everyone on the way can read and change it, and anyone can use any name",
+        };
+        note(&format!(
+            "server: what goes through the gateway {name} at {address} is not encrypted, and names \
+             are not proven there; {who}"
+        ));
+    }
+}
+
 fn event_log(path: PathBuf) -> EventLog {
     if path == Path::new("-") { EventLog::Stderr } else { EventLog::File(path) }
 }
@@ -167,6 +189,11 @@ fn announce(server: &Server, settings: &Settings, format: Format) -> Option<Runt
             .addresses()
             .into_iter()
             .map(|(transport, address)| Address { transport: transport.to_owned(), address })
+            .collect(),
+        gateways: server
+            .gateways()
+            .iter()
+            .map(|&(name, address)| Address { transport: name.to_owned(), address })
             .collect(),
         metrics: server.metrics(),
     };
@@ -185,6 +212,10 @@ fn ready_text(runtime: &Runtime, settings: &Settings) -> String {
     let mut text = format!("key   {}\n", runtime.id);
     for address in &runtime.addresses {
         let _fits = writeln!(text, "{:<5} {}", address.transport, address.address);
+    }
+    for gateway in &runtime.gateways {
+        let (name, address) = (&gateway.transport, gateway.address);
+        let _fits = writeln!(text, "{name:<5} {address} (gateway, not encrypted)");
     }
     if let Some(address) = runtime.metrics {
         let _fits = writeln!(text, "metrics http://{address}/metrics");

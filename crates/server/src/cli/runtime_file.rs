@@ -21,6 +21,9 @@ pub(super) struct Runtime {
     pub(super) pid: u32,
     /// One a transport, in the order of the table.
     pub(super) addresses: Vec<Address>,
+    /// One a lane of a gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gateways: Vec<Address>,
     /// Where metrics and health are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) metrics: Option<SocketAddr>,

@@ -13,13 +13,16 @@ use serde::Deserialize;
 
 use super::{
     exit::Failure,
+    gateways::{GatewayFile, gateways},
     knobs::{WrittenLimits, WrittenTimes},
     layers::{self, Layers},
     options::{DEFAULT_PORT, RunOptions, parse_listen, parse_metrics},
     registries::{HEARTBEAT, RegistryFile, RightsFile, registries},
     show::Origins,
 };
-use crate::config::{BusKind, Limits, PasswordCost, RegistryConfigs, Rights, Timing};
+use crate::config::{
+    BusKind, GatewayConfig, Limits, PasswordCost, RegistryConfigs, Rights, Timing,
+};
 
 /// Seconds; whoever waits longer had better not end the server.
 pub(super) const DRAIN_MAX: u32 = 3_600;
@@ -40,6 +43,7 @@ pub(super) struct Settings {
     pub(super) qlog: Option<PathBuf>,
     pub(super) registries: RegistryConfigs,
     pub(super) rights: Rights,
+    pub(super) gateways: Vec<GatewayConfig>,
     pub(super) bus: BusKind,
     pub(super) reserved: Vec<Name>,
     pub(super) password_cost: PasswordCost,
@@ -71,6 +75,8 @@ struct File {
     registry: BTreeMap<String, RegistryFile>,
     #[serde(default)]
     rights: RightsFile,
+    #[serde(default)]
+    gateway: BTreeMap<String, GatewayFile>,
     bus: Option<String>,
     #[serde(default)]
     reserved: Vec<String>,
@@ -170,6 +176,7 @@ impl Settings {
             qlog: options.qlog.or(file.qlog),
             registries: registries(&file.registry, options.registry)?,
             rights: file.rights.rights(options.broadcast)?,
+            gateways: gateways(file.gateway, options.gateway)?,
             bus: bus(options.bus, file.bus.as_deref())?,
             reserved: names(&file.reserved)?,
             password_cost: file.passwords.cost()?,

@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::{
     exit::Failure,
+    gateways,
     knobs::{WrittenLimits, WrittenTimes},
     layers::Layers,
     options::{Cli, RunOptions},
     output::{Format, print},
-    registries::check_transports,
+    registries::{check_transports, with_gateways},
     settings::Settings,
 };
 use crate::config::{BusKind, Right};
@@ -46,6 +47,7 @@ impl Origins {
         let option = match key {
             "rights.broadcast" => "broadcast",
             key if key.starts_with("registry.") => "registry",
+            key if key.starts_with("gateway.") => "gateway",
             key => key,
         };
         let written = || self.written.get(key);
@@ -76,7 +78,7 @@ pub(super) fn config(
 ) -> Result<(), Failure> {
     let settings = Settings::gather(options)?;
     let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
-    check_transports(&settings.registries, &known)?;
+    check_transports(&settings.registries, &with_gateways(&known))?;
     let format = Format::new(settings.json);
     let file = settings.origins.file.as_deref();
     if only_check {
@@ -171,6 +173,7 @@ fn exceptions(settings: &Settings) -> Vec<(String, String)> {
         }
     };
     all.push(("rights.broadcast".to_owned(), broadcast.to_string()));
+    all.extend(gateways::show(&settings.gateways));
     all
 }
 
@@ -244,7 +247,7 @@ mod tests {
     #[test]
     fn each_setting_is_shown_with_its_value_and_its_origin() {
         let file = "heartbeat = 9\nreserved = ['root']\n[limits]\nusers = 7\n[times]\nlogin = 5\n\
-                    [registry.udp]\nclients = 5";
+                    [registry.udp]\nclients = 5\n[gateway.tr223]\nadmin = 'ana'";
         let arguments =
             ["--listen", "127.0.0.1:1", "--ephemeral", "--set", "limits.bans=3", "--drain", "8"];
         let all = gather(file, &arguments);
@@ -257,11 +260,13 @@ mod tests {
         assert_eq!(find("drain"), ("8", "--drain"));
         assert_eq!(find("limits.bans"), ("3", "--set limits.bans"));
         assert_eq!(find("limits.mailbox_messages"), ("1000", "default"));
+        assert_eq!(find("gateway.tr223.listen"), ("\"127.0.0.1:1234\"", "default"));
         for (key, value) in [
             ("registry.udp.clients", "5"),
             ("limits.users", "7"),
             ("times.login", "\"5s\""),
             ("reserved", "[\"root\"]"),
+            ("gateway.tr223.admin", "\"ana\""),
         ] {
             assert_eq!(find(key).0, value);
             assert!(find(key).1.ends_with("server.toml"), "{key}");

@@ -97,6 +97,12 @@ impl Registry {
         }
     }
 
+    /// The transport, or the gateway, of its clients.
+    #[must_use]
+    pub fn transport(&self) -> &'static str {
+        self.transport
+    }
+
     /// Where its traffic is counted.
     #[must_use]
     pub fn traffic(&self) -> Arc<Traffic> {

@@ -19,7 +19,8 @@ use crate::{
 pub(super) struct Client {
     pub(super) registry: usize,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) connection: Arc<dyn Connection>,
+    /// None: it comes by a gateway, and has no streams.
+    pub(super) connection: Option<Arc<dyn Connection>>,
 }
 
 /// Every client of this process.
@@ -43,7 +44,12 @@ impl Clients {
 
     /// The session's connection.
     pub(super) fn connection(&self, session: SessionId) -> Option<Arc<dyn Connection>> {
-        self.read().get(&session).map(|client| Arc::clone(&client.connection))
+        self.read().get(&session).and_then(|client| client.connection.clone())
+    }
+
+    /// Whether the session is there at all.
+    pub(super) fn has(&self, session: SessionId) -> bool {
+        self.read().contains_key(&session)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<SessionId, Client>> {

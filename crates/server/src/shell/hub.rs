@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use portolan_protocol::{
     ControlMessage, ErrorBody, ErrorCode, Event, Message, Name, RequestId, encode,
 };
-use portolan_transport::{Connection, PeerId};
+use portolan_transport::Connection;
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -124,12 +124,9 @@ impl Hub {
     }
 
     /// Begins a session over a new connection.
-    pub(super) fn connect(&self, client: Client) -> SessionId {
-        let registry = client.registry;
-        self.meter.connected(registry);
+    pub(super) fn connect(&self, client: Client, remote: Remote) -> SessionId {
+        self.meter.connected(client.registry);
         let session = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
-        let id: PeerId = client.connection.remote_id();
-        let remote = Remote { registry, id, address: client.connection.remote_addr() };
         self.clients.insert(session, client);
         self.handle(Input::Connected { session, remote });
         session
@@ -173,9 +170,18 @@ impl Hub {
         match self.clients.connection(grant.callee) {
             Some(connection) => Ok(Callee { connection, grant }),
             None => {
-                let effects = core.end_relay(grant.relay, 0, "the callee left".into());
+                let effects = core.end_relay(grant.relay, 0, "no connection to call".into());
                 self.carry_out(&mut core, now, effects);
-                Err(ErrorBody::new(ErrorCode::Offline, format!("{to} has just left")))
+                Err(match self.clients.has(grant.callee) {
+                    false => ErrorBody::new(ErrorCode::Offline, format!("{to} has just left")),
+                    true => {
+                        let message = format!(
+                            "{to} comes by a gateway and takes texts only; send files and calls \
+                             to others"
+                        );
+                        ErrorBody::new(ErrorCode::Unsupported, message)
+                    }
+                })
             }
         }
     }

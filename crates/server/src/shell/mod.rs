@@ -4,6 +4,7 @@ mod bind;
 mod channels;
 mod clients;
 pub(crate) mod clock;
+mod gateways;
 mod hasher;
 mod hub;
 mod monitor;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use portolan_datagram_io::{Lane, SharedSockets};
+use portolan_gateway::OptionsError;
 use portolan_identity::PeerId;
 use portolan_transport::{Carrier, Endpoint};
 use thiserror::Error;
@@ -23,6 +24,7 @@ use super::{
     bind::{BindAllError, Bound, bind_all},
     channels::Channels,
     clock,
+    gateways::{self, BoundGateway, bind_gateways},
     hasher::Hasher,
     hub::Hub,
     monitor::Monitor,
@@ -77,6 +79,26 @@ pub enum StartError {
         /// The system's word.
         source: io::Error,
     },
+    /// The address for a gateway cannot be had.
+    #[error(
+        "the gateway {name} cannot listen at {address}; choose another with --gateway {name}=ADDR"
+    )]
+    Gateway {
+        /// Which.
+        name: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A gateway is told what it does not understand.
+    #[error("the gateway {name}")]
+    GatewayOption {
+        /// Which.
+        name: &'static str,
+        /// What is wrong.
+        source: OptionsError,
+    },
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -88,6 +110,7 @@ pub struct Server {
     id: PeerId,
     hub: Arc<Hub>,
     bound: Vec<Bound>,
+    gateways: Vec<(&'static str, SocketAddr)>,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
     /// Those that watch and end last.
@@ -114,8 +137,11 @@ impl Server {
         let events = open_event_log(&config)?;
         let monitor = bind_monitor(&config).await?;
         let bound = bind_all(&config).await?;
-        let registries: Vec<Registry> =
+        let gateways = bind_gateways(&config.gateways).await?;
+        let mut registries: Vec<Registry> =
             bound.iter().map(|bound| registry(bound, &config)).collect();
+        registries.extend(gateway_registries(&gateways, &config));
+        let names: Vec<&'static str> = registries.iter().map(Registry::transport).collect();
         let traffic = registries.iter().map(Registry::traffic).collect();
         let core_config = CoreConfig {
             id: config.identity.id(),
@@ -128,7 +154,7 @@ impl Server {
         };
         let now = clock::now();
         let meter = match &monitor {
-            Some(_) => Meter::on(bound.iter().map(|bound| bound.scheme), now.wall),
+            Some(_) => Meter::on(names.into_iter(), now.wall),
             None => Meter::default(),
         };
         let mut core = Core::new(now, core_config, &snapshot);
@@ -157,7 +183,7 @@ impl Server {
                 }
             });
         hub.set_hasher(hasher.map_err(StartError::Thread)?);
-        let mut server = Self::run(&config, hub, (bound, traffic));
+        let mut server = Self::run(&config, hub, (bound, gateways, traffic));
         if let Some(listener) = monitor {
             server.watch(listener);
         }
@@ -167,12 +193,13 @@ impl Server {
     fn run(
         config: &Config,
         hub: Arc<Hub>,
-        (bound, traffic): (Vec<Bound>, Vec<Arc<Traffic>>),
+        (bound, gateways, traffic): (Vec<Bound>, Vec<BoundGateway>, Vec<Arc<Traffic>>),
     ) -> Self {
         let listening = Arc::new(AtomicUsize::new(bound.len()));
         let stopping = CancellationToken::new();
         let context = Arc::new(Context {
             hub: Arc::clone(&hub),
+            server: config.identity.id(),
             limits: config.limits,
             timing: config.timing,
             traffic,
@@ -197,6 +224,8 @@ impl Server {
                 }
             });
         }
+        let gateway_addresses = gateways.iter().flat_map(BoundGateway::addresses).collect();
+        gateways::run(gateways, &context, bound.len(), &stopping, &mut tasks);
         let (timers, ended) = (Arc::clone(&hub), stopping.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -208,6 +237,7 @@ impl Server {
             id: config.identity.id(),
             hub,
             bound,
+            gateways: gateway_addresses,
             stopping,
             tasks,
             watchers: JoinSet::new(),
@@ -220,6 +250,7 @@ impl Server {
             addresses: server
                 .addresses()
                 .iter()
+                .chain(server.gateways.iter())
                 .map(|(scheme, address)| format!("{scheme} {address}"))
                 .collect(),
         });
@@ -263,6 +294,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         self.bound.iter().map(|bound| (bound.scheme, bound.endpoint.local_addr())).collect()
+    }
+
+    /// Where each gateway listens.
+    #[must_use]
+    pub fn gateways(&self) -> &[(&'static str, SocketAddr)] {
+        &self.gateways
     }
 
     /// Waits until an admin asks for the end, and says why; then call [`Self::shutdown`].
@@ -364,6 +401,18 @@ fn registry(bound: &Bound, config: &Config) -> Registry {
     let heartbeat = HeartbeatPolicy { keep_alive: timing.keep_alive, idle: timing.idle };
     let policy = RegistryPolicy { clients: config.clients(bound.scheme), heartbeat };
     Registry::new(bound.scheme, bound.endpoint.local_addr().to_string(), policy)
+}
+
+/// Registries for the old programs' clients. Silence means nothing there: connections that are gone
+/// are noticed.
+fn gateway_registries(gateways: &[BoundGateway], config: &Config) -> Vec<Registry> {
+    let registry = |(name, address): (&'static str, SocketAddr)| {
+        let (keep_alive, idle) = gateways::KEEP_ALIVE;
+        let heartbeat = HeartbeatPolicy { keep_alive, idle };
+        let policy = RegistryPolicy { clients: config.clients(name), heartbeat };
+        Registry::new(name, address.to_string(), policy)
+    };
+    gateways.iter().flat_map(BoundGateway::addresses).map(registry).collect()
 }
 
 fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {

@@ -8,7 +8,7 @@ use portolan_protocol::{
     Ready, RequestId, decode,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
-use portolan_transport::{CloseCode, Connection, RecvStream, SendStream};
+use portolan_transport::{CloseCode, Connection, PeerId, RecvStream, SendStream};
 use tokio::{io::AsyncWriteExt, task::JoinSet, time::timeout};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     close_code,
     config::{Limits, Timing},
-    core::{Frame, Input, SessionId, Traffic},
+    core::{Frame, Input, Remote, SessionId, Traffic},
 };
 
 /// Bytes of a frame's length before it.
@@ -29,6 +29,8 @@ const PREFIX: usize = 4;
 /// What every session needs to know.
 pub(super) struct Context {
     pub(super) hub: Arc<Hub>,
+    /// The server's key.
+    pub(super) server: PeerId,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
     /// What each registry's clients send and are sent.
@@ -38,9 +40,10 @@ pub(super) struct Context {
 /// Serves a connection to its end.
 pub(super) async fn serve(context: Arc<Context>, registry: usize, connection: Arc<dyn Connection>) {
     let outbox = Arc::new(Outbox::new(&context.limits));
+    let (id, address) = (connection.remote_id(), connection.remote_addr());
     let client =
-        Client { registry, outbox: Arc::clone(&outbox), connection: Arc::clone(&connection) };
-    let session = context.hub.connect(client);
+        Client { registry, outbox: Arc::clone(&outbox), connection: Some(Arc::clone(&connection)) };
+    let session = context.hub.connect(client, Remote { registry, id, address });
     let mut ending = Ending { hub: &context.hub, session, reason: None };
     let traffic = context.traffic.get(registry).map(Arc::clone).unwrap_or_default();
     let serving = Serving {

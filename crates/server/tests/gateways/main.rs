@@ -1,0 +1,14 @@
+//! Gateways as the old programs meet them: real sockets, one read one message, and what the
+//! original servers said, byte for byte.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+#[path = "../server/client.rs"]
+#[expect(dead_code, reason = "what other tests of the server use")]
+mod client;
+mod cod;
+mod hostile;
+mod lines;
+mod old;
+mod replay;
+mod tr223;
