@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// Crates that reach no runtime, socket, file, thread, clock or system randomness.
-const PURE: &[&str] = &["peer-id", "netsim", "mux", "rudp", "protocol", "nat", "gateway"];
+const PURE: &[&str] = &["peer-id", "netsim", "mux", "rudp", "protocol", "nat", "gateway", "live"];
 
 /// What would bring any of these in, even indirectly.
 const IMPURE: &[&str] = &[
