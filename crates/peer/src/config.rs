@@ -15,7 +15,7 @@ use portolan_identity::{Expect, Identity};
 use portolan_protocol::{DeviceId, Hash, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
-use crate::{Addresses, CallRule, SystemAddresses, session::random};
+use crate::{Addresses, CallRule, FileRules, SystemAddresses, session::random};
 
 /// The parts that the facade puts together: this crate names no concrete transport.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +64,10 @@ pub struct Config {
     pub share: Option<PathBuf>,
     /// Where received files go.
     pub downloads: PathBuf,
-    /// What happens to files that others offer.
+    /// What happens to files that others offer, who are not named in `file_rules`.
     pub accept_files: FileRule,
+    /// Rules of single users, and bounds of what is taken; its default is not looked at.
+    pub file_rules: FileRules,
     /// What happens to calls of others.
     pub accept_calls: CallRule,
     /// What happens when a received file is there already.
@@ -136,6 +138,7 @@ impl Config {
             share: None,
             downloads: PathBuf::from("."),
             accept_files: FileRule::None,
+            file_rules: FileRules::default(),
             accept_calls: CallRule::None,
             existing: Existing::Keep,
             known_peers: None,

@@ -252,6 +252,14 @@ pub enum FileError {
         /// Bytes that are free.
         free: u64,
     },
+    /// The disk became full while it was written.
+    #[error("the disk of {} is full; {}", .directory.display(), Kept(*.kept))]
+    DiskFull {
+        /// Where.
+        directory: PathBuf,
+        /// Proven bytes that stay for another try.
+        kept: u64,
+    },
     /// Only ordinary files are sent.
     #[error("{} is not an ordinary file", .0.display())]
     NotAFile(PathBuf),
@@ -350,7 +358,9 @@ impl FileError {
                 ErrorCode::BadRequest
             }
             Self::Exists(_) => ErrorCode::Conflict,
-            Self::NoSpace { .. } | Self::TooLarge { .. } => ErrorCode::Quota,
+            Self::NoSpace { .. } | Self::DiskFull { .. } | Self::TooLarge { .. } => {
+                ErrorCode::Quota
+            }
             Self::NoSuchOffer(_) | Self::NoSuchTransfer(_) => ErrorCode::UnknownFile,
             Self::Stopped { stop: Stop::Paused, .. } => ErrorCode::Paused,
             Self::Stopped { stop: Stop::Cancelled, .. } => ErrorCode::Cancelled,

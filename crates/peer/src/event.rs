@@ -156,10 +156,21 @@ pub struct FileUpdate {
     pub resumed: u64,
     /// Bytes in all.
     pub total: u64,
+    /// How the bytes go, once they do.
+    pub via: Option<Via>,
     /// Bytes a second of late.
     pub rate: Option<u64>,
     /// What is left, at that rate.
     pub eta: Option<Duration>,
+}
+
+/// The way that bytes take between two peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Via {
+    /// Through what.
+    pub kind: PathKind,
+    /// The transport on our side.
+    pub transport: &'static str,
 }
 
 /// Which way a file goes.
@@ -279,12 +290,17 @@ impl PathInfo {
     /// The word in `--json`.
     #[must_use]
     pub const fn kind_word(&self) -> &'static str {
-        match self.kind {
-            None => "none",
-            Some(PathKind::Direct) => "direct",
-            Some(PathKind::Relayed) => "relayed",
-            Some(PathKind::Memory) => "memory",
-        }
+        kind_word(self.kind)
+    }
+}
+
+/// The word for a kind of path in `--json`.
+pub(crate) const fn kind_word(kind: Option<PathKind>) -> &'static str {
+    match kind {
+        None => "none",
+        Some(PathKind::Direct) => "direct",
+        Some(PathKind::Relayed) => "relayed",
+        Some(PathKind::Memory) => "memory",
     }
 }
 

@@ -66,6 +66,7 @@ mod config;
 mod dial;
 mod error;
 mod event;
+mod file_rules;
 mod files;
 mod groups;
 mod network;
@@ -83,8 +84,9 @@ pub use config::{
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{
     Direction, Event, Events, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting, Stop,
-    TransferId, Warning,
+    TransferId, Via, Warning,
 };
+pub use file_rules::{FileRules, RuleChanges};
 pub use files::ShareError;
 pub use network::{Addresses, SystemAddresses};
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};

@@ -18,8 +18,9 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, FileUpdate,
-    PathInfo, RequestError, SessionEnd, ShareError, Stop, Switch, TransferId, Wanted, Way,
+    CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, FileRules,
+    FileUpdate, PathInfo, RequestError, RuleChanges, SessionEnd, ShareError, Stop, Switch,
+    TransferId, Wanted, Way,
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
@@ -572,6 +573,17 @@ impl Peer {
     /// [`CallError::NoSuchCall`] when it is over.
     pub fn hold(&self, id: CallId, on: Switch) -> Result<(), CallError> {
         self.0.sessions.host().calls.hold(id, on)
+    }
+
+    /// Whose offered files are taken, and how much of them.
+    #[must_use]
+    pub fn file_rules(&self) -> FileRules {
+        self.0.sessions.host().rules()
+    }
+
+    /// Changes whose offered files are taken, from the next one on.
+    pub fn change_file_rules(&self, changes: &RuleChanges) {
+        self.0.sessions.host().change_rules(changes);
     }
 
     /// The transfers that are queued, under way or held, in order of number.

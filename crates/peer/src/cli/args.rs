@@ -82,12 +82,19 @@ pub(crate) struct Options {
     /// Where received files go
     #[arg(long, global = true, env = "PORTOLAN_DOWNLOADS", value_name = "DIR")]
     pub(crate) downloads: Option<PathBuf>,
-    /// What happens to files that others offer: all, none or ask
-    #[arg(long, global = true, env = "PORTOLAN_ACCEPT_FILES", value_name = "RULE")]
+    /// What happens to files that others offer: all, none or ask, and for single users
+    /// otherwise: ask,bob=all,mallory=none
+    #[arg(long, global = true, env = "PORTOLAN_ACCEPT_FILES", value_name = "RULE[,WHO=RULE…]")]
     pub(crate) accept_files: Option<String>,
     /// What happens to calls of others: none, ask, all, or names that are always answered
     #[arg(long, global = true, env = "PORTOLAN_ANSWER", value_name = "RULE")]
     pub(crate) answer: Option<String>,
+    /// The largest file that is taken from others: 500M, 2GiB
+    #[arg(long, global = true, env = "PORTOLAN_ACCEPT_MAX", value_name = "SIZE")]
+    pub(crate) accept_max: Option<String>,
+    /// Take no more from others when the directory of received files would hold more than this
+    #[arg(long, global = true, env = "PORTOLAN_DOWNLOADS_MAX", value_name = "SIZE")]
+    pub(crate) downloads_max: Option<String>,
     /// So many of your own transfers at once; the others wait in a queue
     #[arg(long, global = true, env = "PORTOLAN_AT_ONCE", value_name = "COUNT",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -107,6 +114,9 @@ pub(crate) struct Options {
     /// Write what connections do into this directory, a qlog file each (docs/observing.md)
     #[arg(long, global = true, env = "QLOGDIR", value_name = "DIR")]
     pub(crate) qlog: Option<PathBuf>,
+    /// Results and failures only: no progress, no notes
+    #[arg(long, short, global = true, env = "PORTOLAN_QUIET")]
+    pub(crate) quiet: bool,
     /// Log to standard error; PORTOLAN_LOG chooses what
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,

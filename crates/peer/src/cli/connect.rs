@@ -88,6 +88,7 @@ async fn config(
     config.downloads.clone_from(&settings.downloads);
     config.accept_files = settings.accept_files.unwrap_or_default();
     config.accept_calls = settings.answer.as_ref().map(AnswerRule::call_rule).unwrap_or_default();
+    config.file_rules = settings.file_rules.clone();
     config.existing = settings.existing;
     if let Some(count) = settings.at_once {
         config.limits.own_transfers = usize::from(count).max(1);

@@ -182,6 +182,7 @@ impl From<FileError> for Failure {
             | FileError::Name { .. }
             | FileError::Exists(_)
             | FileError::NoSpace { .. }
+            | FileError::DiskFull { .. }
             | FileError::NotAFile(_)
             | FileError::Changed { .. }
             | FileError::TooLarge { .. }

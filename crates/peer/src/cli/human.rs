@@ -1,5 +1,7 @@
 //! Lines as people read them. Everything that others may have written goes through `plain`.
 
+use std::collections::BTreeMap;
+
 use portolan_protocol::Timestamp;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
         CallLine, ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine,
         SettingsLine, Shared, Status, User,
     },
-    text::{plain, size, time},
+    text::{plain, size, span, time},
 };
 
 /// Where a line belongs.
@@ -48,6 +50,9 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
         Line::File(update) => file(update).and_then(message),
         Line::Call(update) => message(call(update)),
+        Line::AcceptFiles { rule, users, file_max, total_max } => {
+            result(rules_text(rule, users, (*file_max, *total_max)))
+        }
         Line::Transfers { files } => result(transfer_table(files)),
         Line::Path(path) => result(path_text(path)),
         Line::Files { with, files } => result(file_table(with, files)),
@@ -343,7 +348,13 @@ fn file(file: &File) -> Option<String> {
         "paused" => Some(format!("* file {id}: {arrow}, {reason}")),
         "cancelled" => Some(format!("* file {id}: {arrow}, {reason}")),
         "waiting" => Some(format!("* waiting for {with} to take {name}")),
-        "started" => Some(format!("* file {id}: {arrow}, {}", size(file.total))),
+        "started" => {
+            let badge = Some(badge(file)).filter(|badge| !badge.is_empty());
+            let badge = badge.map(|badge| format!(", {badge}")).unwrap_or_default();
+            let resumed = file.resumed.map(|bytes| format!(", {} of it there", size(bytes)));
+            let resumed = resumed.unwrap_or_default();
+            Some(format!("* file {id}: {arrow}, {}{resumed}{badge}", size(file.total)))
+        }
         "progress" => None,
         "done" => {
             let hash = file.hash.as_deref().unwrap_or_default();
@@ -355,6 +366,33 @@ fn file(file: &File) -> Option<String> {
         "denied" => Some(format!("* file {id}: {arrow}, refused: {reason}")),
         _ => Some(format!("* file {id}: {arrow}, failed: {reason}")),
     }
+}
+
+fn rules_text(
+    rule: &str,
+    users: &BTreeMap<String, String>,
+    (file_max, total_max): (Option<u64>, Option<u64>),
+) -> String {
+    let mut lines = vec![format!("files of others  {rule}")];
+    lines.extend(users.iter().map(|(who, rule)| format!("files of {who}  {rule}")));
+    lines.extend(file_max.map(|max| format!("at most {} a file", size(max))));
+    lines.extend(total_max.map(|max| format!("at most {} among the files received", size(max))));
+    lines.join("\n")
+}
+
+/// `relayed/udp`.
+pub(crate) fn badge(file: &File) -> String {
+    match (file.via, file.transport) {
+        (Some(via), Some(transport)) => format!("{via}/{transport}"),
+        _ => String::new(),
+    }
+}
+
+/// `3.1 MiB/s, 12 s left`, as far as it is known.
+pub(crate) fn speed(file: &File) -> String {
+    let rate = file.rate.map(|rate| format!("{}/s", size(rate)));
+    let eta = file.eta_ms.map(|eta| format!("{} left", span(eta / 1000)));
+    [rate, eta].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn transfer_table(files: &[File]) -> String {
@@ -369,7 +407,8 @@ fn transfer_table(files: &[File]) -> String {
             file.phase.to_owned(),
             format!("{} of {}", size(file.bytes), size(file.total)),
             file.rate.map(|rate| format!("{}/s", size(rate))).unwrap_or_default(),
-            file.eta_ms.map(|eta| format!("{} s left", eta / 1000)).unwrap_or_default(),
+            file.eta_ms.map(|eta| format!("{} left", span(eta / 1000))).unwrap_or_default(),
+            badge(file),
         ]
     }))
 }

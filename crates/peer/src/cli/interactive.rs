@@ -390,6 +390,10 @@ impl App {
                 let id = self.book().current(None)?;
                 self.peer.hold(id, on)?;
             }
+            Slash::AcceptFiles(changes) => {
+                changes.iter().for_each(|changes| self.peer.change_file_rules(changes));
+                self.output.show(&Line::rules(&self.peer.file_rules()));
+            }
             Slash::Transfers => self.output.show(&Line::transfers(&self.peer.transfers())),
             Slash::PauseFile(id) => self.peer.pause_file(TransferId(id)).await?,
             Slash::ResumeFile(id) => self.peer.resume_file(TransferId(id)).await?,

@@ -2,6 +2,8 @@
 //! `--json`, rendered for people otherwise. `docs/events.md` documents them; they are never
 //! renamed.
 
+use std::collections::BTreeMap;
+
 use portolan_protocol::{
     Announcement, Availability, Closing, Conversation, ConversationState, Delivery, FileInfo,
     GroupChange, GroupInfo, GroupNews, Messages, Presence, PresenceChange, Receipt, ReceiptState,
@@ -10,7 +12,10 @@ use portolan_protocol::{
 use serde::Serialize;
 
 use super::{counters::Counters, exit::Failure, group::role_word};
-use crate::{CallPhase, CallUpdate, Event, FilePhase, FileUpdate, PathInfo, Peer, SessionEnd};
+use crate::{
+    CallPhase, CallUpdate, Event, FilePhase, FileRules, FileUpdate, PathInfo, Peer, SessionEnd,
+    event::kind_word,
+};
 
 /// One line of output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,6 +75,14 @@ pub(crate) enum Line {
     Call(CallLine),
     Transfers {
         files: Vec<File>,
+    },
+    AcceptFiles {
+        rule: String,
+        users: BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_max: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total_max: Option<u64>,
     },
     Path(PathLine),
     Files {
@@ -216,6 +229,11 @@ pub(crate) struct File {
     pub(crate) hash: Option<String>,
     pub(crate) with: String,
     pub(crate) direction: &'static str,
+    /// `relayed`, `direct` or `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) via: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transport: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -371,6 +389,16 @@ impl Line {
             modified: file.modified.map(|at| at.0),
         });
         Self::Files { with: with.to_owned(), files: files.collect() }
+    }
+
+    pub(crate) fn rules(rules: &FileRules) -> Self {
+        let users = rules.users.iter().map(|(who, rule)| (who.to_string(), rule.to_string()));
+        Self::AcceptFiles {
+            rule: rules.default.to_string(),
+            users: users.collect(),
+            file_max: rules.file_max,
+            total_max: rules.total_max,
+        }
     }
 
     pub(crate) fn transfers(transfers: &[FileUpdate]) -> Self {
@@ -605,6 +633,8 @@ impl From<&FileUpdate> for File {
             hash,
             with: update.with.to_string(),
             direction: update.direction.as_str(),
+            via: update.via.map(|via| kind_word(Some(via.kind))),
+            transport: update.via.map(|via| via.transport),
             rate: update.rate,
             eta_ms: update.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
             path,

@@ -13,7 +13,7 @@ use portolan_transport::{CloseReason, PathKind};
 use super::Line;
 use crate::{
     Direction, Event, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting, SessionEnd,
-    TransferId, Warning,
+    TransferId, Via, Warning,
 };
 
 fn name(text: &str) -> Name {
@@ -49,6 +49,7 @@ fn file(phase: FilePhase) -> Event {
         bytes: 5,
         total: 10,
         resumed: 0,
+        via: Some(Via { kind: PathKind::Relayed, transport: "udp" }),
         rate: Some(100),
         eta: Some(Duration::from_millis(50)),
     })
@@ -139,21 +140,21 @@ fn every_event_has_the_documented_shape() {
         ),
         (
             (&file(FilePhase::Progress)).into(),
-            r#"{"event":"file","id":4,"phase":"progress","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","rate":100,"eta_ms":50}"#.into(),
+            r#"{"event":"file","id":4,"phase":"progress","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","via":"relayed","transport":"udp","rate":100,"eta_ms":50}"#.into(),
         ),
         (
             (&file(FilePhase::Interrupted { reason: "gone".into() })).into(),
-            r#"{"event":"file","id":4,"phase":"interrupted","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","rate":100,"eta_ms":50,"reason":"gone"}"#.into(),
+            r#"{"event":"file","id":4,"phase":"interrupted","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","via":"relayed","transport":"udp","rate":100,"eta_ms":50,"reason":"gone"}"#.into(),
         ),
         (
             (&file(FilePhase::Done { hash: Hash([0; 32]), path: Some("d/a.txt".into()) })).into(),
             format!(
-                r#"{{"event":"file","id":4,"phase":"done","name":"a.txt","bytes":5,"total":10,"hash":"{hash}","with":"bob","direction":"receive","rate":100,"eta_ms":50,"path":"d/a.txt"}}"#
+                r#"{{"event":"file","id":4,"phase":"done","name":"a.txt","bytes":5,"total":10,"hash":"{hash}","with":"bob","direction":"receive","via":"relayed","transport":"udp","rate":100,"eta_ms":50,"path":"d/a.txt"}}"#
             ),
         ),
         (
             (&file(FilePhase::Failed { code: ErrorCode::Integrity, reason: "bad".into() })).into(),
-            r#"{"event":"file","id":4,"phase":"failed","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","rate":100,"eta_ms":50,"code":"integrity","reason":"bad"}"#.into(),
+            r#"{"event":"file","id":4,"phase":"failed","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","via":"relayed","transport":"udp","rate":100,"eta_ms":50,"code":"integrity","reason":"bad"}"#.into(),
         ),
         (
             (&Event::Path(PathInfo {

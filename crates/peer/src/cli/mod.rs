@@ -109,6 +109,7 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
     let mut settings = Settings::new(&arguments.options, &stack)?;
     let output = match settings.output {
         Format::Json => Output::json(),
+        Format::Human if arguments.options.quiet => Output::quiet(),
         Format::Human => Output::human(),
     };
     match arguments.command {

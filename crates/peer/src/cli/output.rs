@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustyline::ExternalPrinter;
 
 use super::{
-    human::{Channel, render},
+    human::{Channel, badge, render, speed},
     line::{File, Line},
 };
 
@@ -25,6 +25,8 @@ const BARS_MAX: usize = 16;
 #[derive(Default)]
 pub(crate) struct Output {
     json: bool,
+    /// People hear of results and failures only.
+    quiet: bool,
     /// Bars are for people who look at a terminal and type nothing meanwhile.
     bars: Option<Bars>,
     printer: OnceLock<Mutex<Printer>>,
@@ -39,9 +41,14 @@ impl Output {
         Self::default()
     }
 
+    /// For people who want results and failures only.
+    pub(crate) fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
     /// Shows bars when standard error is a terminal.
     pub(crate) fn with_bars(mut self) -> Self {
-        if !self.json && io::stderr().is_terminal() {
+        if !self.json && !self.quiet && io::stderr().is_terminal() {
             self.bars = Some(Bars::default());
         }
         self
@@ -65,14 +72,16 @@ impl Output {
         {
             return;
         }
-        if let Some((channel, text)) = render(line) {
+        if let Some((channel, text)) = render(line)
+            && (!self.quiet || channel == Channel::Result || is_failure(line))
+        {
             self.write(channel, &text);
         }
     }
 
     /// A word for people; programs are not told.
     pub(crate) fn note(&self, text: &str) {
-        if !self.json {
+        if !self.json && !self.quiet {
             self.write(Channel::Message, text);
         }
     }
@@ -90,6 +99,15 @@ impl Output {
             Some(bars) => bars.all.suspend(write),
             None => write(),
         }
+    }
+}
+
+/// What even those hear who want quiet.
+fn is_failure(line: &Line) -> bool {
+    match line {
+        Line::Error { .. } | Line::Closed { .. } => true,
+        Line::File(file) => matches!(file.phase, "failed" | "denied" | "cancelled" | "offered"),
+        _ => false,
     }
 }
 
@@ -130,6 +148,7 @@ impl Bars {
                 }
                 if let Some(bar) = by_id.get(&file.id) {
                     bar.set_position(file.bytes);
+                    bar.set_prefix(format!("{} {}", badge(file), speed(file)));
                 }
                 true
             }
@@ -145,7 +164,7 @@ impl Bars {
 }
 
 fn bar(file: &File) -> ProgressBar {
-    let template = "{msg} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let template = "{msg} [{bar:24}] {bytes}/{total_bytes} {prefix}";
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");

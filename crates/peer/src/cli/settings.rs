@@ -14,9 +14,9 @@ use serde::Deserialize;
 
 use super::{
     address::ServerAddress, args::Options, calls::AnswerRule, device::Slot, exit::Failure,
-    password::Source, watch::shared,
+    password::Source, text::parse_size, watch::shared,
 };
-use crate::{Existing, FileRule, Reconnect, Stack};
+use crate::{Existing, FileRule, FileRules, Reconnect, RuleChanges, Stack};
 
 /// Bytes of a configuration file that are read.
 const CONFIG_MAX: u64 = 64 << 10;
@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) share: Option<PathBuf>,
     pub(crate) downloads: PathBuf,
     pub(crate) accept_files: Option<FileRule>,
+    /// Rules of single users, and bounds.
+    pub(crate) file_rules: FileRules,
     pub(crate) answer: Option<AnswerRule>,
     /// Our own transfers at once; `None`: as many as the library says.
     pub(crate) at_once: Option<u16>,
@@ -105,6 +107,8 @@ struct ConfigFile {
     share: Option<PathBuf>,
     downloads: Option<PathBuf>,
     accept_files: Option<String>,
+    accept_max: Option<String>,
+    downloads_max: Option<String>,
     answer: Option<String>,
     at_once: Option<u16>,
     overwrite: Option<bool>,
@@ -130,8 +134,17 @@ impl Settings {
         let accept_new = options.accept_new || file.accept_new.unwrap_or(false);
         let first_meeting = if accept_new { FirstMeeting::Accept } else { FirstMeeting::Ask };
         let rule = options.accept_files.as_ref().or(file.accept_files.as_ref());
-        let accept_files =
-            rule.map(|text| text.parse::<FileRule>()).transpose().map_err(Failure::usage)?;
+        let changes = rule.map(|text| text.parse::<RuleChanges>()).transpose();
+        let changes = changes.map_err(Failure::usage)?.unwrap_or_default();
+        let accept_files = changes.default;
+        let mut file_rules = FileRules::default();
+        changes.apply(&mut file_rules);
+        let bound = |option: &Option<String>, file: &Option<String>| {
+            let text = option.as_ref().or(file.as_ref());
+            text.map(|text| parse_size(text)).transpose().map_err(Failure::usage)
+        };
+        file_rules.file_max = bound(&options.accept_max, &file.accept_max)?;
+        file_rules.total_max = bound(&options.downloads_max, &file.downloads_max)?;
         let answer = options.answer.as_ref().or(file.answer.as_ref());
         let answer =
             answer.map(|text| text.parse::<AnswerRule>()).transpose().map_err(Failure::usage)?;
@@ -149,6 +162,7 @@ impl Settings {
             share: options.share.clone().or(file.share),
             downloads: options.downloads.clone().or(file.downloads).unwrap_or_else(downloads),
             accept_files,
+            file_rules,
             answer,
             at_once: options.at_once.or(file.at_once),
             existing: if overwrite { Existing::Replace } else { Existing::Keep },

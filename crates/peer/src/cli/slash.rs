@@ -6,7 +6,7 @@ use super::{
     group::{self, GroupOrder},
     preferences,
 };
-use crate::{Switch, Wanted};
+use crate::{RuleChanges, Switch, Wanted};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub(crate) enum Slash {
     HangUp(Option<Name>),
     Mute(Switch),
     Hold(Switch),
+    AcceptFiles(Option<RuleChanges>),
     Transfers,
     PauseFile(u64),
     ResumeFile(u64),
@@ -193,6 +194,15 @@ pub(crate) const TABLE: &[Row] = &[
     row("hold", "[off]", "holds the call, or goes on with it", |row, rest| {
         switch(row, rest).map(Slash::Hold)
     }),
+    row(
+        "accept-files",
+        "[RULE][,WHO=RULE…]",
+        "changes whose files are taken: all, none or ask; shows it without a rule",
+        |_, rest| match rest {
+            "" => Ok(Slash::AcceptFiles(None)),
+            rest => rest.parse().map(|changes| Slash::AcceptFiles(Some(changes))),
+        },
+    ),
     row("transfers", "", "shows the files that are on their way, wait or are held", |row, rest| {
         none(row, rest, Slash::Transfers)
     }),
@@ -464,6 +474,8 @@ mod tests {
             ("mute off", Slash::Mute(Switch::Off)),
             ("hold", Slash::Hold(Switch::On)),
             ("hold off", Slash::Hold(Switch::Off)),
+            ("accept-files", Slash::AcceptFiles(None)),
+            ("accept-files ask,bob=all", Slash::AcceptFiles("ask,bob=all".parse().ok())),
             ("transfers", Slash::Transfers),
             ("pause-file 7", Slash::PauseFile(7)),
             ("resume-file 7", Slash::ResumeFile(7)),
@@ -489,7 +501,7 @@ mod tests {
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
         "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get get-hash accept-file \
-         deny-file call hangup mute hold transfers pause-file resume-file cancel-file group history \
+         deny-file call hangup mute hold accept-files transfers pause-file resume-file cancel-file group history \
          status path quit"
             .split_whitespace()
     }

@@ -39,6 +39,40 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
+/// Reads `1500`, `10K`, `1.5GiB`: units are powers of 1024, whatever they are called.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size; write 500K, 10MiB or 2G");
+    let text = text.trim();
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit = unit.to_lowercase();
+    let letter = unit.trim_end_matches('b').trim_end_matches('i');
+    let power = match letter {
+        "" if !unit.contains('i') => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(wrong()),
+    };
+    let value: f64 = number.trim().parse().map_err(|_| wrong())?;
+    let bytes = value * f64::from(1_u32 << 10).powi(power / 10);
+    if !(0.0..1e18).contains(&bytes) {
+        return Err(wrong());
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    Ok(bytes as u64)
+}
+
+/// `12 s`, `3:05 min`, `2:04 h`: how long something will take.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02} h", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 /// `2026-11-21 08:15 UTC`.
 pub(crate) fn time(at: Timestamp) -> String {
     let Utc { year, month, day, hour, minute, .. } = at.utc();
@@ -49,7 +83,30 @@ pub(crate) fn time(at: Timestamp) -> String {
 mod tests {
     use portolan_protocol::Timestamp;
 
-    use super::{plain, size, time};
+    use super::{parse_size, plain, size, span, time};
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let rows = [
+            ("0", 0),
+            ("1500", 1500),
+            ("10K", 10 << 10),
+            ("1.5 GiB", 3 << 29),
+            ("2t", 2 << 40),
+            ("7MB", 7 << 20),
+            ("9b", 9),
+        ];
+        for (text, bytes) in rows {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "K", "-1", "1X", "1e99", "many", "5i"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            (span(59), span(185), span(7_440)),
+            ("59 s".into(), "3:05 min".into(), "2:04 h".into())
+        );
+    }
 
     #[test]
     fn text_of_others_cannot_move_the_cursor_or_pretend_to_be_ours() {

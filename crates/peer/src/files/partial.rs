@@ -195,6 +195,12 @@ fn taken(metadata: &fs::Metadata) -> u64 {
     metadata.len()
 }
 
+/// Whether that is the name of a part of a file with that content.
+pub(crate) fn is_part_of(name: &str, hash: Hash) -> bool {
+    let rest = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    rest.is_some_and(|rest| rest.split('-').next() == Some(&hash.to_string()))
+}
+
 fn part_name(hash: Hash, number: usize) -> String {
     match number {
         0 => format!("{PREFIX}{hash}{SUFFIX}"),

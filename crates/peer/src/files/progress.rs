@@ -1,6 +1,6 @@
 //! Reports about one transfer: stages always, progress a few times a second.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use portolan_protocol::{ErrorCode, Hash, Name};
 use tokio::{
@@ -9,14 +9,17 @@ use tokio::{
 };
 
 use super::{Orders, Ticket};
-use crate::{Event, FileError, FilePhase, FileUpdate};
+use crate::{Event, FileError, FilePhase, FileUpdate, Via};
 
 /// How much the latest rate counts against those before it.
 const SMOOTHING: f64 = 0.3;
 
+/// Tells how bytes go at the moment.
+type Ways = Box<dyn Fn() -> Option<Via> + Send + Sync>;
+
 /// Reports about one transfer.
-#[derive(Debug)]
 pub(crate) struct Progress {
+    ways: Option<Ways>,
     events: mpsc::Sender<Event>,
     every: Duration,
     patience: Duration,
@@ -26,6 +29,12 @@ pub(crate) struct Progress {
     begun: bool,
     reported_at: Instant,
     reported_bytes: u64,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("update", &self.update).finish_non_exhaustive()
+    }
 }
 
 impl Progress {
@@ -38,6 +47,7 @@ impl Progress {
     ) -> Self {
         let reported_at = Instant::now();
         Self {
+            ways: None,
             events,
             every,
             patience,
@@ -47,6 +57,22 @@ impl Progress {
             begun: false,
             reported_at,
             reported_bytes: 0,
+        }
+    }
+
+    /// Reports say how the bytes go.
+    pub(crate) fn seen_by(
+        mut self,
+        ways: impl Fn() -> Option<Via> + Send + Sync + 'static,
+    ) -> Self {
+        self.ways = Some(Box::new(ways));
+        self
+    }
+
+    fn look_at_the_way(&mut self) {
+        // Where nothing is known of it any more, the last word stays.
+        if let Some(via) = self.ways.as_ref().and_then(|ways| ways()) {
+            self.update.via = Some(via);
         }
     }
 
@@ -112,6 +138,7 @@ impl Progress {
         self.measure(passed);
         self.reported_at = now;
         self.update.phase = FilePhase::Progress;
+        self.look_at_the_way();
         self.ticket.note(&self.update);
         let _ = self.events.try_send(Event::File(self.update.clone()));
     }
@@ -120,6 +147,7 @@ impl Progress {
     pub(crate) async fn stage(&mut self, phase: FilePhase) {
         if phase == FilePhase::Started {
             self.reported_at = Instant::now();
+            self.look_at_the_way();
         }
         self.update.phase = phase;
         self.ticket.note(&self.update);

@@ -209,6 +209,7 @@ mod tests {
             bytes: 0,
             resumed: 0,
             total: 0,
+            via: None,
             rate: None,
             eta: None,
         }

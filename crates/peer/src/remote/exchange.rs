@@ -359,11 +359,19 @@ pub(crate) fn unwritten(
     kept: Option<u64>,
 ) -> FileError {
     match error {
+        ContentError::Disk(source) if is_full(&source) => FileError::DiskFull {
+            directory: target.directory().to_owned(),
+            kept: kept.unwrap_or(0),
+        },
         ContentError::Disk(source) => {
             FileError::Io { during: "write", path: target.path().to_owned(), source }
         }
         error => progress.broken(error, kept),
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 pub(crate) fn refused(who: &Name, body: ErrorBody) -> FileError {

@@ -4,26 +4,31 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use portolan_protocol::{ErrorBody, ErrorCode, Name, Offer};
+use portolan_protocol::{ErrorBody, ErrorCode, Hash, Name, Offer};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
+    task::spawn_blocking,
     time::{Duration, timeout},
 };
 
 use super::{
+    Sessions,
     agreements::{Agreements, Standing},
     datagrams::Datagrams,
 };
 use crate::{
-    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileUpdate, Limits, Stop,
-    Timing, TransferId, Warning,
+    Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileRules, FileUpdate,
+    Limits, RuleChanges, Stop, Timing, TransferId, Warning,
     calls::Calls,
-    files::{Order, OrderReached, Partial, Progress, Share, ShareError, Transfers, Trees},
+    files::{
+        Admission, Order, OrderReached, Partial, Progress, Quota, Share, ShareError, Transfers,
+        Trees,
+    },
 };
 
 /// How long a report about a transfer of others waits for the application to read its events.
@@ -51,7 +56,10 @@ pub(crate) struct Host {
     pub(crate) lent: Agreements,
     /// All transfers that people may see and stop.
     pub(crate) transfers: Arc<Transfers>,
-    rule: FileRule,
+    rules: RwLock<FileRules>,
+    quota: Arc<Quota>,
+    /// Knows how others are reached.
+    ways: OnceLock<Weak<Sessions>>,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
     next_transfer: AtomicU64,
@@ -86,12 +94,22 @@ impl Host {
             calls: Arc::new(calls),
             lent: Agreements::new(config.limits.offers),
             transfers: Arc::new(Transfers::new(config.limits.offers)),
-            rule: config.accept_files,
+            rules: RwLock::new(FileRules {
+                default: config.accept_files,
+                ..config.file_rules.clone()
+            }),
+            quota: Arc::new(Quota::new(config.downloads.clone(), config.limits.share_entries)),
+            ways: OnceLock::new(),
             share: RwLock::new(share),
             offers: Mutex::default(),
             next_transfer: AtomicU64::new(1),
             events,
         })
+    }
+
+    /// Learns who knows how others are reached.
+    pub(crate) fn set_ways(&self, sessions: Weak<Sessions>) {
+        let _ = self.ways.set(sessions);
     }
 
     /// What is shared now.
@@ -160,12 +178,15 @@ impl Host {
             bytes: 0,
             resumed: 0,
             total,
+            via: None,
             rate: None,
             eta: None,
         };
         let events = self.events.clone();
         let ticket = self.transfers.begin(update.clone());
-        Progress::new(events, (ticket, update), self.timing.progress, patience)
+        let (ways, with) = (self.ways.get().cloned(), with.clone());
+        let via = move || ways.as_ref()?.upgrade()?.via(&with);
+        Progress::new(events, (ticket, update), self.timing.progress, patience).seen_by(via)
     }
 
     /// Tells the application what it may also ask for; not waited for.
@@ -178,6 +199,26 @@ impl Host {
         self.tell(Event::Warning(Warning { code, message }));
     }
 
+    /// Whose files are taken, and how much of them.
+    pub(crate) fn rules(&self) -> FileRules {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change_rules(&self, changes: &RuleChanges) {
+        changes.apply(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Finds room for an offered file within what people allow.
+    pub(crate) async fn admit(&self, size: u64, hash: Hash) -> Result<Admission, ErrorBody> {
+        let (quota, rules) = (Arc::clone(&self.quota), self.rules());
+        let bounds = (rules.file_max, rules.total_max);
+        let admitted = spawn_blocking(move || quota.admit((size, hash), bounds)).await;
+        admitted.unwrap_or_else(|error| {
+            tracing::error!(%error, "the directory of received files cannot be looked at");
+            Err(ErrorBody::new(ErrorCode::Internal, "it could not be taken there"))
+        })
+    }
+
     /// Decides about an offered file, by the rule or by asking.
     pub(crate) async fn decide(
         &self,
@@ -186,7 +227,7 @@ impl Host {
         progress: &mut Progress,
     ) -> Result<(), ErrorBody> {
         let denied = |reason: &str| Err(ErrorBody::new(ErrorCode::Denied, reason));
-        match self.rule {
+        match self.rules().rule_for(progress.with()) {
             FileRule::All => Ok(()),
             FileRule::None => denied("files are not accepted here"),
             FileRule::Ask => match self.ask(id, offer, progress).await? {

@@ -408,6 +408,10 @@ async fn take_offer(
     let orders = progress.orders();
     // What cannot be written is refused before a person is asked.
     let place = find_place(host, (offer, hash)).await?;
+    let _admission = match &place {
+        Place::Free(_) => Some(host.admit(size, hash).await?),
+        Place::Taken(_) => None,
+    };
     let decision = async {
         if incoming.agreed { Ok(()) } else { host.decide(incoming.id, offer, progress).await }
     };
@@ -485,7 +489,9 @@ impl FileError {
     fn words_for_sender(&self) -> String {
         match self {
             Self::Exists(_) => "a file of that name is there already".to_owned(),
-            Self::NoSpace { .. } => "there is not enough space for it".to_owned(),
+            Self::NoSpace { .. } | Self::DiskFull { .. } => {
+                "there is not enough space for it".to_owned()
+            }
             Self::Io { .. } | Self::NotAFile(_) => "it could not be written there".to_owned(),
             Self::Reach(_)
             | Self::Refused { .. }

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Host, Introducer, rate::Rate, serve::serve};
-use crate::{Event, PathInfo, ReachError};
+use crate::{Event, PathInfo, ReachError, Via};
 
 /// How long reports about a broken session may wait for the application.
 const LAST_REPORTS: Duration = Duration::from_secs(10);
@@ -60,6 +60,7 @@ impl Sessions {
         let (state, next_driver) = (Mutex::default(), AtomicU64::new(0));
         let sessions = Arc::new(Self { introducer, host, permits, state, next_driver });
         sessions.host.calls.attach(Arc::downgrade(&sessions));
+        sessions.host.set_ways(Arc::downgrade(&sessions));
         sessions
     }
 
@@ -86,6 +87,12 @@ impl Sessions {
         }
         let (session, _) = self.session(who).await?;
         session.open(priority).await.map_err(|error| broken(who, &error))
+    }
+
+    /// The way that bytes to and from `who` take now.
+    pub(crate) fn via(&self, who: &Name) -> Option<Via> {
+        let path = self.path(who);
+        Some(Via { kind: path.kind?, transport: path.transport })
     }
 
     /// How `who` is reached now, without opening anything.

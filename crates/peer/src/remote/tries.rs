@@ -51,6 +51,7 @@ fn may_pass(error: &FileError) -> bool {
         | FileError::Name { .. }
         | FileError::Exists(_)
         | FileError::NoSpace { .. }
+        | FileError::DiskFull { .. }
         | FileError::NotAFile(_)
         | FileError::Changed { .. }
         | FileError::Io { .. }

@@ -139,3 +139,63 @@ fn a_large_file_of_holes_goes_over_and_takes_no_more_room_than_before() {
         assert!(taken <= 8 * GROUP, "{taken} bytes on the disk");
     }
 }
+
+/// A small file system of its own for a directory; `None`: that needs rights we do not have.
+#[cfg(target_os = "linux")]
+struct SmallDisk(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn at(directory: &Path, mib: u64) -> Option<Self> {
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "portolan-test"])
+            .arg(directory)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(directory.to_owned()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_becomes_full_ends_the_transfer_and_what_has_arrived_is_used_later() {
+    let harbour = Harbour::open_patient();
+    let downloads = harbour.downloads("bob");
+    let Some(disk) = SmallDisk::at(&downloads, 160) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let large = harbour.file("large.bin", 128 << 20, 5);
+    let (mut alice, mut bob) = (harbour.peer("alice", "tcp"), harbour.peer("bob", "tcp"));
+    let too_large = harbour.file("too-large.bin", 161 << 20, 6);
+    alice.say(&format!("/send bob {}", too_large.display()));
+    let refused = alice.wait_for("a refusal", |event| event["phase"] == "failed");
+    assert_eq!(refused["code"], "quota", "it is refused before it is sent: {refused}");
+    bob.wait_for("a refusal", |event| event["phase"] == "failed");
+
+    alice.say(&format!("/send bob {}", large.display()));
+    wait_for_bytes(&downloads, 8 << 20);
+    let filler = downloads.join("filler");
+    fs::write(&filler, vec![1; 64 << 20]).unwrap();
+    let full = bob.wait_for("the end", |event| event["phase"] == "failed");
+    assert_eq!(full["code"], "quota");
+    let reason = full["reason"].as_str().unwrap();
+    assert!(reason.contains("is full") && reason.contains("were kept"), "{reason}");
+    fs::remove_file(&filler).unwrap();
+    // Its sender tries again by itself.
+    let started = bob.wait_for("the next try", |event| event["phase"] == "started");
+    assert!(resumed(&started) >= 8 << 20, "{started}");
+    bob.wait_for("the end", |event| event["phase"] == "done");
+    alice.wait_for("the end", |event| event["phase"] == "done");
+    assert!(fs::read(large).unwrap() == fs::read(downloads.join("large.bin")).unwrap());
+    alice.finish();
+    bob.finish();
+    drop(disk);
+}
