@@ -6,7 +6,7 @@
 //!                      \                        /
 //!                       TARGETS: name, run, seeds          this crate
 //!                                │
-//!                 peer-id, identity, protocol, mux, rudp, netsim
+//!                 peer-id, identity, protocol, mux, rudp, netsim, gateway
 //! ```
 //!
 //! Each function takes any bytes and must return. It also checks what a decoder promises beyond
@@ -21,6 +21,7 @@
 //! `tests/tests/corpus.rs` fails when one of them is missing.
 
 mod frames;
+mod gateways;
 mod keys;
 mod messages;
 pub mod mutation;
@@ -63,6 +64,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rudp_client", run: rudp::client, seeds: rudp::client_seeds },
     Target { name: "netsim_link", run: networks::link, seeds: networks::link_seeds },
     Target { name: "netsim_topology", run: networks::topology, seeds: networks::topology_seeds },
+    Target { name: "gateway_lines", run: gateways::lines, seeds: gateways::lines_seeds },
+    Target { name: "gateway_tr223", run: gateways::tr223, seeds: gateways::tr223_seeds },
+    Target { name: "gateway_cod", run: gateways::cod, seeds: gateways::cod_seeds },
 ];
 
 /// Runs the target of this name.

@@ -147,13 +147,16 @@ fn text_frame(body: &str, me: Option<Id>) -> Option<(Frame, &str)> {
     let (from, rest) = id(body)?;
     let (to, rest) = id(rest)?;
     let (_time, rest) = time(rest)?;
-    let (text, rest) = rest.split_at_checked(own_frame(rest, me).unwrap_or(rest.len()))?;
+    let end = rest.char_indices().map(|(at, _)| at).find(|at| is_own_frame(rest, *at, me));
+    let (text, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
     Some((Frame::Text { from, to, text: text.to_owned() }, rest))
 }
 
 fn group_frame(body: &str, me: Option<Id>) -> Option<(Frame, &str)> {
     let (_creator, time, rest) = id_and_time(body)?;
-    let end = own_frame(rest, me).unwrap_or(rest.len());
+    // Members are ids from end to end: a frame begins behind one of them, or nowhere.
+    let end = (0..rest.len()).step_by(ID_LEN).find(|at| is_own_frame(rest, *at, me));
+    let end = end.unwrap_or(rest.len());
     let (mut list, rest) = rest.split_at_checked(end)?;
     let mut members = Vec::new();
     while let Some((member, after)) = id(list).filter(|_| members.len() < MEMBERS_MAX) {
@@ -164,16 +167,12 @@ fn group_frame(body: &str, me: Option<Id>) -> Option<(Frame, &str)> {
     Some((if list.is_empty() { frame } else { Frame::Wrong }, rest))
 }
 
-/// Where the next frame of this client begins: its own id stands there behind a code.
-fn own_frame(text: &str, me: Option<Id>) -> Option<usize> {
-    let me = me?;
-    let starts = ["05", "10", "03"].map(|code| format!("{code}{me}"));
-    let is_start = |at: &usize| {
-        let rest = text.get(*at..).unwrap_or_default();
-        starts.iter().any(|start| rest.starts_with(start.as_str()))
-            && (rest.starts_with("03") || is_headed(rest))
-    };
-    text.char_indices().map(|(at, _)| at).find(is_start)
+/// Whether another frame of this client begins there: its own id stands behind the code.
+fn is_own_frame(text: &str, at: usize, me: Option<Id>) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let behind = rest.strip_prefix("05").or_else(|| rest.strip_prefix("10"));
+    let is_own = me.zip(behind).is_some_and(|(me, behind)| behind.starts_with(me.as_str()));
+    is_own && is_headed(rest)
 }
 
 /// Whether the fixed fields of a text or of a group are there.
@@ -253,6 +252,19 @@ mod tests {
         // A text may have anything in it.
         let quoted = format!("{one} 05{ME} and so on");
         assert_eq!(parse(&quoted, Some(id(ME))).len(), 1);
+    }
+
+    #[test]
+    fn an_id_that_ends_like_a_code_begins_no_frame() {
+        for code in ["03", "05", "10"] {
+            let odd = format!("04020476053{code}");
+            let said = format!("10{ME}1795240166{odd}{ME}{OTHER}");
+            let members = vec![id(&odd), id(ME), id(OTHER)];
+            let group = Frame::Group { time: "1795240166".into(), members };
+            assert_eq!(parse(&said, Some(id(ME))), std::slice::from_ref(&group));
+            let both = format!("{said}05{ME}{OTHER}1795240144one");
+            assert_eq!(parse(&both, Some(id(ME))), [group, text("one")]);
+        }
     }
 
     #[test]

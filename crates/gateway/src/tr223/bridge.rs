@@ -45,6 +45,9 @@ const WRONG_MAX: u32 = 16;
 /// Clients close by themselves two seconds after a farewell.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// Characters of a name that is repeated although it cannot be one.
+const FIELD_MAX: usize = 64;
+
 /// Leaves a group.
 const LEAVE: &str = "/leave";
 
@@ -197,7 +200,7 @@ impl Tr223Bridge {
                 self.phase = Phase::Entering { legacy };
             }
             Err(error) => {
-                let refused = self.dialect.refused(&legacy, &error.to_string());
+                let refused = self.dialect.refused(&cut(&legacy), &error.to_string());
                 self.turn_away(refused);
             }
         }
@@ -221,7 +224,7 @@ impl Tr223Bridge {
             // The second dialect says it twice.
             Operation::Name => self.on_name_again(),
             Operation::Echo => {
-                let (sender, destination) = (message.sender.into(), message.destination.into());
+                let (sender, destination) = (cut(message.sender), cut(message.destination));
                 let text = message.field().to_owned();
                 self.desk.ask(Echo { text }, Asked::Echo { sender, destination });
             }
@@ -315,8 +318,9 @@ impl Tr223Bridge {
         }
         match to_native(&destination) {
             Ok(name) if name == *me => {
-                let bytes = self.verbatim(message, legacy);
-                self.desk.write(bytes);
+                for part in messages(legacy, &destination, message.word, message.data) {
+                    self.desk.write(part);
+                }
             }
             Ok(name) => {
                 let text = message.data.to_owned();
@@ -634,6 +638,11 @@ impl Bridge for Tr223Bridge {
         };
         [refused, self.partial_at].into_iter().flatten().min()
     }
+}
+
+/// A field that others wrote, no longer than fits beside the rest.
+fn cut(field: &str) -> String {
+    field.chars().take(FIELD_MAX).collect()
 }
 
 impl Drop for Tr223Bridge {

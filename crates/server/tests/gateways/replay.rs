@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use tokio::task::JoinSet;
+
 use crate::old::{Old, harbour};
 
 /// Times that each is replayed.
@@ -59,7 +61,7 @@ impl Replay {
     }
 }
 
-async fn replay(gateway: &'static str, capture: &str) {
+async fn replay(gateway: &'static str, capture: &'static str) {
     let mut place = Place(gateway, String::new());
     let harness = harbour().await;
     let mut replay = Replay::default();
@@ -104,15 +106,20 @@ impl Drop for Place {
     }
 }
 
-async fn replay_all(gateway: &'static str, capture: &str) {
+/// Each round has a server of its own, and they are beside each other.
+async fn replay_all(gateway: &'static str, capture: &'static str) {
+    let mut rounds = JoinSet::new();
     for _ in 0..ROUNDS {
-        replay(gateway, capture).await;
+        rounds.spawn(replay(gateway, capture));
+    }
+    while let Some(round) = rounds.join_next().await {
+        round.unwrap();
     }
 }
 
 macro_rules! captures {
     ($($name:ident: $gateway:literal, $file:literal;)+) => {$(
-        #[tokio::test]
+        #[tokio::test(flavor = "multi_thread")]
         async fn $name() {
             replay_all($gateway, include_str!(concat!("captures/", $file))).await;
         }
