@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io::IoSliceMut, net::SocketAddr, sync::Arc};
 
 use quinn_udp::RecvMeta;
 
-use crate::{Lane, channels::ChannelTable, relay_frame};
+use crate::{Lane, Reading, channels::ChannelTable, relay_frame};
 
 /// Bytes that wait for a lane whose task is late; about a socket's receive buffer.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
@@ -26,6 +26,7 @@ struct Train {
 struct Queue {
     trains: VecDeque<Train>,
     bytes: usize,
+    reading: Reading,
 }
 
 /// Counts of what was not delivered.
@@ -55,13 +56,20 @@ impl Demux {
     }
 
     /// Opens `lane`; false when it is open already.
-    pub(crate) fn open(&mut self, lane: Lane) -> bool {
+    pub(crate) fn open(&mut self, lane: Lane, reading: Reading) -> bool {
         let slot = &mut self.lanes[lane.index()];
         let free = slot.is_none();
         if free {
-            *slot = Some(Queue::default());
+            *slot = Some(Queue { reading, ..Queue::default() });
         }
         free
+    }
+
+    /// Whether others read for `lane`.
+    pub(crate) fn rests(&self, lane: Lane) -> bool {
+        let is_eager = |queue: &Queue| queue.reading == Reading::Eager;
+        let own = self.lanes[lane.index()].as_ref();
+        own.is_some_and(|queue| !is_eager(queue)) && self.lanes.iter().flatten().any(is_eager)
     }
 
     /// Closes `lane` and throws away what waits for it.
@@ -306,7 +314,7 @@ mod tests {
 
     fn with_both_lanes() -> Demux {
         let mut demux = Demux::default();
-        assert!(demux.open(Lane::Rudp) && demux.open(Lane::Quic));
+        assert!(demux.open(Lane::Rudp, Reading::Eager) && demux.open(Lane::Quic, Reading::Eager));
         demux
     }
 
@@ -328,7 +336,7 @@ mod tests {
         let relay: SocketAddr = "192.0.2.1:7275".parse().expect("an address");
         let (alice, bob) = (channels.open(relay, 5), channels.open(relay, 6));
         let mut demux = Demux::new(Arc::clone(&channels));
-        assert!(demux.open(Lane::Rudp) && demux.open(Lane::Quic));
+        assert!(demux.open(Lane::Rudp, Reading::Eager) && demux.open(Lane::Quic, Reading::Eager));
         let mut train = Vec::new();
         for (channel, inner) in [(5, RUDP), (6, RUDP), (5, QUIC), (7, RUDP), (5, RUDP)] {
             train.extend(data_header(channel));
@@ -354,7 +362,7 @@ mod tests {
         let channels = Arc::new(ChannelTable::default());
         channels.open("192.0.2.1:7275".parse().expect("an address"), 5);
         let mut demux = Demux::new(channels);
-        assert!(demux.open(Lane::Rudp));
+        assert!(demux.open(Lane::Rudp, Reading::Eager));
         let mut datagram = data_header(5).to_vec();
         assert!(sort_one(&mut demux, &mut datagram.clone(), HEADER).is_empty(), "an empty one");
         datagram.push(RUDP);

@@ -17,6 +17,17 @@ pub enum Lane {
     Quic,
 }
 
+/// Who takes a lane's datagrams from the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reading {
+    /// Its own task, whenever there is something: for protocols that carry much.
+    #[default]
+    Eager,
+    /// The tasks of the other lanes, while there is an eager one: for protocols that carry
+    /// little and must not wake up for what is the others'.
+    Rare,
+}
+
 impl Lane {
     /// Every lane.
     pub const ALL: [Self; 4] = [Self::Stun, Self::Relay, Self::Rudp, Self::Quic];

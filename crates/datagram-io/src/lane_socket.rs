@@ -149,7 +149,7 @@ impl LaneSocket {
 impl Drop for LaneSocket {
     fn drop(&mut self) {
         if let Some(socket) = self.socket.take() {
-            socket.demux().close(self.lane);
+            socket.close_lane(self.lane);
             self.sockets.release(socket);
         }
     }

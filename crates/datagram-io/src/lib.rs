@@ -17,7 +17,8 @@
 //!
 //! **Who drives it.** Nobody: there is no task. Whichever lane polls, reads the socket, keeps
 //! what is its own in the caller's buffers and puts the rest into the bounded queues of the other
-//! lanes, whose tasks it wakes. With one lane open nothing is ever copied.
+//! lanes, whose tasks it wakes. A lane that carries little can leave the reading to the others
+//! ([`Reading::Rare`], `a_lane_that_reads_rarely_is_read_for`). With one lane open nothing is ever copied.
 //!
 //! **Relays.** A remote that is reached through a relay has an address here like any other, one of
 //! 240.0.0.0/4, which no network uses: what is sent there is put under the header of its
@@ -56,7 +57,7 @@ mod wake;
 
 pub use batch::{Batch, Received};
 pub use channels::{Channel, is_relayed};
-pub use lane::Lane;
+pub use lane::{Lane, Reading};
 pub use lane_socket::LaneSocket;
 pub use probe::unreachable;
 pub use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit};

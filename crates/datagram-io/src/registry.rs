@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use crate::{Lane, LaneSocket, socket::Socket};
+use crate::{Lane, LaneSocket, Reading, socket::Socket};
 
 /// The UDP sockets of one program, by local address.
 ///
@@ -27,12 +27,25 @@ impl SharedSockets {
     /// `AddrInUse` when another program has the address, or another user of this one the lane;
     /// otherwise what the system says.
     pub fn open(&self, addr: SocketAddr, lane: Lane) -> io::Result<Arc<LaneSocket>> {
+        self.open_as(addr, lane, Reading::Eager)
+    }
+
+    /// The same, for a lane that reads in its own way.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_as(
+        &self,
+        addr: SocketAddr,
+        lane: Lane,
+        reading: Reading,
+    ) -> io::Result<Arc<LaneSocket>> {
         let mut bound = self.sockets.lock();
         let socket = match bound.get(&addr).and_then(Weak::upgrade) {
             Some(socket) => socket,
             None => Arc::new(Socket::bind(addr)?),
         };
-        if !socket.demux().open(lane) {
+        if !socket.open_lane(lane, reading) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         bound.insert(socket.local(), Arc::downgrade(&socket));

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::{io::Interest, net::UdpSocket};
 
 use crate::{
-    Lane,
+    Lane, Reading,
     channels::{ChannelTable, is_relayed},
     demux::Demux,
     wake::Readers,
@@ -92,6 +92,25 @@ impl Socket {
         self.demux.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens `lane`; false when it is open already.
+    pub(crate) fn open_lane(&self, lane: Lane, reading: Reading) -> bool {
+        let mut demux = self.demux();
+        let opened = demux.open(lane, reading);
+        self.spread_the_reading(&demux);
+        opened
+    }
+
+    /// Closes `lane` and throws away what waits for it.
+    pub(crate) fn close_lane(&self, lane: Lane) {
+        let mut demux = self.demux();
+        demux.close(lane);
+        self.spread_the_reading(&demux);
+    }
+
+    fn spread_the_reading(&self, demux: &Demux) {
+        Lane::ALL.into_iter().for_each(|lane| self.readers.rest(lane, demux.rests(lane)));
+    }
+
     pub(crate) fn channels(&self) -> &Arc<ChannelTable> {
         &self.channels
     }
@@ -126,6 +145,9 @@ impl Socket {
         let waiting = demux.take(lane, buffers, metas);
         if waiting > 0 {
             return Poll::Ready(Ok(waiting));
+        }
+        if self.readers.is_resting(lane) {
+            return Poll::Pending;
         }
         let poll = self.poll_read(&mut demux, lane, (buffers, metas), &mut woken);
         drop(demux);

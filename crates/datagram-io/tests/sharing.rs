@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use portolan_datagram_io::{Batch, Lane, LaneSocket, SharedSockets, Transmit, unreachable};
+use portolan_datagram_io::{
+    Batch, Lane, LaneSocket, Reading, SharedSockets, Transmit, unreachable,
+};
 use tokio::{net::UdpSocket, time::timeout};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -219,4 +221,36 @@ async fn a_closed_port_is_reported_unreachable() {
     };
     let error = timeout(PATIENCE, unreachable(LOOPBACK, closed)).await.expect("in time");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_lane_that_reads_rarely_is_read_for_and_reads_when_it_is_alone() {
+    let (shared, rudp, quic) = open_pair();
+    let stun = shared.open_as(rudp.local_addr(), Lane::Stun, Reading::Rare).expect("join");
+    let sender = UdpSocket::bind(LOOPBACK).await.expect("bind");
+    let send = async |first| {
+        sender.send_to(&datagram(first, 1), stun.local_addr()).await.expect("send");
+    };
+    // While nobody else reads nothing comes, though it is there.
+    send(0x00).await;
+    send(0x80).await;
+    let mut batch = Batch::new();
+    tokio::select! {
+        biased;
+        _ = stun.recv(&mut batch) => panic!("it has read"),
+        () = std::future::ready(()) => {}
+    }
+    let (for_rudp, for_stun) = tokio::join!(receive(&rudp, 1), receive(&stun, 1));
+    assert_eq!(
+        (bytes_of(&for_rudp), bytes_of(&for_stun)),
+        (vec![&[0x80, 1][..]], vec![&[0, 1][..]])
+    );
+    // The others close while it waits: it reads for itself.
+    let close_then_send = async {
+        tokio::task::yield_now().await;
+        drop((rudp, quic));
+        send(0x01).await;
+    };
+    let (alone, ()) = tokio::join!(receive(&stun, 1), close_then_send);
+    assert_eq!(bytes_of(&alone), [[0x01, 1]]);
 }
