@@ -3,10 +3,12 @@
 //! ```text
 //!        the shell: sockets, clock, randomness            (nat-io)
 //!             │ datagrams, time          ▲ datagrams, events
-//!             └────── Agent ─────────────┘
-//!        finds and watches a path to a peer
-//!                       │
-//!               stun::{Message, Writer}
+//!      ┌──────┴───────────────┬──────────┴────────┐
+//!    Agent                Responder            Surveyor
+//!  finds and watches    answers who asks     finds out how a
+//!  a path to a peer     as which it is seen  translator behaves
+//!      └──────────────────────┼───────────────────┘
+//!                  stun::{Message, Writer}
 //! ```
 //!
 //! Two peers behind translators cannot call each other: the first packet of each is dropped by the
@@ -30,6 +32,9 @@
 //! - Answers are smaller than the checks that ask for them (`answers_are_smaller_than_questions`).
 //! - Nothing that is not sealed by the introduction's keys changes anything
 //!   (`forged_and_reflected_messages_change_nothing`).
+//! - A responder's answer is at most three times as long as the question
+//!   (`no_answer_is_longer_than_three_times_its_question`), and a survey finds what a translator
+//!   was configured to do (`a_survey_finds_every_behaviour`).
 //! - Decoding is total, and every collection has a bound ([`Limits`]).
 //!
 //! Start reading at [`Agent`].
@@ -38,7 +43,9 @@ mod agent;
 mod candidate;
 mod credentials;
 mod limits;
+mod responder;
 pub mod stun;
+mod survey;
 
 pub use agent::{
     Agent, AgentConfig, AgentStats, CandidateError, Deadline, Event, FailReason, Families, Handled,
@@ -50,3 +57,5 @@ pub use candidate::{
 };
 pub use credentials::{Credentials, Role};
 pub use limits::{Limits, Timing};
+pub use responder::{Door, Responder, ResponderLimits, ResponderStats};
+pub use survey::{Scope, Survey, Surveyor};
