@@ -171,10 +171,11 @@ impl Responder {
         let mut writer = Writer::new(out, Class::Success, question.transaction());
         writer = writer.xor_mapped_address(from);
         for (kind, address) in rows {
-            let Some(address) = address.filter(|address| address.is_ipv4() == from.is_ipv4())
-            else {
-                continue;
+            // A server that is bound to all its addresses does not know which one is asked.
+            let fits = |address: &&SocketAddr| {
+                address.is_ipv4() == from.is_ipv4() && !address.ip().is_unspecified()
             };
+            let Some(address) = address.filter(fits) else { continue };
             let len = if address.is_ipv4() { 12 } else { 24 };
             if writer.len() + len <= room {
                 writer = writer.plain_address(kind, *address);

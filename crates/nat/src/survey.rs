@@ -154,7 +154,7 @@ impl Surveyor {
             writer = writer.number(AttributeType::CHANGE_REQUEST, change);
         }
         // Long enough for every attribute of an answer.
-        writer.attribute(AttributeType::PADDING, &[0; 8]).fingerprint().finish();
+        writer.attribute(AttributeType::SOFTWARE, b"portolan").fingerprint().finish();
         Some(to)
     }
 

@@ -27,6 +27,8 @@ impl AttributeType {
     pub const USE_CANDIDATE: Self = Self(0x0025);
     /// Bytes without meaning (RFC 5780 §7.6).
     pub const PADDING: Self = Self(0x0026);
+    /// What the sender is.
+    pub const SOFTWARE: Self = Self(0x8022);
     /// CRC-32.
     pub const FINGERPRINT: Self = Self(0x8028);
     /// The sender is controlled (RFC 8445 §7.1.3).
