@@ -22,12 +22,14 @@
 //! Start reading at [`StunPort::open`].
 
 mod gather;
+mod mapper;
 mod port;
 mod punching;
 mod service;
 mod spare;
 
 pub use gather::{Interface, host_candidates, interfaces};
+pub use mapper::{MapError, MappingProtocol, PortLease, Router};
 pub use port::{AskError, StunPort, USERS_MAX};
 pub use punching::{PunchEvent, Punching};
 pub use service::{ServiceError, StunCounters, StunService};

@@ -10,7 +10,7 @@ use std::{
 use portolan_datagram_io::{Batch, Lane, LaneSocket, Reading, SharedSockets, Transmit};
 use portolan_nat::{
     AgentConfig, Survey, Surveyor,
-    stun::{Class, ErrorCode, Message, TransactionId, Writer},
+    stun::{AttributeType, Class, ErrorCode, MESSAGE_MAX, Message, TransactionId, Writer},
 };
 use rand_chacha::{
     ChaCha12Rng,
@@ -33,6 +33,8 @@ const WAITING_MAX: usize = 64;
 
 /// A question is asked so often (RFC 8489 §6.2.1, quicker: somebody waits).
 const TRIES: u32 = 5;
+/// The same where silence is the answer that was feared.
+const PROBE_TRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(150);
 
 /// Why a server could not be asked as which it sees us.
@@ -128,6 +130,31 @@ impl StunPort {
             }
         }
         Err(AskError::NoAnswer { server })
+    }
+
+    /// Whether a datagram of so many bytes reaches a server, which answers it. Cancel safe.
+    ///
+    /// # Errors
+    /// [`AskError::Busy`] only.
+    pub async fn passes(&self, server: SocketAddr, len: usize) -> Result<bool, AskError> {
+        let mut datagrams = self.inner.join().ok_or(AskError::Busy)?;
+        let transaction = TransactionId(self.inner.random());
+        let mut question = Vec::new();
+        let writer = Writer::new(&mut question, Class::Request, transaction);
+        // Header of the padding, and the fingerprint.
+        let padding = vec![0; len.min(MESSAGE_MAX).saturating_sub(writer.len() + 4 + 8)];
+        writer.attribute(AttributeType::PADDING, &padding).fingerprint().finish();
+        for turn in 0..PROBE_TRIES {
+            self.inner.send(server, &question);
+            let until = Instant::now() + FIRST_WAIT * 2_u32.pow(turn);
+            while let Ok(Some(datagram)) = timeout_at(until, datagrams.recv()).await {
+                let found = Message::decode(&datagram.bytes);
+                if found.is_ok_and(|message| message.transaction() == transaction) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Finds out how the translators between us and the server behave (RFC 5780); takes up to a

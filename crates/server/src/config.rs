@@ -8,6 +8,7 @@ mod rights;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use portolan_identity::{Identity, PeerId};
+use portolan_nat::ResponderLimits;
 use portolan_protocol::Name;
 use portolan_transport::{Shared, Transport};
 
@@ -46,6 +47,9 @@ pub struct Config {
     pub password_cost: PasswordCost,
     /// Where to log who did what and when; nothing is logged without.
     pub event_log: Option<EventLog>,
+    /// Another address and port at which STUN is answered too, so that clients can find out how
+    /// their translators behave (RFC 5780); none without.
+    pub stun_alternate: Option<SocketAddr>,
     /// Where metrics and health are told over HTTP; nothing is counted without.
     pub metrics: Option<SocketAddr>,
     /// How long things may take.
@@ -77,6 +81,7 @@ impl Config {
             bus: BusKind::default(),
             password_cost: PasswordCost::default(),
             event_log: None,
+            stun_alternate: None,
             metrics: None,
             timing: Timing::default(),
             limits: Limits::default(),
@@ -229,6 +234,8 @@ pub struct Limits {
     pub relay_datagrams: u32,
     /// Bytes of the same that wait while the socket has no room.
     pub relay_queue: usize,
+    /// STUN answers for one machine (an IPv4 address, an IPv6 /64).
+    pub stun: Rate,
     /// With more users online than this, nobody is told who comes and goes.
     pub presence_users: usize,
     /// Operations that wait for the store; with more, requests are not read.
@@ -289,6 +296,18 @@ pub struct Rate {
 }
 
 impl Limits {
+    /// What strangers may ask of STUN.
+    pub(crate) fn responder(&self) -> ResponderLimits {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rates are positive, and what is too great for a u32 becomes its maximum"
+        )]
+        let whole = |rate: f64| rate.ceil() as u32;
+        let (burst, per_machine) = (whole(self.stun.burst), whole(self.stun.per_second));
+        ResponderLimits { burst, per_machine, ..ResponderLimits::default() }
+    }
+
     /// The same with a window that leaves room for other news in a client's queue.
     pub(crate) fn consistent(self) -> Self {
         Self {
@@ -329,6 +348,7 @@ impl Default for Limits {
             relay_rate: 1 << 30,
             relay_datagrams: 1_000_000,
             relay_queue: 256 << 10,
+            stun: Rate { per_second: 10.0, burst: 50.0 },
             presence_users: 1_000,
             store_queue: 4_096,
             store_queue_bytes: 16 << 20,

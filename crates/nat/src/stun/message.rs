@@ -11,8 +11,8 @@ use super::{
     fingerprint, integrity,
 };
 
-/// Longer messages are not STUN to us: what fits into any packet (RFC 8489 §6.1).
-pub const MESSAGE_MAX: usize = 1280;
+/// Longer messages are not STUN to us: what fits into a packet of Ethernet.
+pub const MESSAGE_MAX: usize = 1472;
 
 /// More attributes than any message of ours or of others needs.
 const ATTRIBUTES_MAX: usize = 32;

@@ -227,6 +227,9 @@ pub(crate) enum OneShot {
     },
     /// Show your own key, which is made at first use
     Id,
+    /// Examine the network: what it does to paths between peers, what that means, and what can be
+    /// done; --server names the server to ask
+    Doctor,
     /// See everything at work: a server and two peers in one process, over each transport
     Demo,
 }

@@ -6,8 +6,8 @@ use portolan_protocol::Timestamp;
 
 use super::{
     line::{
-        CallLine, ConversationLine, File, Group, GroupLine, Help, Line, Member, Message, PathLine,
-        SettingsLine, Shared, Status, User,
+        CallLine, ConversationLine, File, FindingLine, Group, GroupLine, Help, Line, Member,
+        Message, PathLine, SettingsLine, Shared, Status, User,
     },
     text::{plain, size, span, time},
 };
@@ -55,6 +55,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         }
         Line::Transfers { files } => result(transfer_table(files)),
         Line::Path(path) => result(path_text(path)),
+        Line::Finding(finding) => result(finding_text(finding)),
         Line::Files { with, files } => result(file_table(with, files)),
         Line::Share { path: Some(path) } => message(format!("* sharing {}", plain(path))),
         Line::Share { path: None } => message("* sharing nothing".to_owned()),
@@ -411,6 +412,17 @@ fn transfer_table(files: &[File]) -> String {
             badge(file),
         ]
     }))
+}
+
+fn finding_text(finding: &FindingLine) -> String {
+    let FindingLine { check, state, found, means, fix } = finding;
+    let mut text = format!("{check:<12} {state:<8} {}", plain(found));
+    for (word, more) in [("means", means), ("fix", fix)] {
+        if let Some(more) = more {
+            text.push_str(&format!("\n{:21} {word}: {more}", ""));
+        }
+    }
+    text
 }
 
 fn path_text(path: &PathLine) -> String {

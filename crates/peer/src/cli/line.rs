@@ -85,6 +85,7 @@ pub(crate) enum Line {
         total_max: Option<u64>,
     },
     Path(PathLine),
+    Finding(FindingLine),
     Files {
         with: String,
         files: Vec<Shared>,
@@ -275,6 +276,18 @@ pub(crate) struct PathLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) addr: Option<String>,
     pub(crate) why: String,
+}
+
+/// Something that `doctor` has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct FindingLine {
+    pub(crate) check: &'static str,
+    pub(crate) state: &'static str,
+    pub(crate) found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) means: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<&'static str>,
 }
 
 /// A shared file.

@@ -16,6 +16,7 @@ mod calls;
 mod connect;
 mod counters;
 mod device;
+mod doctor;
 mod exit;
 mod group;
 mod human;
@@ -119,6 +120,7 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
             output.show(&Line::Id { name: name.to_string(), id });
             Ok(Exit::Done)
         }
+        Some(OneShot::Doctor) => doctor::run(&settings, &output).await,
         Some(command) => {
             settings.take_device()?;
             let done = one_shot::run(command, &settings, &stack, &output.with_bars()).await;

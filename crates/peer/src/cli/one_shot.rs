@@ -169,7 +169,7 @@ impl Checked {
                 Self::Settings { change }
             }
             OneShot::Mailbox { clear } => Self::Mailbox { clear },
-            OneShot::Id | OneShot::Demo => {
+            OneShot::Id | OneShot::Doctor | OneShot::Demo => {
                 return Err(Failure::usage("this command needs no server"));
             }
         })

@@ -197,6 +197,7 @@ knobs! {
         relay_rate: u64 = relay_rate in 0..=64 * GIB;
         relay_datagrams: u32 = relay_datagrams in 0..=100_000_000;
         relay_queue: usize = relay_queue in 0..=64 << 20;
+        stun: Rate = stun in 1..=1_000_000;
         presence_users: usize = presence_users in 0..=MANY;
         store_queue: usize = store_queue in 1..=1_000_000;
         store_queue_bytes: usize = store_queue_bytes in 64 * KIB..=16 * GIB;

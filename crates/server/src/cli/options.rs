@@ -159,6 +159,10 @@ pub(super) struct RunOptions {
     /// this machine only
     #[arg(long, value_name = "ADDR", env = "PORTOLAN_METRICS", value_parser = parse_metrics)]
     pub(super) metrics: Option<SocketAddr>,
+    /// Answer STUN at this other address and port of this machine too, so that clients can find
+    /// out how their address translators behave
+    #[arg(long, value_name = "ADDR", env = "PORTOLAN_STUN_ALTERNATE")]
+    pub(super) stun_alternate: Option<SocketAddr>,
     /// What one transport's registry may differ in, like udp:clients=5000,heartbeat=60; may be
     /// given several times
     #[arg(long, value_name = "TRANSPORT:…", env = "PORTOLAN_REGISTRY", value_delimiter = ';',

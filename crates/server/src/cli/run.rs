@@ -104,6 +104,7 @@ fn has_no_ipv6(error: &StartError) -> bool {
         | StartError::Metrics { .. }
         | StartError::Gateway { .. }
         | StartError::GatewayOption { .. }
+        | StartError::Stun(_)
         | StartError::Thread(_) => false,
     }
 }
@@ -136,6 +137,7 @@ fn config(
     config.reserved.clone_from(&settings.reserved);
     config.password_cost = settings.password_cost;
     config.metrics = settings.metrics;
+    config.stun_alternate = settings.stun_alternate;
     (config.limits, config.timing) = (settings.limits, settings.timing);
     config.timing.drain = Duration::from_secs(settings.drain_seconds().into());
     warn_of_open_metrics(settings.metrics);

@@ -40,6 +40,7 @@ pub(super) struct Settings {
     pub(super) event_log: Option<PathBuf>,
     pub(super) heartbeat: Option<u32>,
     pub(super) metrics: Option<SocketAddr>,
+    pub(super) stun_alternate: Option<SocketAddr>,
     pub(super) qlog: Option<PathBuf>,
     pub(super) registries: RegistryConfigs,
     pub(super) rights: Rights,
@@ -70,6 +71,7 @@ struct File {
     event_log: Option<PathBuf>,
     heartbeat: Option<u32>,
     metrics: Option<String>,
+    stun_alternate: Option<SocketAddr>,
     qlog: Option<PathBuf>,
     #[serde(default)]
     registry: BTreeMap<String, RegistryFile>,
@@ -173,6 +175,7 @@ impl Settings {
             event_log: options.event_log.or(file.event_log),
             heartbeat,
             metrics: options.metrics.or(metrics),
+            stun_alternate: options.stun_alternate.or(file.stun_alternate),
             qlog: options.qlog.or(file.qlog),
             registries: registries(&file.registry, options.registry)?,
             rights: file.rights.rights(options.broadcast)?,

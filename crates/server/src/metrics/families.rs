@@ -53,6 +53,9 @@ families! {
         "Bytes of datagrams that relays carried, headers included.";
     RELAY_DROPPED = Counter "portolan_relay_datagrams_dropped_total"
         "Datagrams for relays that were not carried, by why.";
+    STUN_ANSWERS = Counter "portolan_stun_answers_total" "STUN questions that were answered.";
+    STUN_UNANSWERED = Counter "portolan_stun_unanswered_total"
+        "STUN datagrams that were not answered, by why.";
     COMMIT_SECONDS = Histogram "portolan_store_commit_seconds"
         "Time from taking a batch of operations to its commit.";
     COMMIT_OPERATIONS = Histogram "portolan_store_commit_operations" "Operations in one commit.";

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use portolan_nat::ResponderStats;
 use portolan_protocol::{Command, Event, Timestamp};
 
 use super::{
@@ -43,6 +44,8 @@ pub(crate) struct Gauges {
     pub(crate) relay_bytes: u64,
     /// What became of relays' datagrams.
     pub(crate) channels: ChannelCounts,
+    /// What STUN was asked.
+    pub(crate) stun: ResponderStats,
     pub(crate) events: LogHealth,
 }
 
@@ -298,6 +301,9 @@ impl Counters {
         text.count(&family::RELAY_DATAGRAMS, gauges.channels.carried);
         text.count(&family::RELAY_DATAGRAM_BYTES, gauges.channels.bytes);
         text.by(&family::RELAY_DROPPED, "why", gauges.channels.refused);
+        text.count(&family::STUN_ANSWERS, gauges.stun.answered);
+        let unanswered = [("throttled", gauges.stun.throttled), ("ignored", gauges.stun.ignored)];
+        text.by(&family::STUN_UNANSWERED, "why", unanswered);
     }
 
     fn expose_store(&self, text: &mut Exposition, gauges: &Gauges) {
@@ -352,6 +358,7 @@ mod tests {
             queue: Default::default(),
             relay_bytes: 0,
             channels: Default::default(),
+            stun: Default::default(),
             events: Default::default(),
         }
     }

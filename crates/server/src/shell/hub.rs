@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use portolan_nat_io::StunCounters;
 use portolan_protocol::{
     ControlMessage, ErrorBody, ErrorCode, Event, Message, Name, RequestId, encode,
 };
@@ -55,6 +56,8 @@ pub(super) struct Hub {
     relay_ended: Notify,
     /// What carries datagrams of relays, where there is a UDP port.
     channels: OnceLock<Arc<Channels>>,
+    /// What answers STUN, where there is a UDP port.
+    stun: OnceLock<StunCounters>,
     /// Carried by all relays, since the start.
     pub(super) relay_bytes: AtomicU64,
     shutdown: watch::Sender<Option<Ending>>,
@@ -88,6 +91,7 @@ impl Hub {
             deadline_changed: Notify::new(),
             relay_ended: Notify::new(),
             channels: OnceLock::new(),
+            stun: OnceLock::new(),
             relay_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(None),
         }
@@ -109,6 +113,10 @@ impl Hub {
     }
 
     /// Gives what carries datagrams, once.
+    pub(super) fn set_stun(&self, counters: StunCounters) {
+        let _already = self.stun.set(counters);
+    }
+
     pub(super) fn set_channels(&self, channels: Arc<Channels>) {
         let _already = self.channels.set(channels);
     }
@@ -267,6 +275,7 @@ impl Hub {
             census: self.lock().census(),
             relay_bytes: self.relay_bytes.load(Ordering::Relaxed),
             channels: self.channels.get().map(|channels| channels.counts()).unwrap_or_default(),
+            stun: self.stun.get().map(StunCounters::read).unwrap_or_default(),
             queue: self.store.get().map(StoreWriter::length).unwrap_or_default(),
             events: self.events.health(),
         }

@@ -15,6 +15,7 @@ use std::{
 use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_gateway::OptionsError;
 use portolan_identity::PeerId;
+use portolan_nat_io::{ServiceError, StunService};
 use portolan_transport::{Carrier, Endpoint};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -99,6 +100,9 @@ pub enum StartError {
         /// What is wrong.
         source: OptionsError,
     },
+    /// STUN cannot be answered where it was asked for.
+    #[error(transparent)]
+    Stun(#[from] ServiceError),
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -138,6 +142,7 @@ impl Server {
         let monitor = bind_monitor(&config).await?;
         let bound = bind_all(&config).await?;
         let gateways = bind_gateways(&config.gateways).await?;
+        let stun = open_stun(&config, &bound)?;
         let mut registries: Vec<Registry> =
             bound.iter().map(|bound| registry(bound, &config)).collect();
         registries.extend(gateway_registries(&gateways, &config));
@@ -184,6 +189,9 @@ impl Server {
             });
         hub.set_hasher(hasher.map_err(StartError::Thread)?);
         let mut server = Self::run(&config, hub, (bound, gateways, traffic));
+        if let Some(service) = stun {
+            server.answer_stun(service);
+        }
         if let Some(listener) = monitor {
             server.watch(listener);
         }
@@ -255,6 +263,18 @@ impl Server {
                 .collect(),
         });
         server
+    }
+
+    /// Tells clients as which they are seen, until the server stops.
+    fn answer_stun(&mut self, service: StunService) {
+        self.hub.set_stun(service.counters());
+        let ended = self.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = service.run() => {}
+                () = ended.cancelled() => {}
+            }
+        });
     }
 
     /// Answers those who ask for metrics and health, to the very end.
@@ -370,6 +390,17 @@ impl Accepting {
         self.listening.fetch_sub(1, Ordering::Relaxed);
         while sessions.join_next().await.is_some() {}
     }
+}
+
+/// What answers STUN on the UDP port of the transports, if they have one.
+fn open_stun(config: &Config, bound: &[Bound]) -> Result<Option<StunService>, ServiceError> {
+    let Some(over_udp) = bound.iter().find(|bound| bound.carrier == Carrier::Udp) else {
+        return Ok(None);
+    };
+    let local = over_udp.endpoint.local_addr();
+    let sockets = config.shared.get_or_default::<SharedSockets>();
+    let limits = config.limits.responder();
+    StunService::open(&sockets, local, config.stun_alternate, limits).map(Some)
 }
 
 /// What carries relays' datagrams through the UDP port of the transports, if they have one.
