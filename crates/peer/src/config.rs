@@ -72,6 +72,8 @@ pub struct Config {
     pub accept_calls: CallRule,
     /// What happens when a received file is there already.
     pub existing: Existing,
+    /// What of received files is kept besides their content.
+    pub keep: Keep,
     /// The file that remembers which key belongs to which user; `None`: nothing is remembered, and
     /// the server's word about keys is taken every time.
     pub known_peers: Option<PathBuf>,
@@ -141,6 +143,7 @@ impl Config {
             file_rules: FileRules::default(),
             accept_calls: CallRule::None,
             existing: Existing::Keep,
+            keep: Keep::default(),
             known_peers: None,
             receipts: ReceiptRule::Automatic,
             reconnect: Reconnect::default(),
@@ -253,6 +256,34 @@ pub enum Wanted {
     },
 }
 
+/// What of a received file is kept besides its content; otherwise it is as any new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// The time of its last change.
+    pub times: bool,
+    /// Who may read, write and execute it; never more than these nine bits.
+    pub modes: bool,
+}
+
+/// Where a received directory goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// It gets its own name in this directory.
+    Under(PathBuf),
+    /// What is in it goes straight into this directory.
+    Into(PathBuf),
+}
+
+impl Place {
+    /// Whether the directory named is the one above.
+    pub(crate) fn is_above(&self) -> bool {
+        match self {
+            Self::Under(_) => true,
+            Self::Into(_) => false,
+        }
+    }
+}
+
 /// Who tells senders that their messages have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReceiptRule {
@@ -297,6 +328,8 @@ pub struct Limits {
     pub share_depth: usize,
     /// Entries of one directory that are looked at.
     pub share_entries: usize,
+    /// Files of a directory that is sent or received at once.
+    pub tree_files: u64,
     /// Files that [`Peer::files`](crate::Peer::files) collects.
     pub files: usize,
 }
@@ -318,6 +351,7 @@ impl Default for Limits {
             calls: 16,
             share_depth: 32,
             share_entries: 100_000,
+            tree_files: 1_000_000,
             files: 100_000,
         }
     }

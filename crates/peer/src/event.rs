@@ -9,7 +9,7 @@ use portolan_protocol::{
 use portolan_transport::PathKind;
 use tokio::sync::mpsc;
 
-use crate::{CallUpdate, SessionEnd};
+use crate::{CallUpdate, SessionEnd, TreeUpdate};
 
 /// News for the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Event {
     File(FileUpdate),
     /// A call moved on.
     Call(CallUpdate),
+    /// A directory moved on.
+    Tree(TreeUpdate),
     /// How a peer, or the server, is reached has changed.
     Path(PathInfo),
     /// Something was refused on our behalf that a person should know of.
@@ -79,6 +81,7 @@ impl Event {
             | Self::Announcement(_)
             | Self::File(_)
             | Self::Call(_)
+            | Self::Tree(_)
             | Self::Path(_)
             | Self::Warning(_)
             | Self::Closing(_)

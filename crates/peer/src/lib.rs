@@ -73,13 +73,14 @@ mod network;
 mod peer;
 mod remote;
 mod session;
+mod tree;
 
 pub use calls::{
     CallDirection, CallError, CallId, CallPhase, CallRule, CallUpdate, CallWatch, Switch,
 };
 pub use config::{
-    Attempts, Backoff, Config, Existing, FileRule, Limits, ReceiptRule, Reconnect, Stack, Timing,
-    Wanted, Way,
+    Attempts, Backoff, Config, Existing, FileRule, Keep, Limits, Place, ReceiptRule, Reconnect,
+    Stack, Timing, Wanted, Way,
 };
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{
@@ -90,6 +91,7 @@ pub use file_rules::{FileRules, RuleChanges};
 pub use files::ShareError;
 pub use network::{Addresses, SystemAddresses};
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
+pub use tree::{TreePhase, TreeSummary, TreeUpdate};
 
 /// Program and version, for the other side's logs.
 pub(crate) fn software() -> String {

@@ -19,13 +19,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, FileRules,
-    FileUpdate, PathInfo, RequestError, RuleChanges, SessionEnd, ShareError, Stop, Switch,
-    TransferId, Wanted, Way,
+    FileUpdate, PathInfo, Place, RequestError, RuleChanges, SessionEnd, ShareError, Stop, Switch,
+    TransferId, TreeSummary, Wanted, Way,
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
-        Decision, GatherRequest, GetRequest, Host, Introducer, KnownPeers, Sessions, all_files,
-        files_page, gather, get, offer,
+        Decision, GatherRequest, GetRequest, Host, Introducer, KnownPeers, Sessions, TreeRequest,
+        all_files, files_page, gather, get, get_tree, offer, offer_tree,
     },
     session::{Established, Link, Requests, Supervisor, SupervisorParts, log_in},
 };
@@ -499,7 +499,40 @@ impl Peer {
         Ok(SentFile { size, hash })
     }
 
-    /// Takes the offered file `id`.
+    /// Fetches a directory that `who` shares, or all of it with an empty path, into `place`: file
+    /// by file, each of them verified. One that cannot be had stops none, and what is there
+    /// already is not fetched again. Links in `place` are not followed.
+    ///
+    /// Cancel safe: files that have arrived stay.
+    ///
+    /// # Errors
+    /// [`FileError`] when it ended early; the summary tells of single files.
+    pub async fn get_directory(
+        &self,
+        who: &Name,
+        path: &str,
+        place: Option<Place>,
+        existing: Existing,
+    ) -> Result<TreeSummary, FileError> {
+        let place = place.unwrap_or_else(|| Place::Under(self.0.config.downloads.clone()));
+        let keep = self.0.config.keep;
+        let request = TreeRequest { path: path.to_owned(), place, existing, keep };
+        get_tree(&self.0.sessions, who, request).await
+    }
+
+    /// Offers a directory to `who`, who decides about it once, and lets them fetch it. Hidden
+    /// files, links and what is no ordinary file are passed over.
+    ///
+    /// Cancel safe: files that have arrived stay with `who`.
+    ///
+    /// # Errors
+    /// [`FileError::Refused`] with `denied` when it is not wanted, and the others when it ended
+    /// early; the summary tells of single files.
+    pub async fn send_directory(&self, who: &Name, path: &Path) -> Result<TreeSummary, FileError> {
+        offer_tree(&self.0.sessions, who, path).await
+    }
+
+    /// Takes the offered file or directory `id`.
     ///
     /// # Errors
     /// [`FileError::NoSuchOffer`] when it does not wait (any more).
@@ -507,7 +540,7 @@ impl Peer {
         self.0.sessions.host().on_decision(id, Decision::Accept)
     }
 
-    /// Refuses the offered file `id`.
+    /// Refuses the offered file or directory `id`.
     ///
     /// # Errors
     /// [`FileError::NoSuchOffer`] when it does not wait (any more).

@@ -101,7 +101,11 @@ async fn paths_that_lead_out_are_refused_on_both_sides() {
     let connection = within("calling", mallory.call("bob", bob.id())).await;
     for path in ["../outside", "/etc/passwd", "shared/../../outside", "a/..", "missing"] {
         let (mut writer, mut reader) = open(&connection).await;
-        let get = PeerCommand::Get(portolan_protocol::Get { path: path.to_owned(), groups: true });
+        let get = PeerCommand::Get(portolan_protocol::Get {
+            path: path.to_owned(),
+            groups: true,
+            tree: None,
+        });
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), "unknown_file", "{path}");
@@ -284,7 +288,8 @@ async fn every_lie_of_a_sender_is_found_and_nothing_is_kept() {
         let connection = connection.as_ref().unwrap();
         let (command, mut writer, _reader) = within("a request", next_request(connection)).await;
         assert_eq!(command.kind(), "get");
-        let content = Content { size: lie.announced, modified: None, hash: Some(lie.hash) };
+        let content =
+            Content { size: lie.announced, modified: None, hash: Some(lie.hash), mode: None };
         reply(&mut writer, PeerReply::Content(content)).await;
         let _ = writer.get_mut().write_all(&bytes(lie.sent)).await;
         let _ = writer.send(&PeerMessage::Event(PeerEvent::End(FileEnd { hash: lie.hash }))).await;
@@ -312,7 +317,8 @@ fn list_of(bytes: &[u8]) -> Vec<u8> {
 
 /// Says as an owner that a file of these bytes follows, and hears what is wanted of it.
 async fn begin_content(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> Vec<GroupRange> {
-    let content = Content { size: whole.len() as u64, modified: None, hash: Some(hash(whole)) };
+    let content =
+        Content { size: whole.len() as u64, modified: None, hash: Some(hash(whole)), mode: None };
     reply(writer, PeerReply::Content(content)).await;
     hear_want(whole, writer, reader).await
 }
@@ -341,7 +347,8 @@ async fn what_a_vanished_sender_has_sent_is_kept_and_another_peer_sends_only_the
     let (mut writer, mut reader) = open(&connection).await;
     let whole = bytes(10 << 20);
     let size = whole.len() as u64;
-    let offer = Offer { name: "half".into(), size, modified: None, hash: Some(hash(&whole)) };
+    let offer =
+        Offer { name: "half".into(), size, modified: None, hash: Some(hash(&whole)), mode: None };
     let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
     writer.send(&request).await.unwrap();
     let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
@@ -432,8 +439,14 @@ async fn programs_that_cannot_prove_groups_are_told_so() {
     let mallory = harbour.raw("mallory").await;
     let connection = within("calling", mallory.call("alice", alice.id())).await;
     let requests = [
-        PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: false }),
-        PeerCommand::Offer(Offer { name: "b".into(), size: 1, modified: None, hash: None }),
+        PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: false, tree: None }),
+        PeerCommand::Offer(Offer {
+            name: "b".into(),
+            size: 1,
+            modified: None,
+            hash: None,
+            mode: None,
+        }),
     ];
     for request in requests {
         let (mut writer, mut reader) = open(&connection).await;
@@ -448,7 +461,7 @@ async fn programs_that_cannot_prove_groups_are_told_so() {
         )
     };
     let (_, mut writer, _reader) = within("a request", next_request(&connection)).await;
-    let content = Content { size: 1, modified: None, hash: None };
+    let content = Content { size: 1, modified: None, hash: None, mode: None };
     reply(&mut writer, PeerReply::Content(content)).await;
     let error = within("the outcome", getting).await.unwrap().unwrap_err();
     assert!(matches!(error, FileError::Outdated { .. }), "{error}");
@@ -464,7 +477,8 @@ async fn wants_that_no_file_has_end_the_transfer() {
     let connection = within("calling", mallory.call("alice", alice.id())).await;
     for (first, count) in [(2, 1), (0, 3), (0, 0), (u32::MAX, u32::MAX)] {
         let (mut writer, mut reader) = open(&connection).await;
-        let get = PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: true });
+        let get =
+            PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: true, tree: None });
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), "content");
@@ -502,8 +516,13 @@ async fn offers_with_names_that_lead_out_are_refused() {
     let long = "n".repeat(300);
     for bad in ["../evil", "/tmp/evil", "a/b", "a\\b", "..", ".bashrc", "nul", "x\u{0}", &long] {
         let (mut writer, mut reader) = open(&connection).await;
-        let offer =
-            Offer { name: bad.to_owned(), size: 1, modified: None, hash: Some(Hash([0; 32])) };
+        let offer = Offer {
+            name: bad.to_owned(),
+            size: 1,
+            modified: None,
+            hash: Some(Hash([0; 32])),
+            mode: None,
+        };
         let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
         writer.send(&request).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();

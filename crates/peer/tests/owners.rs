@@ -149,7 +149,7 @@ async fn lie(connection: Arc<dyn Connection>, whole: Vec<u8>) {
             reply(&mut writer, PeerReply::Found(found)).await;
             continue;
         }
-        let content = Content { size, modified: None, hash: Some(hash(&whole)) };
+        let content = Content { size, modified: None, hash: Some(hash(&whole)), mode: None };
         reply(&mut writer, PeerReply::Content(content)).await;
         writer.get_mut().write_all(&list_of(&whole)).await.unwrap();
         while let Ok(PeerMessage::Event(PeerEvent::Want(Want { groups, .. }))) =

@@ -42,6 +42,7 @@ mod opening;
 mod peer_message;
 mod reply;
 mod table;
+mod tree;
 mod user;
 mod utc;
 
@@ -65,6 +66,7 @@ pub use peer_message::*;
 pub use portolan_peer_id::PeerId;
 pub use reply::*;
 pub use table::Table;
+pub use tree::*;
 pub use user::*;
 pub use utc::Utc;
 

@@ -5,8 +5,9 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answered, Call, Clock, Find, Found, HangUp, Hashing, Held, Hello, Muted, Position, Ringing,
-    Timestamp, Want, Welcome, table::table,
+    Answered, Batch, Call, Clock, Compared, Entries, Find, Found, HangUp, Hashing, Held, Hello,
+    Muted, OfferTree, Position, Received, Ringing, Sending, Small, Timestamp, TreeInfo, Unsent,
+    Walk, Want, Welcome, table::table,
 };
 
 table! {
@@ -28,6 +29,14 @@ table! {
         /// Talk to me, or listen. `ringing` may come first; answered by `answered`, or the errors
         /// `denied`, `busy`, `timed_out`. The stream stays open for as long as the call.
         Call(Call) = "call",
+        /// What is in that directory? Answered by `tree`, then `entries` until there are no more.
+        Walk(Walk) = "walk",
+        /// Send me these small files. Answered by `sending`, then for each of them in order
+        /// `small` and its bytes raw, `compared` or `unsent`.
+        Batch(Batch) = "batch",
+        /// I have a directory for you. Answered by `accepted`; the receiver walks and fetches on
+        /// streams of its own, and says `received` under the same request.
+        OfferTree(OfferTree) = "offer_tree",
     }
 }
 
@@ -48,11 +57,17 @@ table! {
         Found(Found) = "found",
         /// To `call`: it was taken.
         Answered(Answered) = "answered",
+        /// To `walk`: so much is there, and the entries follow.
+        Tree(TreeInfo) = "tree",
+        /// To `batch`: the files follow.
+        Sending(Sending) = "sending",
+        /// The offered directory has arrived, as far as it could.
+        Received(Received) = "received",
     }
 }
 
 table! {
-    /// What is said while a file goes over, or on a call.
+    /// What is said while files go over, or on a call.
     pub enum PeerEvent {
         /// The answer or `want` takes time: a file is being read.
         Hashing(Hashing) = "hashing",
@@ -72,6 +87,14 @@ table! {
         Clock(Clock) = "clock",
         /// Where the sound is that is listened to together.
         Position(Position) = "position",
+        /// A part of what is in a directory.
+        Entries(Entries) = "entries",
+        /// The next file of a batch; its bytes follow raw.
+        Small(Small) = "small",
+        /// The next file of a batch is not sent, for the asker has it or another one.
+        Compared(Compared) = "compared",
+        /// The next file of a batch cannot be sent.
+        Unsent(Unsent) = "unsent",
     }
 }
 
@@ -108,17 +131,20 @@ pub struct FileInfo {
 }
 
 /// Asks for a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// As `files` listed it.
     pub path: String,
     /// Whether the asker checks groups; older versions do not and are refused.
     #[serde(default)]
     pub groups: bool,
+    /// The ticket of the offered directory that it is in; without one it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<u64>,
 }
 
 /// The hashes of the file's groups follow, 32 bytes each; none when it has at most one group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// So many.
     pub size: u64,
@@ -128,10 +154,13 @@ pub struct Content {
     /// BLAKE3 of the whole. Without it the owner is of a version that cannot prove groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<Hash>,
+    /// Who may read, write and execute it ([`MODE_MASK`](crate::MODE_MASK)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
 }
 
 /// Offers a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// Its name, one part of a path.
     pub name: String,
@@ -143,6 +172,9 @@ pub struct Offer {
     /// BLAKE3 of the whole. Without it the sender is of a version that cannot prove groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<Hash>,
+    /// Who may read, write and execute it ([`MODE_MASK`](crate::MODE_MASK)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
 }
 
 /// The offered file is wanted.

@@ -141,9 +141,14 @@ fn heard_event(event: PeerEvent) -> Heard {
         PeerEvent::Held(Held { on }) => Heard::Signal(Signal::Held(Switch::from_bool(on))),
         PeerEvent::Clock(clock) => Heard::Clock(clock),
         // Words of other requests.
-        PeerEvent::Hashing(_) | PeerEvent::Want(_) | PeerEvent::End(_) | PeerEvent::Position(_) => {
-            Heard::Unknown
-        }
+        PeerEvent::Hashing(_)
+        | PeerEvent::Want(_)
+        | PeerEvent::End(_)
+        | PeerEvent::Position(_)
+        | PeerEvent::Entries(_)
+        | PeerEvent::Small(_)
+        | PeerEvent::Compared(_)
+        | PeerEvent::Unsent(_) => Heard::Unknown,
     }
 }
 

@@ -14,6 +14,8 @@ Examples:
   peer whois bob --as alice --server 127.0.0.1
   peer say bob 'see you at eight' --as alice --server 127.0.0.1
   peer send bob photo.jpg song.flac --as alice --server 127.0.0.1
+  peer send bob photos/ --as alice --server 127.0.0.1
+  peer get bob music/old/ --into ~/Music --keep-times --as alice --server 127.0.0.1
   peer get bob music/song.flac --to ~/Music --as alice --server 127.0.0.1
   peer get bob,carol film.mkv --as alice --server 127.0.0.1
   peer call bob --as alice --server 127.0.0.1
@@ -23,7 +25,8 @@ Options may also stand in the environment (PORTOLAN_SERVER, PORTOLAN_TRANSPORT, 
 configuration file (server = \"chat.example.org\", …); the command line counts first.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable, 4 refused (key, name, login), 5 integrity,
-6 refused by the other user or a quota, 7 time-out, 130 interrupted.";
+6 refused by the other user or a quota, 7 time-out, 8 some files are missing: run it again,
+130 interrupted.";
 
 /// Chats, calls, shares and sends files, over any transport.
 #[derive(Debug, Parser)]
@@ -102,6 +105,12 @@ pub(crate) struct Options {
     /// Replace files that are there already
     #[arg(long, global = true, env = "PORTOLAN_OVERWRITE")]
     pub(crate) overwrite: bool,
+    /// Give received files the time of their last change
+    #[arg(long, global = true, env = "PORTOLAN_KEEP_TIMES")]
+    pub(crate) keep_times: bool,
+    /// Give received files who may read, write and execute them, as their sender has it
+    #[arg(long, global = true, env = "PORTOLAN_KEEP_MODES")]
+    pub(crate) keep_modes: bool,
     /// End when the connection to the server is lost, instead of coming back
     #[arg(long, global = true, env = "PORTOLAN_NO_RECONNECT")]
     pub(crate) no_reconnect: bool,
@@ -157,31 +166,34 @@ pub(crate) enum OneShot {
         #[arg(required = true)]
         text: Vec<String>,
     },
-    /// Offer files, and send them if they are wanted
+    /// Offer files and directories, and send them if they are wanted
     Send {
         /// To whom
         who: String,
-        /// Which
+        /// Which; of a directory everything but hidden files, links and special files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Fetch a file that someone shares
+    /// Fetch files and directories that someone shares
     Get {
         /// From whom; with several names, and commas between them, each sends a part
         #[arg(value_name = "WHO[,WHO…]")]
         who: String,
-        /// The path, as `files` shows it
+        /// The paths, as `files` shows them; a directory ends with /, and / alone is all of it
         #[arg(required_unless_present = "hash")]
-        file: Option<String>,
+        files: Vec<String>,
         /// The file with this BLAKE3, whatever it is called
-        #[arg(long, value_name = "HASH", conflicts_with = "file")]
+        #[arg(long, value_name = "HASH", conflicts_with = "files")]
         hash: Option<String>,
         /// Its bytes: then owners who have not hashed it lately find it too
         #[arg(long, value_name = "BYTES", requires = "hash")]
         size: Option<u64>,
-        /// Where to put it; the current directory otherwise
+        /// Where to put them, under their names; the current directory otherwise
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
+        /// Put what is in a directory straight into this one
+        #[arg(long, value_name = "DIR", conflicts_with = "to")]
+        into: Option<PathBuf>,
     },
     /// Show what someone shares
     Files {

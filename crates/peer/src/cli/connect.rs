@@ -93,6 +93,7 @@ async fn config(
     if let Some(count) = settings.at_once {
         config.limits.own_transfers = usize::from(count).max(1);
     }
+    config.keep = settings.keep;
     config.known_peers = Some(settings.known_peers());
     config.shared = settings.shared.clone();
     config.password = password;

@@ -5,7 +5,9 @@ use std::{error::Error, fmt, process::ExitCode};
 use portolan_identity::{KeyFileError, KnownHostsError};
 use portolan_protocol::{ClosingReason, ErrorBody, ErrorCode};
 
-use crate::{ConnectError, FileError, ReachError, RequestError, SessionEnd, ShareError};
+use crate::{
+    ConnectError, FileError, ReachError, RequestError, SessionEnd, ShareError, TreeSummary,
+};
 
 /// How the program ends; `docs/peer.md` has the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) enum Exit {
     RefusedByPeer = 6,
     /// No answer in time.
     TimedOut = 7,
+    /// Some files are missing; the same again goes on with them.
+    Partial = 8,
     /// Ended by the keyboard or a signal.
     Interrupted = 130,
 }
@@ -59,6 +63,14 @@ impl Failure {
 
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self { exit: Exit::Unreachable, code: "unreachable", message: message.into() }
+    }
+
+    /// Some files of a directory did not arrive.
+    pub(crate) fn partial(summary: &TreeSummary) -> Self {
+        let TreeSummary { files, failed, .. } = summary;
+        let message =
+            format!("{failed} files are missing, {files} are there; run it again to go on");
+        Self { exit: Exit::Partial, code: "partial", message }
     }
 
     pub(crate) fn interrupted() -> Self {

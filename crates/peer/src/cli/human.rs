@@ -10,6 +10,7 @@ use super::{
         Message, PathLine, SettingsLine, Shared, Status, User,
     },
     text::{plain, size, span, time},
+    tree_line::tree_text,
 };
 
 /// Where a line belongs.
@@ -54,6 +55,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
             result(rules_text(rule, users, (*file_max, *total_max)))
         }
         Line::Transfers { files } => result(transfer_table(files)),
+        Line::Tree(update) => tree_text(update).map(|text| (Channel::Message, text)),
         Line::Path(path) => result(path_text(path)),
         Line::Finding(finding) => result(finding_text(finding)),
         Line::Files { with, files } => result(file_table(with, files)),

@@ -20,7 +20,7 @@ use super::{
     group::GroupOrder,
     input::{Input, Names, TerminalGuard, edit_lines, learn, read_lines},
     line::Line,
-    one_shot::{at_most, echo, get, show_sent, waiting},
+    one_shot::{at_most, echo, get, get_directory, is_directory, send, show_sent, waiting},
     output::Output,
     settings::Settings,
     slash::{ListOrder, Slash, parse},
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     CallDirection, CallPhase, CallUpdate, Event, Events, Existing, FileRule, Peer, ReceiptRule,
-    RequestError, SessionEnd, Stack, TransferId,
+    RequestError, SessionEnd, Stack, TransferId, Wanted,
 };
 
 /// Transfers that one person may have started and not seen the end of.
@@ -234,11 +234,17 @@ impl Loop {
             Some(Input::Line(line)) => match parse(&line) {
                 Ok(Slash::Quit) => return Some(Ending::Quit),
                 Ok(Slash::Send(who, file)) => self.transfer(move |app| async move {
-                    let sent = app.peer.send_file(&who, Path::new(&file)).await;
-                    sent.map(drop).map_err(Failure::from)
+                    send(&app.peer, &who, Path::new(&file)).await
                 }),
                 Ok(Slash::Get(owners, wanted)) => self.transfer(move |app| async move {
-                    get(&app.peer, (&owners, wanted), None, app.existing).await
+                    match (owners.as_slice(), wanted) {
+                        ([who], Wanted::Path(path)) if is_directory(&path) => {
+                            get_directory(&app.peer, who, &path, (None, app.existing)).await
+                        }
+                        (owners, wanted) => {
+                            get(&app.peer, (owners, wanted), None, app.existing).await
+                        }
+                    }
                 }),
                 Ok(slash) => {
                     let app = Arc::clone(&self.app);
@@ -299,6 +305,7 @@ impl App {
             | Event::Settings(_)
             | Event::Announcement(_)
             | Event::File(_)
+            | Event::Tree(_)
             | Event::Path(_)
             | Event::Warning(_)
             | Event::Closing(_)

@@ -11,7 +11,7 @@ use portolan_protocol::{
 };
 use serde::Serialize;
 
-use super::{counters::Counters, exit::Failure, group::role_word};
+use super::{counters::Counters, exit::Failure, group::role_word, tree_line::TreeLine};
 use crate::{
     CallPhase, CallUpdate, Event, FilePhase, FileRules, FileUpdate, PathInfo, Peer, SessionEnd,
     event::kind_word,
@@ -84,6 +84,7 @@ pub(crate) enum Line {
         #[serde(skip_serializing_if = "Option::is_none")]
         total_max: Option<u64>,
     },
+    Tree(Box<TreeLine>),
     Path(PathLine),
     Finding(FindingLine),
     Files {
@@ -472,6 +473,7 @@ impl From<&Event> for Line {
             Event::Announcement(words) => words.into(),
             Event::File(update) => Self::File(update.into()),
             Event::Call(update) => Self::Call(update.into()),
+            Event::Tree(update) => Self::Tree(Box::new(update.into())),
             Event::Path(path) => path.into(),
             Event::Warning(warning) => Self::Error {
                 code: warning.code.as_str().to_owned(),

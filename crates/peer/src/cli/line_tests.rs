@@ -5,7 +5,7 @@ use std::time::Duration;
 use portolan_identity::Identity;
 use portolan_protocol::{
     Availability, Closing, ClosingReason, Conversation, ConversationState, Delivery, ErrorCode,
-    GroupChange, GroupInfo, GroupNews, Hash, Member, MessageId, Messages, Name, Presence,
+    GroupChange, GroupInfo, GroupNews, Hash, LeftOut, Member, MessageId, Messages, Name, Presence,
     PresenceChange, Receipt, ReceiptState, Recipient, Role, Timestamp, UserInfo,
 };
 use portolan_transport::{CloseReason, PathKind};
@@ -13,7 +13,7 @@ use portolan_transport::{CloseReason, PathKind};
 use super::Line;
 use crate::{
     Direction, Event, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting, SessionEnd,
-    TransferId, Via, Warning,
+    TransferId, TreePhase, TreeUpdate, Via, Warning,
 };
 
 fn name(text: &str) -> Name {
@@ -52,6 +52,25 @@ fn file(phase: FilePhase) -> Event {
         via: Some(Via { kind: PathKind::Relayed, transport: "udp" }),
         rate: Some(100),
         eta: Some(Duration::from_millis(50)),
+    })
+}
+
+fn tree(phase: TreePhase) -> Event {
+    Event::Tree(TreeUpdate {
+        id: TransferId(4),
+        with: name("bob"),
+        direction: Direction::Receive,
+        name: "a".into(),
+        phase,
+        files: 1,
+        files_total: 3,
+        bytes: 5,
+        total: 10,
+        same: 1,
+        failed: 1,
+        left_out: LeftOut { links: 2, ..LeftOut::default() },
+        rate: None,
+        eta: None,
     })
 }
 
@@ -141,6 +160,14 @@ fn every_event_has_the_documented_shape() {
         (
             (&file(FilePhase::Progress)).into(),
             r#"{"event":"file","id":4,"phase":"progress","name":"a.txt","bytes":5,"total":10,"with":"bob","direction":"receive","via":"relayed","transport":"udp","rate":100,"eta_ms":50}"#.into(),
+        ),
+        (
+            (&tree(TreePhase::Missed { file: "b".into(), code: ErrorCode::Conflict, reason: "it is there".into() })).into(),
+            r#"{"event":"tree","id":4,"phase":"missed","name":"a","files":1,"files_total":3,"bytes":5,"total":10,"same":1,"failed":1,"left_out":{"hidden":0,"links":2,"special":0,"names":0,"unreadable":0,"beyond":0},"with":"bob","direction":"receive","file":"b","code":"conflict","reason":"it is there"}"#.into(),
+        ),
+        (
+            (&tree(TreePhase::Partial { path: Some("d/a".into()) })).into(),
+            r#"{"event":"tree","id":4,"phase":"partial","name":"a","files":1,"files_total":3,"bytes":5,"total":10,"same":1,"failed":1,"left_out":{"hidden":0,"links":2,"special":0,"names":0,"unreadable":0,"beyond":0},"with":"bob","direction":"receive","path":"d/a"}"#.into(),
         ),
         (
             (&file(FilePhase::Interrupted { reason: "gone".into() })).into(),

@@ -32,6 +32,7 @@ mod settings;
 mod slash;
 mod talks;
 mod text;
+mod tree_line;
 mod watch;
 
 use std::{pin::Pin, process::ExitCode};

@@ -23,7 +23,10 @@ use super::{
     settings::Settings,
     slash::{ListOrder, owners, recipient},
 };
-use crate::{Event, Existing, FilePhase, Peer, ReceiptRule, Reconnect, Stack, Wanted};
+use crate::{
+    Event, Existing, FilePhase, Peer, Place, ReceiptRule, Reconnect, Stack, TreePhase, TreeSummary,
+    Wanted,
+};
 
 /// Does one thing, and says how to exit.
 pub(crate) async fn run(
@@ -76,7 +79,10 @@ enum Reports {
 fn on_event(event: &Event, output: &Output, reports: Reports) {
     match event {
         Event::File(update) if reports == Reports::Successes && is_failure(&update.phase) => {}
-        Event::File(_) | Event::Call(_) | Event::Warning(_) => output.show(&event.into()),
+        Event::Tree(update) if reports == Reports::Successes && ends_badly(&update.phase) => {}
+        Event::File(_) | Event::Tree(_) | Event::Call(_) | Event::Warning(_) => {
+            output.show(&event.into());
+        }
         Event::Path(_) if output.is_json() => output.show(&event.into()),
         Event::Path(_)
         | Event::Message(_)
@@ -100,13 +106,20 @@ fn is_failure(phase: &FilePhase) -> bool {
     )
 }
 
+fn ends_badly(phase: &TreePhase) -> bool {
+    matches!(
+        phase,
+        TreePhase::Failed { .. } | TreePhase::Denied { .. } | TreePhase::Cancelled { .. }
+    )
+}
+
 /// A command whose names are names.
 enum Checked {
     List(ListOrder),
     Whois { who: Name },
     Say { to: Recipient, text: String },
     Send { who: Name, files: Vec<PathBuf> },
-    Get { owners: Vec<Name>, wanted: Wanted, to: PathBuf },
+    Get { owners: Vec<Name>, wanted: Vec<Wanted>, place: Place },
     Files { who: Name },
     Call { who: Name, at_most: Option<Duration> },
     Echo { text: String },
@@ -119,6 +132,7 @@ impl Checked {
     fn reports(&self, output: &Output) -> Reports {
         match self {
             Self::Send { files, .. } if files.len() > 1 => Reports::All,
+            Self::Get { wanted, .. } if wanted.len() > 1 => Reports::All,
             _ if output.is_json() => Reports::All,
             _ => Reports::Successes,
         }
@@ -143,16 +157,17 @@ impl Checked {
                 Self::Say { to, text: text.join(" ") }
             }
             OneShot::Send { who, files } => Self::Send { who: name(&who)?, files },
-            OneShot::Get { who, file, hash, size, to } => {
-                let to = to.unwrap_or_else(|| PathBuf::from("."));
+            OneShot::Get { who, files, hash, size, to, into } => {
                 let owners = owners(&who).map_err(Failure::usage)?;
+                let place = place((&owners, &files), to, into)?;
                 let wanted = match hash {
                     Some(hash) => {
-                        Wanted::Hash { hash: hash.parse().map_err(Failure::usage)?, size }
+                        let hash = hash.parse().map_err(Failure::usage)?;
+                        vec![Wanted::Hash { hash, size }]
                     }
-                    None => Wanted::Path(file.unwrap_or_default()),
+                    None => files.into_iter().map(Wanted::Path).collect(),
                 };
-                Self::Get { owners, wanted, to }
+                Self::Get { owners, wanted, place }
             }
             OneShot::Files { who } => Self::Files { who: name(&who)? },
             OneShot::Call { who, for_time } => {
@@ -194,8 +209,8 @@ async fn execute(
             show_sent(&sent, &to, output);
         }
         Checked::Send { who, files } => send_all(peer, &who, &files).await?,
-        Checked::Get { owners, wanted, to } => {
-            get(peer, (&owners, wanted), Some(&to), settings.existing).await?;
+        Checked::Get { owners, wanted, place } => {
+            get_all(peer, (&owners, wanted), &place, settings.existing).await?;
         }
         Checked::Files { who } => {
             output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
@@ -258,13 +273,88 @@ pub(crate) async fn get(
     Ok(())
 }
 
+/// Where fetched files go. Straight into a directory goes what is in one that is fetched alone,
+/// and a directory has one owner.
+fn place(
+    (owners, files): (&[Name], &[String]),
+    to: Option<PathBuf>,
+    into: Option<PathBuf>,
+) -> Result<Place, Failure> {
+    if owners.len() > 1 && files.iter().any(|file| is_directory(file)) {
+        return Err(Failure::usage("a directory is fetched from one user; name one"));
+    }
+    match (into, files) {
+        (None, _) => Ok(Place::Under(to.unwrap_or_else(|| PathBuf::from(".")))),
+        (Some(into), [file]) if is_directory(file) => Ok(Place::Into(into)),
+        (Some(_), _) => {
+            Err(Failure::usage("--into is for one directory, whose name ends with /; use --to"))
+        }
+    }
+}
+
+/// Whether a shared path means a directory.
+pub(crate) fn is_directory(path: &str) -> bool {
+    path.ends_with('/') || path == "."
+}
+
+/// Fetches files and directories; one that fails stops none, and the first failure is told at the
+/// end.
+async fn get_all(
+    peer: &Peer,
+    (owners, wanted): (&[Name], Vec<Wanted>),
+    place: &Place,
+    existing: Existing,
+) -> Result<(), Failure> {
+    let mut first: Option<Failure> = None;
+    for wanted in wanted {
+        let result = match (owners, wanted, place) {
+            ([who], Wanted::Path(path), place) if is_directory(&path) => {
+                get_directory(peer, who, &path, (Some(place.clone()), existing)).await
+            }
+            (owners, wanted, Place::Under(to) | Place::Into(to)) => {
+                get(peer, (owners, wanted), Some(to), existing).await
+            }
+        };
+        if let Err(failure) = result {
+            first.get_or_insert(failure);
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Fetches a directory; a failure also when files of it are missing.
+pub(crate) async fn get_directory(
+    peer: &Peer,
+    who: &Name,
+    path: &str,
+    (place, existing): (Option<Place>, Existing),
+) -> Result<(), Failure> {
+    let path = path.trim_end_matches('/');
+    whole(&peer.get_directory(who, path, place, existing).await?)
+}
+
+fn whole(summary: &TreeSummary) -> Result<(), Failure> {
+    match summary.failed {
+        0 => Ok(()),
+        _ => Err(Failure::partial(summary)),
+    }
+}
+
+/// Sends a file or a directory.
+pub(crate) async fn send(peer: &Peer, who: &Name, path: &Path) -> Result<(), Failure> {
+    match path.is_dir() {
+        true => whole(&peer.send_directory(who, path).await?),
+        false => peer.send_file(who, path).await.map(drop).map_err(Failure::from),
+    }
+}
+
 /// Sends every file; one that fails stops none, and the first failure is told at the end.
 async fn send_all(peer: &Peer, who: &Name, files: &[PathBuf]) -> Result<(), Failure> {
     let mut first: Option<Failure> = None;
     for file in files {
-        if let Err(error) = peer.send_file(who, file).await {
-            tracing::info!(%error, "{} was not sent", file.display());
-            first.get_or_insert_with(|| error.into());
+        if let Err(failure) = send(peer, who, file).await {
+            tracing::info!(%failure, "{} was not sent", file.display());
+            first.get_or_insert(failure);
         }
     }
     first.map_or(Ok(()), Err)

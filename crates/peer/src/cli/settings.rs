@@ -16,7 +16,7 @@ use super::{
     address::ServerAddress, args::Options, calls::AnswerRule, device::Slot, exit::Failure,
     password::Source, text::parse_size, watch::shared,
 };
-use crate::{Existing, FileRule, FileRules, Reconnect, RuleChanges, Stack};
+use crate::{Existing, FileRule, FileRules, Keep, Reconnect, RuleChanges, Stack};
 
 /// Bytes of a configuration file that are read.
 const CONFIG_MAX: u64 = 64 << 10;
@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     /// Our own transfers at once; `None`: as many as the library says.
     pub(crate) at_once: Option<u16>,
     pub(crate) existing: Existing,
+    pub(crate) keep: Keep,
     /// What happens when the connection is lost; commands that do one thing end with it.
     pub(crate) reconnect: Reconnect,
     pub(crate) output: Format,
@@ -112,6 +113,8 @@ struct ConfigFile {
     answer: Option<String>,
     at_once: Option<u16>,
     overwrite: Option<bool>,
+    keep_times: Option<bool>,
+    keep_modes: Option<bool>,
     no_reconnect: Option<bool>,
     beside: Option<bool>,
     qlog: Option<PathBuf>,
@@ -149,6 +152,10 @@ impl Settings {
         let answer =
             answer.map(|text| text.parse::<AnswerRule>()).transpose().map_err(Failure::usage)?;
         let overwrite = options.overwrite || file.overwrite.unwrap_or(false);
+        let keep = Keep {
+            times: options.keep_times || file.keep_times.unwrap_or(false),
+            modes: options.keep_modes || file.keep_modes.unwrap_or(false),
+        };
         let is_beside = options.beside || file.beside.unwrap_or(false);
         let is_final = options.no_reconnect || file.no_reconnect.unwrap_or(false);
         Ok(Self {
@@ -166,6 +173,7 @@ impl Settings {
             answer,
             at_once: options.at_once.or(file.at_once),
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
+            keep,
             reconnect: if is_final { Reconnect::Never } else { Reconnect::default() },
             output: if options.json { Format::Json } else { Format::Human },
             shared: shared(options.qlog.as_deref().or(file.qlog.as_deref()))?,

@@ -145,14 +145,14 @@ pub(crate) const TABLE: &[Row] = &[
         Ok(Slash::Share(Some(unquoted(rest)).filter(|rest| !rest.is_empty())))
     }),
     row("files", "WHO", "shows what WHO shares", |row, rest| name(row, rest, Slash::Files)),
-    row("send", "WHO FILE", "offers WHO a file", |row, rest| {
+    row("send", "WHO FILE", "offers WHO a file or a directory", |row, rest| {
         let (who, file) = name_and(row, rest)?;
         Ok(Slash::Send(who, unquoted(&file)))
     }),
     row(
         "get",
         "WHO[,WHO…] FILE",
-        "fetches a file that WHO shares; of several each sends a part",
+        "fetches a file that WHO shares, or a directory: DIR/; of several each sends a part",
         |row, rest| {
             let (who, file) = split(rest);
             if who.is_empty() || file.is_empty() {

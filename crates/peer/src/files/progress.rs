@@ -1,6 +1,6 @@
 //! Reports about one transfer: stages always, progress a few times a second.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use portolan_protocol::{ErrorCode, Hash, Name};
 use tokio::{
@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Orders, Ticket};
+use super::{Orders, Tally, Ticket};
 use crate::{Event, FileError, FilePhase, FileUpdate, Via};
 
 /// How much the latest rate counts against those before it.
@@ -23,7 +23,7 @@ pub(crate) struct Progress {
     events: mpsc::Sender<Event>,
     every: Duration,
     patience: Duration,
-    ticket: Ticket,
+    standing: Standing,
     update: FileUpdate,
     rate: Option<f64>,
     begun: bool,
@@ -37,11 +37,51 @@ impl fmt::Debug for Progress {
     }
 }
 
+/// Whether a file stands for itself.
+#[derive(Debug)]
+enum Standing {
+    /// It is on the list of transfers.
+    Alone(Ticket),
+    /// Its directory is, and reports in its place.
+    Part(Part),
+}
+
+/// What a file has added to the count of its directory.
+#[derive(Debug)]
+struct Part {
+    tally: Arc<Tally>,
+    counted: u64,
+}
+
+impl Part {
+    fn set(&mut self, bytes: u64) {
+        self.tally.retract(self.counted);
+        self.tally.resume(bytes);
+        self.counted = bytes;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // The file did not arrive.
+        self.tally.retract(self.counted);
+    }
+}
+
 impl Progress {
     /// Reports begin with `update`; a stage waits `patience` for room, then is dropped.
     pub(crate) fn new(
         events: mpsc::Sender<Event>,
         (ticket, update): (Ticket, FileUpdate),
+        every: Duration,
+        patience: Duration,
+    ) -> Self {
+        Self::standing((events, Standing::Alone(ticket)), update, every, patience)
+    }
+
+    fn standing(
+        (events, standing): (mpsc::Sender<Event>, Standing),
+        update: FileUpdate,
         every: Duration,
         patience: Duration,
     ) -> Self {
@@ -51,7 +91,7 @@ impl Progress {
             events,
             every,
             patience,
-            ticket,
+            standing,
             update,
             rate: None,
             begun: false,
@@ -76,6 +116,33 @@ impl Progress {
         }
     }
 
+    /// Counts a file as a part of a directory, and reports nothing itself.
+    pub(crate) fn within(tally: &Arc<Tally>, name: &str, total: u64) -> Self {
+        let (id, with, direction) = tally.route();
+        let update = FileUpdate {
+            id,
+            with,
+            direction,
+            name: name.to_owned(),
+            phase: FilePhase::Started,
+            bytes: 0,
+            resumed: 0,
+            total,
+            via: None,
+            rate: None,
+            eta: None,
+        };
+        let part = Standing::Part(Part { tally: Arc::clone(tally), counted: 0 });
+        Self::standing((tally.events(), part), update, Duration::MAX, Duration::ZERO)
+    }
+
+    /// The file of a directory has arrived: its bytes stay counted.
+    pub(crate) fn settle(&mut self) {
+        if let Standing::Part(part) = &mut self.standing {
+            part.counted = 0;
+        }
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.update.bytes
     }
@@ -94,7 +161,10 @@ impl Progress {
 
     /// What people want of the transfer.
     pub(crate) fn orders(&self) -> Orders {
-        self.ticket.orders()
+        match &self.standing {
+            Standing::Alone(ticket) => ticket.orders(),
+            Standing::Part(part) => part.tally.orders(),
+        }
     }
 
     /// Whether it was last reported as paused.
@@ -117,6 +187,9 @@ impl Progress {
         self.update.bytes = bytes;
         self.update.resumed = bytes;
         self.begun = true;
+        if let Standing::Part(part) = &mut self.standing {
+            part.set(bytes);
+        }
         self.reported_bytes = bytes;
         self.reported_at = Instant::now();
     }
@@ -125,11 +198,18 @@ impl Progress {
     pub(crate) fn fall_back_to(&mut self, bytes: u64) {
         self.update.bytes = bytes;
         self.reported_bytes = bytes;
+        if let Standing::Part(part) = &mut self.standing {
+            part.set(bytes);
+        }
     }
 
     /// Counts bytes, and reports them when it is time and the application has room for it.
     pub(crate) fn advance(&mut self, bytes: u64) {
         self.update.bytes += bytes;
+        if let Standing::Part(part) = &mut self.standing {
+            part.counted += bytes;
+            return part.tally.advance(bytes);
+        }
         let now = Instant::now();
         let passed = now.duration_since(self.reported_at);
         if passed < self.every {
@@ -139,20 +219,36 @@ impl Progress {
         self.reported_at = now;
         self.update.phase = FilePhase::Progress;
         self.look_at_the_way();
-        self.ticket.note(&self.update);
+        self.note();
         let _ = self.events.try_send(Event::File(self.update.clone()));
     }
 
     /// Reports a stage.
     pub(crate) async fn stage(&mut self, phase: FilePhase) {
+        if let Standing::Part(_) = &self.standing {
+            return;
+        }
         if phase == FilePhase::Started {
             self.reported_at = Instant::now();
             self.look_at_the_way();
         }
         self.update.phase = phase;
-        self.ticket.note(&self.update);
+        self.note();
         let report = self.events.send(Event::File(self.update.clone()));
         let _ = timeout(self.patience, report).await;
+    }
+
+    /// Brings the list of transfers up to date.
+    fn note(&self) {
+        if let Standing::Alone(ticket) = &self.standing {
+            ticket.note(&self.update);
+        }
+    }
+
+    /// Reports that a file of that size waits for a decision.
+    pub(crate) async fn offered(&mut self, total: u64) {
+        self.set_total(total);
+        self.stage(FilePhase::Offered).await;
     }
 
     pub(crate) async fn done(&mut self, hash: Hash, path: Option<PathBuf>) {
@@ -177,7 +273,9 @@ impl Progress {
     /// Reports that a person holds it, and stays on the list until it goes on.
     pub(crate) async fn parked(&mut self, reason: String) {
         self.paused(reason).await;
-        self.ticket.park();
+        if let Standing::Alone(ticket) = &self.standing {
+            ticket.park();
+        }
     }
 
     pub(crate) async fn failed(&mut self, error: &FileError) {

@@ -7,7 +7,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use portolan_protocol::{FileInfo, FileList, Limits, Timestamp};
+use portolan_protocol::{FileInfo, FileList, Limits, MODE_MASK, Timestamp};
 use thiserror::Error;
 
 use super::{
@@ -44,6 +44,7 @@ pub(crate) struct Share {
     root: PathBuf,
     depth_max: usize,
     entries_max: usize,
+    files_max: u64,
 }
 
 /// A file that is open for reading.
@@ -52,6 +53,8 @@ pub(crate) struct OpenedFile {
     pub(crate) file: File,
     pub(crate) size: u64,
     pub(crate) modified: Option<Timestamp>,
+    /// Who may read, write and execute it.
+    pub(crate) mode: Option<u32>,
     /// Tells this state of the file from others.
     pub(crate) stamp: Stamp,
 }
@@ -65,11 +68,46 @@ impl Share {
             return Err(ShareError::NotADirectory(path.to_owned()));
         }
         fs::read_dir(&root).map_err(failed)?;
-        Ok(Self { root, depth_max: limits.share_depth, entries_max: limits.share_entries })
+        Ok(Self {
+            root,
+            depth_max: limits.share_depth,
+            entries_max: limits.share_entries,
+            files_max: limits.tree_files,
+        })
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Levels that a walk goes down.
+    pub(crate) fn depth_max(&self) -> usize {
+        self.depth_max
+    }
+
+    /// Entries of one directory that a walk names.
+    pub(crate) fn entries_max(&self) -> usize {
+        self.entries_max
+    }
+
+    /// Files that a walk names.
+    pub(crate) fn files_max(&self) -> u64 {
+        self.files_max
+    }
+
+    /// A directory below, without links; empty: all of it. Blocking.
+    pub(crate) fn directory(&self, path: &str) -> Result<PathBuf, FileError> {
+        if path.is_empty() {
+            return Ok(self.root.clone());
+        }
+        let refused = |problem| FileError::Name { name: shorten(path), problem };
+        check_path(path).map_err(refused)?;
+        let failed = |source| FileError::Io { during: "open", path: PathBuf::from(path), source };
+        let real = self.root.join(path).canonicalize().map_err(failed)?;
+        match self.contains(&real) && real.is_dir() {
+            true => Ok(real),
+            false => Err(refused("it is no directory in what is shared")),
+        }
     }
 
     /// A page of files, ordered part by part. Blocking.
@@ -213,7 +251,8 @@ pub(crate) fn open_file(path: &Path) -> Result<OpenedFile, FileError> {
         modified: metadata.modified().ok(),
         inode: inode(&metadata),
     };
-    Ok(OpenedFile { file, size, modified: modified(&metadata), stamp })
+    let (modified, mode) = (modified(&metadata), mode(&metadata));
+    Ok(OpenedFile { file, size, modified, mode, stamp })
 }
 
 #[cfg(unix)]
@@ -238,9 +277,21 @@ fn open_options() -> fs::OpenOptions {
     options
 }
 
-fn modified(metadata: &fs::Metadata) -> Option<Timestamp> {
+pub(super) fn modified(metadata: &fs::Metadata) -> Option<Timestamp> {
     let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok().map(Timestamp)
+}
+
+/// Who may read, write and execute a file, where the system knows.
+#[cfg(unix)]
+pub(super) fn mode(metadata: &fs::Metadata) -> Option<u32> {
+    Some(std::os::unix::fs::MetadataExt::mode(metadata) & MODE_MASK)
+}
+
+/// Who may read, write and execute a file, where the system knows.
+#[cfg(not(unix))]
+pub(super) fn mode(_metadata: &fs::Metadata) -> Option<u32> {
+    None
 }
 
 fn shorten(text: &str) -> String {

@@ -7,7 +7,7 @@ use std::{
 
 use portolan_protocol::{FILE_MAX, Hash};
 
-use super::{Partial, name::check_name, partial::bytes_there};
+use super::{Attributes, Partial, name::check_name, partial::bytes_there};
 use crate::{Existing, FileError};
 
 /// A place for a file that is on its way. Nothing is seen there until it has arrived whole.
@@ -15,6 +15,7 @@ use crate::{Existing, FileError};
 pub(crate) struct Target {
     path: PathBuf,
     existing: Existing,
+    attributes: Attributes,
 }
 
 impl Target {
@@ -40,7 +41,7 @@ impl Target {
             source,
         })?;
         let path = directory.join(name);
-        let target = Self { path, existing };
+        let target = Self { path, existing, attributes: Attributes::default() };
         target.check_existing()?;
         let needed = size.saturating_sub(bytes_there(directory, hash));
         match free_bytes(directory) {
@@ -50,6 +51,12 @@ impl Target {
             }
             Some(_) | None => Ok(target),
         }
+    }
+
+    /// Gives the file these when it is whole.
+    #[must_use]
+    pub(crate) fn with(self, attributes: Attributes) -> Self {
+        Self { attributes, ..self }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -64,7 +71,8 @@ impl Target {
     /// Gives the whole file its name, in one step. Blocking.
     pub(crate) fn keep(&self, whole: Partial) -> Result<PathBuf, FileError> {
         // The lock is held until the file has its name.
-        let (_locked, path) = whole.into_whole().map_err(|source| self.failed("write", source))?;
+        let (locked, path) = whole.into_whole().map_err(|source| self.failed("write", source))?;
+        self.attributes.apply(&locked);
         let kept = match self.existing {
             Existing::Keep => path.persist_noclobber(&self.path),
             Existing::Replace => {
@@ -99,14 +107,14 @@ impl Target {
 
 /// Bytes that may still be written at `directory`, where the system says.
 #[cfg(unix)]
-fn free_bytes(directory: &Path) -> Option<u64> {
+pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(directory).ok()?;
     Some(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Bytes that may still be written at `directory`, where the system says.
 #[cfg(not(unix))]
-fn free_bytes(_directory: &Path) -> Option<u64> {
+pub(super) fn free_bytes(_directory: &Path) -> Option<u64> {
     None
 }
 

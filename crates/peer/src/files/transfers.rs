@@ -169,6 +169,11 @@ impl Orders {
         }
     }
 
+    /// Waits until a person stops it. Cancel safe.
+    pub(crate) async fn stopped(&self) -> FileError {
+        FileError::Stopped { stop: self.stop().await, by: None }
+    }
+
     /// Waits until it may go on; an error says that it will not. Cancel safe.
     pub(crate) async fn run(&self) -> Result<(), FileError> {
         let mut orders = self.0.clone();

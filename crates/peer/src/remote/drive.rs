@@ -12,7 +12,7 @@ use crate::{FileError, FilePhase, Stop, files::Progress};
 
 /// Pauses between two looks whether the other side has let a paused transfer go on, in units of
 /// the first pause between tries.
-const ASKING_AGAIN: u32 = 4;
+pub(crate) const ASKING_AGAIN: u32 = 4;
 
 /// One thing to get done in as many tries as it takes.
 pub(crate) trait Attempt: Send {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     Direction, Existing, FileError, FilePhase, Wanted,
-    files::{Orders, Partial, Progress, Target, content::ContentError},
+    files::{Attributes, Orders, Partial, Progress, Target, content::ContentError},
 };
 
 /// Owners that one file is fetched from.
@@ -83,6 +83,8 @@ struct Pinned {
     name: String,
     size: u64,
     hash: Hash,
+    /// As the first of its owners has them.
+    attributes: Attributes,
 }
 
 struct Gathering {
@@ -195,7 +197,10 @@ impl Gathering {
                     Wanted::Path(path) => name_of(path),
                     Wanted::Hash { .. } => name_of(file.path()),
                 };
-                Ok(self.pinned.insert(Pinned { name, size, hash }).clone())
+                Ok(self
+                    .pinned
+                    .insert(Pinned { name, size, hash, attributes: file.attributes() })
+                    .clone())
             }
         }
     }
@@ -204,7 +209,8 @@ impl Gathering {
         let (to, existing) = (self.request.to.clone(), self.request.existing);
         let pinned = pinned.clone();
         let made = spawn_blocking(move || {
-            Target::new(&to, &pinned.name, (pinned.size, pinned.hash), existing)
+            let proven = (pinned.size, pinned.hash);
+            Ok(Target::new(&to, &pinned.name, proven, existing)?.with(pinned.attributes))
         });
         made.await.unwrap_or_else(|error| Err(FileError::from_panic(error)))
     }

@@ -20,25 +20,28 @@ use super::{
     Sessions,
     agreements::{Agreements, Standing},
     datagrams::Datagrams,
+    tree::{AgreedTrees, Tickets},
 };
 use crate::{
     Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileRules, FileUpdate,
-    Limits, RuleChanges, Stop, Timing, TransferId, Warning,
+    Keep, Limits, RuleChanges, Stop, Timing, TransferId, TreePhase, TreeUpdate, Warning,
     calls::Calls,
     files::{
-        Admission, Order, OrderReached, Partial, Progress, Quota, Share, ShareError, Transfers,
-        Trees,
+        Admission, Order, OrderReached, Partial, Progress, Quota, Share, ShareError, Tally,
+        Transfers, Trees,
     },
+    tree::event_of_parked,
 };
 
 /// How long a report about a transfer of others waits for the application to read its events.
-const REPORT_PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const REPORT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Shared by every session with another peer.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) downloads: PathBuf,
     pub(crate) existing: Existing,
+    pub(crate) keep: Keep,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
     /// One permit a transfer that we began.
@@ -60,6 +63,12 @@ pub(crate) struct Host {
     quota: Arc<Quota>,
     /// Knows how others are reached.
     ways: OnceLock<Weak<Sessions>>,
+    /// One permit a directory that another peer walks.
+    pub(crate) walks: Semaphore,
+    /// Directories that we offer.
+    pub(crate) tickets: Arc<Tickets>,
+    /// Offered directories that we agreed to and that may go on.
+    pub(crate) agreed_trees: AgreedTrees,
     share: RwLock<Option<Arc<Share>>>,
     offers: Mutex<HashMap<TransferId, oneshot::Sender<Decision>>>,
     next_transfer: AtomicU64,
@@ -84,6 +93,7 @@ impl Host {
         Ok(Self {
             downloads: config.downloads.clone(),
             existing: config.existing,
+            keep: config.keep,
             limits: config.limits,
             timing: config.timing,
             ours: Semaphore::new(config.limits.own_transfers.max(1)),
@@ -100,6 +110,9 @@ impl Host {
             }),
             quota: Arc::new(Quota::new(config.downloads.clone(), config.limits.share_entries)),
             ways: OnceLock::new(),
+            walks: Semaphore::new(config.limits.transfers),
+            tickets: Arc::default(),
+            agreed_trees: AgreedTrees::new(config.limits.offers),
             share: RwLock::new(share),
             offers: Mutex::default(),
             next_transfer: AtomicU64::new(1),
@@ -157,7 +170,7 @@ impl Host {
         self.progress(id, direction, with, (name, total), REPORT_PATIENCE)
     }
 
-    fn next_id(&self) -> TransferId {
+    pub(crate) fn next_id(&self) -> TransferId {
         TransferId(self.next_transfer.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -187,6 +200,13 @@ impl Host {
         let (ways, with) = (self.ways.get().cloned(), with.clone());
         let via = move || ways.as_ref()?.upgrade()?.via(&with);
         Progress::new(events, (ticket, update), self.timing.progress, patience).seen_by(via)
+    }
+
+    /// Begins to report on a directory; a stage waits `patience` for room.
+    pub(crate) fn tally(&self, update: TreeUpdate, patience: Duration) -> Arc<Tally> {
+        let ticket = self.transfers.begin(update.listed());
+        let events = self.events.clone();
+        Arc::new(Tally::new(events, (ticket, update), self.timing.progress, patience))
     }
 
     /// Tells the application what it may also ask for; not waited for.
@@ -230,22 +250,34 @@ impl Host {
         match self.rules().rule_for(progress.with()) {
             FileRule::All => Ok(()),
             FileRule::None => denied("files are not accepted here"),
-            FileRule::Ask => match self.ask(id, offer, progress).await? {
+            FileRule::Ask => match self.ask(id, progress.offered(offer.size)).await? {
                 Decision::Accept => Ok(()),
                 Decision::Deny { reason } => denied(&reason),
             },
         }
     }
 
+    /// Decides about an offered directory, by the rule or by asking.
+    pub(crate) async fn decide_tree(&self, id: TransferId, tally: &Tally) -> Result<(), ErrorBody> {
+        let denied = |reason: &str| Err(ErrorBody::new(ErrorCode::Denied, reason));
+        match self.rules().rule_for(&tally.with()) {
+            FileRule::All => Ok(()),
+            FileRule::None => denied("files are not accepted here"),
+            FileRule::Ask => match self.ask(id, tally.stage(TreePhase::Offered)).await? {
+                Decision::Accept => Ok(()),
+                Decision::Deny { reason } => denied(&reason),
+            },
+        }
+    }
+
+    /// Waits for a person, who is `told` first.
     async fn ask(
         &self,
         id: TransferId,
-        offer: &Offer,
-        progress: &mut Progress,
+        told: impl Future<Output = ()>,
     ) -> Result<Decision, ErrorBody> {
         let waiting = self.wait_for_decision(id)?;
-        progress.set_total(offer.size);
-        progress.stage(FilePhase::Offered).await;
+        told.await;
         let decision = timeout(self.timing.offer, waiting.decision).await;
         match decision {
             Ok(Ok(decision)) => Ok(decision),
@@ -290,7 +322,7 @@ impl Host {
             Order::Run => {
                 update.phase = FilePhase::Queued;
                 self.transfers.note_parked(update.clone());
-                self.tell(Event::File(update));
+                self.tell(event_of_parked(update));
             }
             Order::Stop(Stop::Paused) => {}
             Order::Stop(stop @ Stop::Cancelled) => {
@@ -300,7 +332,7 @@ impl Host {
                 }
                 let reason = FileError::Stopped { stop, by: None }.to_string();
                 update.phase = FilePhase::Cancelled { reason };
-                self.tell(Event::File(update));
+                self.tell(event_of_parked(update));
             }
         }
         Ok(())

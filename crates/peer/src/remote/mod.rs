@@ -20,6 +20,7 @@ mod serve;
 mod sessions;
 mod stop;
 mod transfer;
+mod tree;
 mod tries;
 
 pub(crate) use datagrams::{DatagramInbox, Datagrams};
@@ -30,3 +31,4 @@ pub(crate) use rate::Rate;
 pub(crate) use relay::{Introducer, accept_openings};
 pub(crate) use sessions::{Lease, Sessions};
 pub(crate) use transfer::{GetRequest, all_files, files_page, get, offer};
+pub(crate) use tree::{TreeRequest, get_tree, offer_tree};

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     FileError,
     files::{
-        Tree, check_path,
+        Attributes, Tree, check_path,
         content::{self, ContentError},
     },
 };
@@ -35,6 +35,7 @@ pub(crate) struct RemoteFile {
     raw: RawReader<RecvStream>,
     writer: Writer,
     tree: Arc<Tree>,
+    attributes: Attributes,
     buffer: BytesMut,
     stall: Duration,
     _lease: Lease,
@@ -50,8 +51,9 @@ impl RemoteFile {
     ) -> Result<Self, FileError> {
         let problem = |problem| FileError::Name { name: path.chars().take(256).collect(), problem };
         check_path(path).map_err(problem)?;
-        let get = Get { path: path.to_owned(), groups: true };
-        let (stream, (size, hash)) = ask_for(sessions, who, PeerCommand::Get(get)).await?;
+        let get = Get { path: path.to_owned(), groups: true, tree: None };
+        let (stream, (size, hash), attributes) =
+            ask_for(sessions, who, PeerCommand::Get(get)).await?;
         let group = group_length(size)
             .ok_or(FileError::TooLarge { size, max: portolan_protocol::FILE_MAX })?;
         let stall = sessions.host().timing.stall;
@@ -68,6 +70,7 @@ impl RemoteFile {
             raw,
             writer,
             tree: Arc::new(tree),
+            attributes,
             buffer: BytesMut::new(),
             stall,
             _lease: lease,
@@ -82,6 +85,11 @@ impl RemoteFile {
     /// What proves its groups.
     pub(crate) fn tree(&self) -> &Arc<Tree> {
         &self.tree
+    }
+
+    /// What of it is kept besides its content.
+    pub(crate) fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
     pub(crate) fn hash(&self) -> Hash {

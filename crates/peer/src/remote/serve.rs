@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use portolan_protocol::{
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Host,
+    Host, Sessions,
     agreements::{Agreement, Agreements, Offered, Standing},
     exchange::{
         hear_want, holds, prove, receive, receive_nothing, send_end, send_hashes, send_some,
@@ -26,23 +26,29 @@ use super::{
     find::on_find,
     stop::{leave_receiving, leave_sending},
     transfer::remove_part,
+    tree::{on_batch, on_get_offered, on_offer_tree, on_walk},
 };
 use crate::{
     Direction, FileError, Stop, TransferId,
     calls::Link,
-    files::{OpenedFile, Progress, Share, Target},
+    files::{Attributes, OpenedFile, Progress, Share, Target},
     software,
 };
 
 /// Serves one stream of `who` to its end.
-pub(crate) async fn serve(host: &Arc<Host>, who: &Name, send: SendStream, receive: RecvStream) {
+pub(crate) async fn serve(
+    host: &Arc<Host>,
+    sessions: &Weak<Sessions>,
+    who: &Name,
+    (send, receive): (SendStream, RecvStream),
+) {
     let (mut reader, writer) = (FrameReader::new(receive), FrameWriter::new(send));
     let Ok(request) = timeout(host.timing.request, reader.next_message()).await else { return };
     let mut answers = Answers { writer, id: RequestId(0) };
     match request {
         Ok(PeerMessage::Request(id, command)) => {
             answers.id = id;
-            on_command(host, who, command, (reader, answers)).await;
+            on_command(host, sessions, who, command, (reader, answers)).await;
         }
         Ok(Message::Answer(..) | Message::Error(..) | Message::Event(..)) => {}
         Err(ReadMessageError::Decode(error)) => {
@@ -57,6 +63,7 @@ pub(crate) async fn serve(host: &Arc<Host>, who: &Name, send: SendStream, receiv
 
 async fn on_command(
     host: &Arc<Host>,
+    sessions: &Weak<Sessions>,
     who: &Name,
     command: PeerCommand,
     (reader, answers): (FrameReader<RecvStream>, Answers),
@@ -72,6 +79,11 @@ async fn on_command(
             let link = |hold| Link::new((reader, writer), id, hold);
             host.calls.on_call(who, call, link).await;
         }
+        PeerCommand::Walk(walk) => on_walk(host, who, walk, answers).await,
+        PeerCommand::Batch(batch) => on_batch(host, who, batch, answers).await,
+        PeerCommand::OfferTree(offer) => {
+            on_offer_tree(host, sessions, who, offer, (reader, answers)).await;
+        }
     }
 }
 
@@ -84,12 +96,12 @@ async fn in_time(host: &Host, answering: impl Future<Output = ()>) {
 
 /// The sending side of a request's stream.
 pub(super) struct Answers {
-    writer: FrameWriter<SendStream>,
+    pub(super) writer: FrameWriter<SendStream>,
     id: RequestId,
 }
 
 impl Answers {
-    async fn send(&mut self, reply: PeerReply) -> Result<(), FileError> {
+    pub(super) async fn send(&mut self, reply: PeerReply) -> Result<(), FileError> {
         let message = PeerMessage::Answer(self.id, reply);
         self.writer.send(&message).await.map_err(|error| interrupted(&error.to_string()))
     }
@@ -159,6 +171,9 @@ async fn on_get(
     if !get.groups {
         return answers.refuse(outdated()).await;
     }
+    if let Some(ticket) = get.tree {
+        return on_get_offered(host, who, (get, ticket), (reader, answers)).await;
+    }
     // Half of the time that the asker waits for an answer.
     let permit = timeout(host.timing.request / 2, host.theirs.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return answers.refuse(busy()).await };
@@ -209,7 +224,7 @@ fn begin(
 }
 
 /// Remembers what is to become of a transfer that did not end well, when it comes again.
-fn settle(agreed: &Agreements, (offered, id): (Offered, TransferId), error: &FileError) {
+pub(super) fn settle(agreed: &Agreements, (offered, id): (Offered, TransferId), error: &FileError) {
     let now = Instant::now();
     match error {
         FileError::Stopped { stop: Stop::Paused, by: Some(_) } => {
@@ -232,7 +247,7 @@ async fn report(progress: &mut Progress, error: &FileError) {
 }
 
 /// What is said to those who come back with a transfer that we have stopped.
-fn still_stopped(
+pub(super) fn still_stopped(
     agreed: &Agreements,
     (offered, agreement): (Offered, Option<Agreement>),
     stop: Stop,
@@ -267,17 +282,17 @@ fn outdated() -> ErrorBody {
     ErrorBody::new(ErrorCode::Unsupported, message)
 }
 
-async fn send_shared(
+pub(super) async fn send_shared(
     host: &Arc<Host>,
     who: &Name,
     file: OpenedFile,
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
 ) -> Result<Hash, FileError> {
-    let (size, modified) = (file.size, file.modified);
+    let (size, modified, mode) = (file.size, file.modified, file.mode);
     let source = prove(host, file, Some(&mut answers.writer)).await;
     let source = source.map_err(|error| progress.broken(error, None))?;
-    let content = Content { size, modified, hash: Some(source.tree.root()) };
+    let content = Content { size, modified, hash: Some(source.tree.root()), mode };
     answers.send(PeerReply::Content(content)).await?;
     let stream = (&mut reader, &mut answers.writer);
     let mut want = send_hashes(host, who, &source.tree, stream, progress).await?;
@@ -378,7 +393,7 @@ enum Place {
 }
 
 /// Why an offered file is not taken.
-enum Refusal {
+pub(super) enum Refusal {
     /// In words for both sides.
     Body(ErrorBody),
     /// In words for us.
@@ -468,8 +483,10 @@ async fn open_target(
 ) -> Result<Target, FileError> {
     let (to, name, existing) = (to.to_owned(), offer.name.clone(), host.existing);
     let proven = (offer.size, hash);
+    let attributes = Attributes::kept(host.keep, offer.modified, offer.mode);
     let made = spawn_blocking(move || Target::new(&to, &name, proven, existing)).await;
-    made.unwrap_or_else(|error| Err(FileError::from_panic(error)))
+    let made = made.unwrap_or_else(|error| Err(FileError::from_panic(error)));
+    made.map(|target| target.with(attributes))
 }
 
 impl FileError {
@@ -479,7 +496,7 @@ impl FileError {
     }
 
     /// What the sender of an offered file may know: no path of ours.
-    fn for_sender(&self) -> ErrorBody {
+    pub(super) fn for_sender(&self) -> ErrorBody {
         match self {
             Self::Stopped { stop, by: None } => stop.body(),
             error => ErrorBody::new(error.code(), error.words_for_sender()),

@@ -271,9 +271,10 @@ impl Driver {
             let connection = &self.session.connection;
             tokio::select! {
                 stream = async { sleep_until(resume_at).await; connection.accept_stream().await }, if room => {
-                    let Ok((send, receive)) = stream else { break };
+                    let Ok(stream) = stream else { break };
                     let (who, host) = (self.who.clone(), Arc::clone(&self.host));
-                    serving.spawn(async move { serve(&host, &who, send, receive).await });
+                    let sessions = Weak::clone(&self.sessions);
+                    serving.spawn(async move { serve(&host, &sessions, &who, stream).await });
                     resume_at = rate.take(Instant::now()).err().unwrap_or_else(Instant::now);
                     idle_at = Instant::now() + idle;
                 }

@@ -28,7 +28,9 @@ use super::{
 };
 use crate::{
     Direction, Existing, FileError, FilePhase, ReachError, Stop,
-    files::{Partial, Progress, Target, check_name, check_path, content::Source, open_file},
+    files::{
+        Attributes, Partial, Progress, Target, check_name, check_path, content::Source, open_file,
+    },
 };
 
 /// How long a peer may take to say why it has stopped reading.
@@ -146,8 +148,8 @@ async fn get_once(
         .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
     let orders = progress.orders();
-    let asking = ask_for(sessions, who, PeerCommand::Get(Get { path, groups: true }));
-    let (stream, proven) = orders.unless(asking).await?;
+    let get = PeerCommand::Get(Get { path, groups: true, tree: None });
+    let (stream, proven, attributes) = orders.unless(ask_for(sessions, who, get)).await?;
     same_as_before(pinned, proven.1, &name)?;
     progress.set_total(proven.0);
     let host = sessions.host();
@@ -156,6 +158,7 @@ async fn get_once(
     let mut raw = reader.into_raw();
     let received = match target {
         Ok(target) => {
+            let target = target.with(attributes);
             let receiving = receive(host, (&mut raw, &mut writer), proven, target, progress);
             orders.unless(receiving).await
         }
@@ -177,10 +180,13 @@ pub(crate) async fn ask_for(
     sessions: &Arc<Sessions>,
     who: &Name,
     command: PeerCommand,
-) -> Result<(PeerStream, (u64, Hash)), FileError> {
+) -> Result<(PeerStream, (u64, Hash), Attributes), FileError> {
+    let keep = sessions.host().keep;
     let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
     match answer(sessions.host(), who, &mut stream.reader).await? {
-        PeerReply::Content(Content { size, hash: Some(hash), .. }) => Ok((stream, (size, hash))),
+        PeerReply::Content(Content { size, hash: Some(hash), modified, mode }) => {
+            Ok((stream, (size, hash), Attributes::kept(keep, modified, mode)))
+        }
         PeerReply::Content(Content { hash: None, .. }) => {
             Err(FileError::Outdated { who: who.clone() })
         }
@@ -235,14 +241,14 @@ async fn offer_once(
     check_name(name).map_err(|problem| FileError::Name { name: name.to_owned(), problem })?;
     let path = path.to_owned();
     let file = blocking(move || open_file(&path)).await?;
-    let (size, modified) = (file.size, file.modified);
+    let (size, modified, mode) = (file.size, file.modified, file.mode);
     progress.set_total(size);
     let proving = async { Ok(prove(host, file, None).await) };
     let source = progress.orders().unless(proving).await?;
     let source = source.map_err(|error| progress.broken(error, None))?;
     same_as_before(pinned, source.tree.root(), name)?;
     let hash = Some(source.tree.root());
-    let offer = Offer { name: name.to_owned(), size, modified, hash };
+    let offer = Offer { name: name.to_owned(), size, modified, hash, mode };
     let hash = offer_reported(sessions, who, (offer, source), progress).await?;
     Ok((size, hash))
 }
@@ -361,7 +367,7 @@ pub(crate) async fn answer(
     answer_within(who, reader, host.timing.request).await
 }
 
-async fn answer_within(
+pub(super) async fn answer_within(
     who: &Name,
     reader: &mut FrameReader<RecvStream>,
     patience: Duration,
@@ -372,7 +378,7 @@ async fn answer_within(
     }
 }
 
-fn reply(
+pub(super) fn reply(
     who: &Name,
     message: Result<PeerMessage, ReadMessageError>,
 ) -> Result<PeerReply, FileError> {
@@ -405,7 +411,7 @@ pub(crate) fn unexpected(who: &Name, reply: &PeerReply) -> FileError {
     FileError::Protocol { who: who.clone(), detail }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
     spawn_blocking(act).await.unwrap_or_else(|error| Err(FileError::from_panic(error)))

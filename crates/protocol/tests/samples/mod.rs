@@ -262,12 +262,13 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
     vec![
         hello().into(),
         Files { after: Some("a/b.txt".into()), limit: Some(10) }.into(),
-        Get { path: "a/b.txt".into(), groups: true }.into(),
+        Get { path: "a/b.txt".into(), groups: true, tree: Some(7) }.into(),
         Offer {
             name: "b.txt".into(),
             size: 5,
             modified: Some(Timestamp(1)),
             hash: Some(Hash([0xab; 32])),
+            mode: Some(0o644),
         }
         .into(),
         Find { hash: Hash([0xab; 32]), size: Some(5) }.into(),
@@ -279,20 +280,37 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
             listen: Some(Listen { title: "song.flac".into(), duration_ms: Some(1000) }),
         }
         .into(),
+        Walk { tree: Some(7), path: "a".into(), after: Some("b".into()) }.into(),
+        Batch {
+            tree: None,
+            path: "a".into(),
+            files: vec![BatchFile {
+                path: "b.txt".into(),
+                have: Some(Hash([0xab; 32])),
+                keep: true,
+            }],
+        }
+        .into(),
+        OfferTree { name: "a".into(), files: 2, bytes: 5, tree: 7 }.into(),
     ]
 }
 
 /// Every answer between peers.
 pub(crate) fn peer_replies() -> Vec<PeerReply> {
     let file = FileInfo { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) };
+    let miss = Miss { path: "c".into(), code: "conflict".into(), message: "it is there".into() };
     vec![
         welcome().into(),
         FileList { files: vec![file], more: false }.into(),
-        Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])) }.into(),
+        Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])), mode: Some(0o644) }.into(),
         Accepted { groups: true }.into(),
         Verified { hash: Hash([0xab; 32]) }.into(),
         Found { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) }.into(),
         Answered { codec: CODEC_OPUS.into(), stream: 6 }.into(),
+        TreeInfo { files: 2, bytes: 5, left_out: LeftOut { links: 1, ..LeftOut::default() } }
+            .into(),
+        Sending {}.into(),
+        Received { files: 1, same: 1, failed: 1, misses: vec![miss] }.into(),
     ]
 }
 
@@ -308,5 +326,14 @@ pub(crate) fn peer_events() -> Vec<PeerEvent> {
         Held { on: false }.into(),
         Clock { asked: 7, told: Some(8) }.into(),
         Position { timestamp: 960, at: 9, position_ms: 20, plays: true }.into(),
+        Entries {
+            entries: vec![TreeEntry { path: "b".into(), directory: true, size: 0 }],
+            more: false,
+        }
+        .into(),
+        Small { size: 5, hash: Hash([0xab; 32]), modified: Some(Timestamp(1)), mode: Some(0o644) }
+            .into(),
+        Compared { same: true }.into(),
+        Unsent::new(ErrorCode::Conflict, "it changed").into(),
     ]
 }
