@@ -5,6 +5,7 @@
 mod crashes;
 mod devices;
 mod everyday;
+mod gateways;
 mod harness;
 mod hostile;
 mod kills;

@@ -13,6 +13,9 @@ use crate::config::GatewayConfig;
 /// The key of the address; the others are the gateway's own.
 const LISTEN: &str = "listen";
 
+/// Which gateway it is, where the table has another name.
+const KIND: &str = "kind";
+
 /// `[gateway.NAME]` of the configuration file: the gateway is on because the table is there.
 pub(super) type GatewayFile = BTreeMap<String, String>;
 
@@ -49,23 +52,36 @@ fn known(name: &str) -> Result<&'static dyn Gateway, String> {
     })
 }
 
-/// Flags come before the file, key by key.
+/// Flags come before the file, key by key. A name that is given again is opened again.
 pub(super) fn gateways(
     file: BTreeMap<String, GatewayFile>,
     flags: Vec<GatewayFlag>,
 ) -> Result<Vec<GatewayConfig>, Failure> {
     let mut all = file;
-    for flag in flags {
-        all.entry(flag.name).or_default().extend(flag.settings);
+    let mut given: BTreeMap<String, usize> = BTreeMap::new();
+    for GatewayFlag { name, mut settings } in flags {
+        let times = given.entry(name.clone()).or_default();
+        *times += 1;
+        let label = match times {
+            1 => name,
+            times => {
+                let label = format!("{name}-{times}");
+                settings.insert(KIND.to_owned(), name);
+                label
+            }
+        };
+        all.entry(label).or_default().extend(settings);
     }
-    let configs = all.into_iter().map(|(name, settings)| {
-        config(&name, settings).map_err(|why| Failure::usage(format!("gateway.{name}: {why}")))
+    let configs = all.into_iter().map(|(label, settings)| {
+        let wrong = |why| Failure::usage(format!("gateway.{label}: {why}"));
+        config(&label, settings).map_err(wrong)
     });
     configs.collect()
 }
 
-fn config(name: &str, mut settings: GatewayFile) -> Result<GatewayConfig, String> {
-    let gateway = known(name)?;
+fn config(label: &str, mut settings: GatewayFile) -> Result<GatewayConfig, String> {
+    let kind = settings.remove(KIND);
+    let gateway = known(kind.as_deref().unwrap_or(label))?;
     let address = match settings.remove(LISTEN) {
         None => SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.port())),
         Some(text) => parse_address(&text, gateway.port())?,
@@ -73,7 +89,7 @@ fn config(name: &str, mut settings: GatewayFile) -> Result<GatewayConfig, String
     let options = Options(settings);
     options.check(gateway.options()).map_err(|error| error.to_string())?;
     gateway.open(&options).map_err(|error| error.to_string())?;
-    Ok(GatewayConfig { gateway, address, options })
+    Ok(GatewayConfig { label: label.to_owned(), gateway, address, options })
 }
 
 /// An address with or without a port, or a port of this machine.
@@ -92,11 +108,14 @@ pub(super) fn show(all: &[GatewayConfig]) -> Vec<(String, String)> {
     let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut lines = Vec::new();
     for config in all {
-        let name = config.gateway.name();
+        let label = &config.label;
+        if label != config.gateway.name() {
+            lines.push((format!("gateway.{label}.{KIND}"), text(config.gateway.name())));
+        }
         let address = config.address.to_string();
-        lines.push((format!("gateway.{name}.{LISTEN}"), text(&address)));
+        lines.push((format!("gateway.{label}.{LISTEN}"), text(&address)));
         for (key, value) in &config.options.0 {
-            lines.push((format!("gateway.{name}.{key}"), text(value)));
+            lines.push((format!("gateway.{label}.{key}"), text(value)));
         }
     }
     lines
@@ -157,6 +176,20 @@ mod tests {
                 row("gateway.lines.listen", "127.0.0.1:7276"),
                 row("gateway.tr223.listen", "127.0.0.1:1"),
                 row("gateway.tr223.admin", "bia"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_gateway_can_be_opened_several_times() {
+        assert_eq!(
+            shown("[other]\nkind = 'cod'\nlisten = '3'", &["cod=1", "cod=2"]).unwrap(),
+            [
+                row("gateway.cod.listen", "127.0.0.1:1"),
+                row("gateway.cod-2.kind", "cod"),
+                row("gateway.cod-2.listen", "127.0.0.1:2"),
+                row("gateway.other.kind", "cod"),
+                row("gateway.other.listen", "127.0.0.1:3"),
             ]
         );
     }

@@ -159,7 +159,7 @@ impl Server {
         };
         let now = clock::now();
         let meter = match &monitor {
-            Some(_) => Meter::on(names.into_iter(), now.wall),
+            Some(_) => Meter::on(names.iter().copied(), now.wall),
             None => Meter::default(),
         };
         let mut core = Core::new(now, core_config, &snapshot);
@@ -188,7 +188,7 @@ impl Server {
                 }
             });
         hub.set_hasher(hasher.map_err(StartError::Thread)?);
-        let mut server = Self::run(&config, hub, (bound, gateways, traffic));
+        let mut server = Self::run(&config, hub, (bound, gateways), (names, traffic));
         if let Some(service) = stun {
             server.answer_stun(service);
         }
@@ -201,7 +201,8 @@ impl Server {
     fn run(
         config: &Config,
         hub: Arc<Hub>,
-        (bound, gateways, traffic): (Vec<Bound>, Vec<BoundGateway>, Vec<Arc<Traffic>>),
+        (bound, gateways): (Vec<Bound>, Vec<BoundGateway>),
+        (names, traffic): (Vec<&'static str>, Vec<Arc<Traffic>>),
     ) -> Self {
         let listening = Arc::new(AtomicUsize::new(bound.len()));
         let stopping = CancellationToken::new();
@@ -233,7 +234,7 @@ impl Server {
             });
         }
         let gateway_addresses = gateways.iter().flat_map(BoundGateway::addresses).collect();
-        gateways::run(gateways, &context, bound.len(), &stopping, &mut tasks);
+        gateways::run(gateways, &context, &names, &stopping, &mut tasks);
         let (timers, ended) = (Arc::clone(&hub), stopping.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -437,13 +438,20 @@ fn registry(bound: &Bound, config: &Config) -> Registry {
 /// Registries for the old programs' clients. Silence means nothing there: connections that are gone
 /// are noticed.
 fn gateway_registries(gateways: &[BoundGateway], config: &Config) -> Vec<Registry> {
-    let registry = |(name, address): (&'static str, SocketAddr)| {
+    let mut lanes: Vec<(&'static str, String)> = Vec::new();
+    for (name, address) in gateways.iter().flat_map(BoundGateway::addresses) {
+        match lanes.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, addresses)) => *addresses += &format!(", {address}"),
+            None => lanes.push((name, address.to_string())),
+        }
+    }
+    let registry = |(name, address)| {
         let (keep_alive, idle) = gateways::KEEP_ALIVE;
         let heartbeat = HeartbeatPolicy { keep_alive, idle };
         let policy = RegistryPolicy { clients: config.clients(name), heartbeat };
-        Registry::new(name, address.to_string(), policy)
+        Registry::new(name, address, policy)
     };
-    gateways.iter().flat_map(BoundGateway::addresses).map(registry).collect()
+    lanes.into_iter().map(registry).collect()
 }
 
 fn open_store(config: &Config) -> Result<Box<dyn Store>, StoreError> {

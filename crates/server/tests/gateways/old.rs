@@ -22,7 +22,8 @@ const READ_MAX: usize = 1_024;
 /// A server with all gateways, in which `ana` may close `tr223`.
 pub(crate) async fn harbour() -> Harness {
     let mut config = config();
-    config.gateways = ["lines", "tr223", "cod"].map(gateway).into();
+    // One of them at two ports.
+    config.gateways = ["lines", "tr223", "tr223", "cod"].map(gateway).into();
     config.limits.gateway_strangers = 64;
     Harness::with(config).await
 }
@@ -30,6 +31,7 @@ pub(crate) async fn harbour() -> Harness {
 fn gateway(name: &str) -> GatewayConfig {
     let admin = (name == "tr223").then(|| ("admin".to_owned(), "ana".to_owned()));
     GatewayConfig {
+        label: name.to_owned(),
         gateway: find(name).unwrap(),
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         options: Options(admin.into_iter().collect()),
@@ -39,6 +41,12 @@ fn gateway(name: &str) -> GatewayConfig {
 /// Where a gateway listens.
 pub(crate) fn address(harness: &Harness, gateway: &str) -> SocketAddr {
     harness.server.gateways().iter().find(|(name, _)| *name == gateway).unwrap().1
+}
+
+/// Where it listens besides.
+pub(crate) fn second_address(harness: &Harness, gateway: &str) -> SocketAddr {
+    let mut same = harness.server.gateways().iter().filter(|(name, _)| *name == gateway);
+    same.next_back().unwrap().1
 }
 
 /// One old program.
@@ -51,7 +59,11 @@ pub(crate) struct Old {
 
 impl Old {
     pub(crate) async fn connect(harness: &Harness, gateway: &str) -> Self {
-        let stream = TcpStream::connect(address(harness, gateway)).await.unwrap();
+        Self::connect_to(address(harness, gateway)).await
+    }
+
+    pub(crate) async fn connect_to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let address = stream.local_addr().unwrap();
         let (mut reader, writer) = stream.into_split();

@@ -5,7 +5,7 @@ use portolan_protocol::{Event, ReceiptState, Recipient, Send};
 use crate::{
     client::{Harness, say},
     lines::Lines,
-    old::{Old, harbour},
+    old::{Old, harbour, second_address},
 };
 
 pub(crate) async fn login(harness: &Harness, name: &str) -> Old {
@@ -75,6 +75,24 @@ async fn a_name_of_the_native_side_is_taken_and_odd_names_are_written_out() {
     long.say(&format!("{name} | server | name | {name}")).await;
     let refused = long.hear().await;
     assert!(refused.contains("connection_error | a name has at most 32 characters"), "{refused}");
+}
+
+#[tokio::test]
+async fn clients_of_both_dialects_at_two_ports_are_one_world() {
+    let harness = harbour().await;
+    let mut ana = login(&harness, "ana").await;
+    let mut bia = Old::connect_to(second_address(&harness, "tr223")).await;
+    bia.expect("server | client | name | no data").await;
+    bia.say("bia | server | name | bia").await;
+    bia.hear().await;
+    bia.say("bia | ana | private message | oi").await;
+    bia.expect("Server | bia | message received | message sent").await;
+    ana.expect("bia | ana | private_message | oi").await;
+    ana.say("ana | bia | list_files | no data").await;
+    bia.expect("ana | bia | list_files | no data").await;
+    let users = Lines::login(&harness, "caio").await.ask(serde_json::json!({ "do": "list" })).await;
+    let badges = users["users"].as_array().unwrap().iter().filter(|user| user["by"] == "tr223");
+    assert_eq!(badges.count(), 2);
 }
 
 #[tokio::test]

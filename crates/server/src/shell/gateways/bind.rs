@@ -9,8 +9,13 @@ use super::super::server::StartError;
 use crate::config::GatewayConfig;
 
 /// A gateway that has its addresses.
+///
+/// The same gateway opened twice is one for its users: they share a registry, and with the same
+/// options all that clients share.
 pub(in super::super) struct BoundGateway {
     pub(super) service: Arc<dyn Service>,
+    /// Those with the same number share their service.
+    pub(super) service_number: usize,
     pub(super) sockets: Vec<(Lane, Socket)>,
 }
 
@@ -37,20 +42,33 @@ impl BoundGateway {
 pub(in super::super) async fn bind_gateways(
     configs: &[GatewayConfig],
 ) -> Result<Vec<BoundGateway>, StartError> {
-    let mut all = Vec::new();
-    for config in configs {
-        all.push(bind(config).await?);
+    let mut all: Vec<BoundGateway> = Vec::new();
+    for (number, config) in configs.iter().enumerate() {
+        let is_same = |other: &GatewayConfig| {
+            other.gateway.name() == config.gateway.name() && other.options == config.options
+        };
+        let first = configs.iter().position(is_same).unwrap_or(number);
+        let service = match all.get(first) {
+            Some(bound) => Arc::clone(&bound.service),
+            None => open_service(config)?,
+        };
+        let sockets = bind(config).await?;
+        all.push(BoundGateway { service, service_number: first, sockets });
     }
     Ok(all)
 }
 
-async fn bind(config: &GatewayConfig) -> Result<BoundGateway, StartError> {
+fn open_service(config: &GatewayConfig) -> Result<Arc<dyn Service>, StartError> {
     let gateway = config.gateway;
-    let service = config
+    config
         .options
         .check(gateway.options())
         .and_then(|()| gateway.open(&config.options))
-        .map_err(|source| StartError::GatewayOption { name: gateway.name(), source })?;
+        .map_err(|source| StartError::GatewayOption { name: gateway.name(), source })
+}
+
+async fn bind(config: &GatewayConfig) -> Result<Vec<(Lane, Socket)>, StartError> {
+    let gateway = config.gateway;
     let mut address = config.address;
     let mut sockets = Vec::new();
     for &lane in gateway.lanes() {
@@ -61,7 +79,7 @@ async fn bind(config: &GatewayConfig) -> Result<BoundGateway, StartError> {
         address.set_port(socket_port(&socket).map_err(wrong)?);
         sockets.push((lane, socket));
     }
-    Ok(BoundGateway { service, sockets })
+    Ok(sockets)
 }
 
 async fn open(carrier: Carrier, address: SocketAddr) -> io::Result<Socket> {

@@ -24,7 +24,7 @@ mod strangers;
 mod visit;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use portolan_gateway::{Lane, Service};
 use tokio::task::JoinSet;
@@ -54,19 +54,22 @@ struct Running {
     stopping: CancellationToken,
 }
 
-/// Serves the gateways until `stopping`; `first_registry` is that of the first of them.
+/// Serves the gateways until `stopping`; `registries` are the server's, by name.
 pub(super) fn run(
     gateways: Vec<BoundGateway>,
     context: &Arc<Context>,
-    first_registry: usize,
+    registries: &[&'static str],
     stopping: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) {
     let places = Arc::new(Places::default());
-    let mut registry = first_registry;
+    let mut services: HashMap<usize, CancellationToken> = HashMap::new();
     for gateway in gateways {
-        let closing = stopping.child_token();
+        let closing = services.entry(gateway.service_number);
+        let closing = closing.or_insert_with(|| stopping.child_token()).clone();
         for (lane_index, (lane, socket)) in gateway.sockets.into_iter().enumerate() {
+            let name = lane.registry;
+            let registry = registries.iter().position(|known| *known == name);
             let running = Arc::new(Running {
                 context: Arc::clone(context),
                 service: Arc::clone(&gateway.service),
@@ -74,11 +77,10 @@ pub(super) fn run(
                 strangers: Strangers::new(context.limits.gateway_strangers),
                 lane,
                 lane_index,
-                registry,
+                registry: registry.unwrap_or_default(),
                 closing: closing.clone(),
                 stopping: stopping.clone(),
             });
-            registry += 1;
             match socket {
                 Socket::Tcp(listener) => drop(tasks.spawn(listener::run(running, listener))),
                 Socket::Udp(socket) => drop(tasks.spawn(datagrams::run(running, socket))),
