@@ -9,7 +9,7 @@ use portolan_protocol::{
 use portolan_transport::PathKind;
 use tokio::sync::mpsc;
 
-use crate::{CallUpdate, SessionEnd, TreeUpdate};
+use crate::{AudioUpdate, CallUpdate, SessionEnd, TreeUpdate};
 
 /// News for the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Event {
     Call(CallUpdate),
     /// A directory moved on.
     Tree(TreeUpdate),
+    /// How a call sounds, about once a second.
+    Audio(Box<AudioUpdate>),
     /// How a peer, or the server, is reached has changed.
     Path(PathInfo),
     /// Something was refused on our behalf that a person should know of.
@@ -82,6 +84,7 @@ impl Event {
             | Self::File(_)
             | Self::Call(_)
             | Self::Tree(_)
+            | Self::Audio(_)
             | Self::Path(_)
             | Self::Warning(_)
             | Self::Closing(_)

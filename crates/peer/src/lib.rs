@@ -76,7 +76,8 @@ mod session;
 mod tree;
 
 pub use calls::{
-    CallDirection, CallError, CallId, CallPhase, CallRule, CallUpdate, CallWatch, Switch,
+    AudioUpdate, CallDirection, CallError, CallId, CallMedia, CallPhase, CallQuality, CallRule,
+    CallUpdate, CallWatch, ReceivedAudio, SentAudio, Switch,
 };
 pub use config::{
     Attempts, Backoff, Config, Existing, FileRule, Keep, Limits, Place, ReceiptRule, Reconnect,

@@ -18,9 +18,9 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    CallError, CallId, CallWatch, Config, ConnectError, Events, Existing, FileError, FileRules,
-    FileUpdate, PathInfo, Place, RequestError, RuleChanges, SessionEnd, ShareError, Stop, Switch,
-    TransferId, TreeSummary, Wanted, Way,
+    CallError, CallId, CallMedia, CallWatch, Config, ConnectError, Events, Existing, FileError,
+    FileRules, FileUpdate, PathInfo, Place, RequestError, RuleChanges, SessionEnd, ShareError,
+    Stop, Switch, TransferId, TreeSummary, Wanted, Way,
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
@@ -549,15 +549,15 @@ impl Peer {
         self.0.sessions.host().on_decision(id, Decision::Deny { reason })
     }
 
-    /// Calls `who`. What becomes of it is told by [`Event::Call`](crate::Event::Call).
+    /// Calls `who`, and lets `media` be heard when the call is taken. What becomes of it is told by [`Event::Call`](crate::Event::Call).
     ///
     /// # Errors
     /// [`CallError::InCall`] when there is another call.
-    pub fn call(&self, who: &Name) -> Result<CallId, CallError> {
+    pub fn call(&self, who: &Name, media: CallMedia) -> Result<CallId, CallError> {
         if who == self.name() {
             return Err(CallError::Ourselves { who: who.clone() });
         }
-        self.0.sessions.host().calls.call(who, None)
+        self.0.sessions.host().calls.call(who, media, None)
     }
 
     /// Lets wait for what becomes of the call `id`.
@@ -572,8 +572,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`CallError::NoSuchCall`] when it does not ring (any more).
-    pub fn accept_call(&self, id: CallId) -> Result<(), CallError> {
-        self.0.sessions.host().calls.accept(id)
+    pub fn accept_call(&self, id: CallId, media: CallMedia) -> Result<(), CallError> {
+        self.0.sessions.host().calls.accept(id, media)
     }
 
     /// Refuses the call `id`, in these words.

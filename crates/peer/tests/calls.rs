@@ -14,8 +14,8 @@ use std::{
 };
 
 use portolan_peer::{
-    Addresses, CallDirection, CallError, CallId, CallPhase, CallRule, Config, Event, Events, Peer,
-    Switch,
+    Addresses, CallDirection, CallError, CallId, CallMedia, CallPhase, CallRule, Config, Event,
+    Events, Peer, Switch,
 };
 use portolan_protocol::{Call, ErrorCode, PeerCommand, PeerMessage, RequestId};
 
@@ -52,6 +52,10 @@ async fn callable(harbour: &Harbour, who: &str) -> (Peer, Events) {
     harbour.peer_with(answering(harbour, who)).await
 }
 
+fn silent() -> CallMedia {
+    CallMedia::words("silence", "null")
+}
+
 /// Waits for the next news of a call whose phase has this word.
 async fn phase(events: &mut Events, word: &str) -> (CallId, CallPhase) {
     let event = wait_for(events, word, |event| match event {
@@ -73,9 +77,9 @@ async fn phase(events: &mut Events, word: &str) -> (CallId, CallPhase) {
 
 /// Alice calls and bob takes it; the numbers that the call has on both sides.
 async fn talk(alice: &mut (Peer, Events), bob: &mut (Peer, Events)) -> (CallId, CallId) {
-    let ours = alice.0.call(bob.0.name()).unwrap();
+    let ours = alice.0.call(bob.0.name(), silent()).unwrap();
     let (theirs, _) = phase(&mut bob.1, "ringing").await;
-    bob.0.accept_call(theirs).unwrap();
+    bob.0.accept_call(theirs, silent()).unwrap();
     phase(&mut bob.1, "accepted").await;
     phase(&mut alice.1, "accepted").await;
     (ours, theirs)
@@ -114,20 +118,20 @@ async fn who_does_not_want_is_not_rung_and_who_denies_says_so() {
     let (bob, mut bob_events) = callable(&harbour, "bob").await;
     let (_carol, _carol_events) = harbour.peer("carol").await;
 
-    alice.0.call(&name("carol")).unwrap();
+    alice.0.call(&name("carol"), silent()).unwrap();
     let (_, denied) = phase(&mut alice.1, "denied").await;
     assert!(matches!(denied, CallPhase::Denied { reason } if reason.contains("not taken")));
 
-    alice.0.call(&name("bob")).unwrap();
+    alice.0.call(&name("bob"), silent()).unwrap();
     let (id, _) = phase(&mut bob_events, "ringing").await;
     bob.deny_call(id, "later").unwrap();
     let (_, denied) = phase(&mut alice.1, "denied").await;
     assert_eq!(denied, CallPhase::Denied { reason: "later".into() });
 
-    alice.0.call(&name("dave")).unwrap();
+    alice.0.call(&name("dave"), silent()).unwrap();
     let (_, failed) = phase(&mut alice.1, "failed").await;
     assert!(matches!(failed, CallPhase::Failed { code: ErrorCode::UnknownUser, .. }), "{failed:?}");
-    let ourselves = alice.0.call(&name("alice"));
+    let ourselves = alice.0.call(&name("alice"), silent());
     assert!(matches!(ourselves, Err(CallError::Ourselves { .. })));
 }
 
@@ -138,7 +142,7 @@ async fn who_is_in_a_call_is_busy_and_hears_who_has_called() {
     let mut bob = callable(&harbour, "bob").await;
     let mut carol = callable(&harbour, "carol").await;
     talk(&mut alice, &mut bob).await;
-    carol.0.call(&name("bob")).unwrap();
+    carol.0.call(&name("bob"), silent()).unwrap();
     phase(&mut carol.1, "busy").await;
     let missed = wait_for(&mut bob.1, "the missed call", |event| match event {
         Event::Call(update) => update.phase == CallPhase::Busy,
@@ -146,7 +150,7 @@ async fn who_is_in_a_call_is_busy_and_hears_who_has_called() {
     });
     let Event::Call(missed) = missed.await else { unreachable!() };
     assert_eq!((missed.with, missed.direction), (name("carol"), CallDirection::Incoming));
-    let second = alice.0.call(&name("carol"));
+    let second = alice.0.call(&name("carol"), silent());
     assert!(matches!(second, Err(CallError::InCall { .. })), "{second:?}");
 }
 
@@ -157,11 +161,11 @@ async fn a_call_that_nobody_takes_lapses_and_one_that_is_taken_back_stops_ringin
     let mut config = answering(&harbour, "bob");
     config.timing.ring = Duration::from_millis(300);
     let mut bob = harbour.peer_with(config).await;
-    alice.0.call(&name("bob")).unwrap();
+    alice.0.call(&name("bob"), silent()).unwrap();
     phase(&mut bob.1, "timed_out").await;
     phase(&mut alice.1, "timed_out").await;
 
-    let id = bob.0.call(&name("alice")).unwrap();
+    let id = bob.0.call(&name("alice"), silent()).unwrap();
     phase(&mut alice.1, "ringing").await;
     bob.0.hang_up(id, None).unwrap();
     phase(&mut alice.1, "ended").await;
@@ -173,7 +177,10 @@ async fn both_call_at_once_and_talk() {
     for _ in 0..8 {
         let (alice, mut alice_events) = callable(&harbour, "alice").await;
         let (bob, mut bob_events) = callable(&harbour, "bob").await;
-        let (one, other) = (alice.call(&name("bob")).unwrap(), bob.call(&name("alice")).unwrap());
+        let (one, other) = (
+            alice.call(&name("bob"), silent()).unwrap(),
+            bob.call(&name("alice"), silent()).unwrap(),
+        );
         // Each side's own number is the one that goes on, whichever call stays.
         assert_eq!(phase(&mut alice_events, "accepted").await.0, one);
         assert_eq!(phase(&mut bob_events, "accepted").await.0, other);
@@ -265,4 +272,85 @@ async fn what_makes_no_sense_on_a_call_is_refused() {
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), wanted);
     }
+}
+
+/// The share of the energy of `samples` that is at `hertz` (Goertzel's algorithm).
+fn share_at(samples: &[f32], hertz: f64) -> f64 {
+    let turn = (std::f64::consts::TAU * hertz / 48_000.0).cos() * 2.0;
+    let (mut one, mut two, mut energy) = (0.0, 0.0, 0.0);
+    for sample in samples.iter().copied().map(f64::from) {
+        (one, two) = (sample + turn * one - two, one);
+        energy += sample * sample;
+    }
+    let power = one * one + two * two - turn * one * two;
+    if energy < 1e-3 { 0.0 } else { 2.0 * power / (energy * samples.len() as f64) }
+}
+
+/// The samples of a file that a sink wrote: 32-bit floats behind the word `data` and their length.
+fn samples(path: &std::path::Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let at = bytes.windows(4).position(|word| word == b"data").unwrap() + 8;
+    let floats = bytes[at..].chunks_exact(4);
+    floats.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+/// How many stretches of 40 ms of the file are that tone.
+fn tone_in(path: &std::path::Path, hertz: f64) -> usize {
+    let samples = samples(path);
+    samples.chunks_exact(1920).filter(|stretch| share_at(stretch, hertz) > 0.8).count()
+}
+
+/// Waits until so many frames were heard as they were sent.
+async fn heard(events: &mut Events, frames: u64) {
+    wait_for(events, "sound", |event| match event {
+        Event::Audio(update) => {
+            update.received.is_some_and(|received| received.counts.played >= frames)
+        }
+        _ => false,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_side_hears_the_others_tone_and_a_report_tells_how() {
+    let harbour = Harbour::open().await;
+    let (alice, mut alice_events) = callable(&harbour, "alice").await;
+    let (bob, mut bob_events) = callable(&harbour, "bob").await;
+    let file = |of: &str| harbour.directory.path().join(of);
+    let media =
+        |tone: &str, sink: &str| CallMedia::words(tone, &format!("wav:{}", file(sink).display()));
+    let id = alice.call(&name("bob"), media("tone:440", "alice.wav")).unwrap();
+    let (theirs, _) = phase(&mut bob_events, "ringing").await;
+    assert!(!file("alice.wav").exists(), "nothing is opened while it rings");
+    bob.accept_call(theirs, media("tone:1000", "bob.wav")).unwrap();
+    heard(&mut alice_events, 50).await;
+    heard(&mut bob_events, 50).await;
+    alice.hang_up(id, None).unwrap();
+    let is_last = |event: &Event| matches!(event, Event::Audio(update) if update.is_last);
+    for events in [&mut alice_events, &mut bob_events] {
+        let Event::Audio(last) = wait_for(events, "the last report", is_last).await else {
+            unreachable!()
+        };
+        let sent = last.sent.unwrap();
+        assert!(sent.counts.frames >= sent.counts.datagrams && sent.counts.datagrams > 50);
+    }
+    for (path, own, other) in [("alice.wav", 440.0, 1000.0), ("bob.wav", 1000.0, 440.0)] {
+        let path = file(path);
+        assert!(tone_in(&path, other) >= 20, "{}", path.display());
+        assert_eq!(tone_in(&path, own), 0, "nobody hears their own voice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_cannot_be_opened_ends_the_call_and_says_why() {
+    let harbour = Harbour::open().await;
+    let mut alice = callable(&harbour, "alice").await;
+    let mut bob = callable(&harbour, "bob").await;
+    alice.0.call(&name("bob"), CallMedia::words("wav:/no/such/file", "null")).unwrap();
+    let (theirs, _) = phase(&mut bob.1, "ringing").await;
+    bob.0.accept_call(theirs, silent()).unwrap();
+    let (_, failed) = phase(&mut alice.1, "failed").await;
+    let CallPhase::Failed { reason, .. } = failed else { unreachable!() };
+    assert!(reason.contains("/no/such/file"), "{reason}");
+    phase(&mut bob.1, "ended").await;
 }

@@ -21,10 +21,10 @@ pub(crate) struct ClockWatch {
 }
 
 /// One answer.
-#[cfg_attr(not(test), expect(dead_code, reason = "sound is timed by it next"))]
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     rtt: Duration,
+    #[cfg_attr(not(test), expect(dead_code, reason = "listening together is timed by it"))]
     /// What the other's clock is ahead of ours, in microseconds.
     ahead_us: i64,
 }
@@ -79,7 +79,6 @@ impl ClockWatch {
     }
 
     /// The latest round trip.
-    #[cfg(test)]
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.samples.last().map(|sample| sample.rtt)
     }

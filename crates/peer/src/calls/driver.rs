@@ -19,11 +19,12 @@ use tokio::{
 };
 
 use super::{
-    CallDirection, CallId, CallUpdate, Order,
+    CallDirection, CallId, CallMedia, CallUpdate, Order,
     clock::ClockWatch,
     link::{Heard, Hold, Link},
     machine::{Machine, Patience, Role, Signal},
     registry::Calls,
+    sound::{Control, Sound, SoundNews, SoundParts},
     watch::Standing,
 };
 use crate::{
@@ -39,7 +40,7 @@ const REDIAL_LONGEST: Duration = Duration::from_secs(2);
 
 /// How a call begins.
 pub(crate) enum Start {
-    Outgoing { listen: Option<Listen> },
+    Outgoing { media: CallMedia, listen: Option<Listen> },
     Incoming { link: Link, stream: u32, listen: Option<Listen> },
 }
 
@@ -76,7 +77,13 @@ pub(crate) struct Driver {
     pause: Duration,
     /// The number that our datagrams carry.
     stream: Option<u32>,
-    inbox: DatagramInbox,
+    /// The number that theirs carry.
+    number: u32,
+    /// Until the call is taken.
+    inbox: Option<DatagramInbox>,
+    media: Option<CallMedia>,
+    /// From then on.
+    sound: Option<Sound>,
     calls: Weak<Calls>,
     sessions: Weak<Sessions>,
     events: mpsc::Sender<Event>,
@@ -90,6 +97,7 @@ pub(crate) struct Driver {
 enum Woken {
     Order(Option<Order>),
     Heard(Result<Heard, String>),
+    Sound(Option<SoundNews>),
     Dialed(Result<Link, ReachError>),
     Time,
 }
@@ -98,14 +106,14 @@ impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Self {
         let now = Instant::now();
         let DriverParts { patience, start, .. } = parts;
-        let (direction, machine, link, stream, listen) = match start {
-            Start::Outgoing { listen } => {
+        let (direction, machine, link, stream, listen, media) = match start {
+            Start::Outgoing { media, listen } => {
                 let machine = Machine::calling(now, patience);
-                (CallDirection::Outgoing, machine, None, None, listen)
+                (CallDirection::Outgoing, machine, None, None, listen, Some(media))
             }
             Start::Incoming { link, stream, listen } => {
                 let machine = Machine::ringing(now, patience);
-                (CallDirection::Incoming, machine, Some(link), Some(stream), listen)
+                (CallDirection::Incoming, machine, Some(link), Some(stream), listen, None)
             }
         };
         Self {
@@ -121,7 +129,10 @@ impl Driver {
             dial: None,
             pause: Duration::ZERO,
             stream,
-            inbox: parts.inbox,
+            number: parts.inbox.number(),
+            inbox: Some(parts.inbox),
+            media,
+            sound: None,
             calls: parts.calls,
             sessions: parts.sessions,
             events: parts.events,
@@ -135,6 +146,7 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         loop {
             self.drain().await;
+            self.move_sound();
             if self.machine.has_ended() {
                 break;
             }
@@ -145,6 +157,7 @@ impl Driver {
         if let Some(link) = self.link.take() {
             link.finish().await;
         }
+        self.end().await;
         if let Some(calls) = self.calls.upgrade() {
             calls.forget(self.id);
         }
@@ -160,6 +173,12 @@ impl Driver {
                     None => std::future::pending().await,
                 }
             } => Woken::Heard(heard),
+            news = async {
+                match &mut self.sound {
+                    Some(sound) => sound.next().await,
+                    None => std::future::pending().await,
+                }
+            } => Woken::Sound(news),
             dialed = async {
                 match &mut self.dial {
                     Some(dial) => dial.await,
@@ -177,6 +196,7 @@ impl Driver {
             Woken::Order(None) => self.machine.hang_up(None),
             Woken::Heard(Ok(heard)) => self.on_heard(heard),
             Woken::Heard(Err(why)) => self.lose(why),
+            Woken::Sound(news) => self.on_sound(news),
             Woken::Dialed(dialed) => self.on_dialed(dialed),
             Woken::Time => self.on_time(),
         }
@@ -190,7 +210,10 @@ impl Driver {
 
     fn on_order(&mut self, order: Order) {
         match order {
-            Order::Accept => drop(self.machine.accept()),
+            Order::Accept(media) => {
+                self.media.get_or_insert(media);
+                self.machine.accept();
+            }
             Order::Deny(reason) => drop(self.machine.deny(reason)),
             Order::HangUp(reason) => self.machine.hang_up(reason),
             Order::Mute(on) => self.machine.set_muted(on),
@@ -285,7 +308,7 @@ impl Driver {
         }
         let call = Call {
             id: self.key,
-            stream: self.inbox.number(),
+            stream: self.number,
             codecs: vec![CODEC_OPUS.to_owned()],
             resumes: self.machine.is_talking(),
             listen: self.listen.clone(),
@@ -314,9 +337,54 @@ impl Driver {
         }
     }
 
+    /// Lets sound begin when the call is taken, and tells it how the call stands.
+    fn move_sound(&mut self) {
+        let control = Control {
+            flows: self.machine.flows(),
+            muted: self.machine.is_muted(),
+            round_trip: self.clock.rtt(),
+        };
+        if let Some(sound) = &self.sound {
+            return sound.control(control);
+        }
+        if !self.machine.is_talking() {
+            return;
+        }
+        let (Some(media), Some(inbox), Some(stream)) =
+            (self.media.take(), self.inbox.take(), self.stream)
+        else {
+            return;
+        };
+        let (id, with, sessions) = (self.id, self.with.clone(), self.sessions.clone());
+        let parts = SoundParts { id, with, sessions, inbox, media, stream };
+        match Sound::start(parts, control) {
+            Ok(sound) => self.sound = Some(sound),
+            Err(error) => self.machine.fail(ErrorCode::Internal, error.to_string()),
+        }
+    }
+
+    fn on_sound(&mut self, news: Option<SoundNews>) {
+        match news {
+            Some(SoundNews::Report(update)) => {
+                let _ = self.events.try_send(Event::Audio(update));
+            }
+            Some(SoundNews::Failed(why)) => self.machine.fail(ErrorCode::Internal, why),
+            None => self.machine.fail(ErrorCode::Internal, "the sound has ended".to_owned()),
+        }
+    }
+
+    /// Lets the sink have everything, and tells the last of it.
+    async fn end(&mut self) {
+        if let Some(sound) = self.sound.take()
+            && let Some(last) = sound.finish().await
+        {
+            let _ = timeout(NEWS_PATIENCE, self.events.send(Event::Audio(Box::new(last)))).await;
+        }
+    }
+
     /// Says and tells everything that the machine has to.
     async fn drain(&mut self) {
-        let answered = Answered { codec: CODEC_OPUS.to_owned(), stream: self.inbox.number() };
+        let answered = Answered { codec: CODEC_OPUS.to_owned(), stream: self.number };
         while let Some(signal) = self.machine.poll_signal() {
             let said = self.link.as_mut().map_or(Ok(()), |link| link.say(signal, &answered));
             if let Err(why) = said {

@@ -18,6 +18,7 @@ mod link;
 mod machine;
 mod news;
 mod registry;
+mod sound;
 mod watch;
 
 use portolan_protocol::Name;
@@ -26,13 +27,14 @@ use thiserror::Error;
 pub(crate) use link::Link;
 pub use news::{CallDirection, CallId, CallPhase, CallUpdate, Switch};
 pub(crate) use registry::Calls;
+pub use sound::{AudioUpdate, CallMedia, CallQuality, ReceivedAudio, SentAudio};
 pub use watch::CallWatch;
 
 use self::machine::Signal;
 
 /// What the application wants of a call.
 pub(crate) enum Order {
-    Accept,
+    Accept(CallMedia),
     Deny(String),
     HangUp(Option<String>),
     Mute(Switch),

@@ -16,7 +16,8 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    CallDirection, CallError, CallId, CallPhase, CallRule, CallUpdate, CallWatch, Order, Switch,
+    CallDirection, CallError, CallId, CallMedia, CallPhase, CallRule, CallUpdate, CallWatch, Order,
+    Switch,
     driver::{Driver, DriverParts, Start},
     link::{Hold, Link},
     machine::Patience,
@@ -128,6 +129,7 @@ impl Calls {
     pub(crate) fn call(
         self: &Arc<Self>,
         who: &Name,
+        media: CallMedia,
         listen: Option<Listen>,
     ) -> Result<CallId, CallError> {
         let kind = Kind::of(listen.as_ref());
@@ -142,7 +144,7 @@ impl Calls {
         if state.by_id.len() >= self.max {
             return Err(CallError::TooMany { max: self.max });
         }
-        Ok(self.start(&mut state, who, random(), Start::Outgoing { listen }))
+        Ok(self.start(&mut state, who, random(), Start::Outgoing { media, listen }))
     }
 
     /// Serves the stream of a call that `who` makes, for as long as it lasts.
@@ -187,7 +189,7 @@ impl Calls {
             Ok(()) => None,
             Err(refused) => match refused.into_inner() {
                 Order::Link(link) | Order::Yield { link, .. } => Some((link, over())),
-                Order::Accept
+                Order::Accept(_)
                 | Order::Deny(_)
                 | Order::HangUp(_)
                 | Order::Mute(_)
@@ -237,7 +239,7 @@ impl Calls {
         let id = CallId(state.last);
         let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
         let (direction, kind) = match &start {
-            Start::Outgoing { listen } => (CallDirection::Outgoing, Kind::of(listen.as_ref())),
+            Start::Outgoing { listen, .. } => (CallDirection::Outgoing, Kind::of(listen.as_ref())),
             Start::Incoming { listen, .. } => (CallDirection::Incoming, Kind::of(listen.as_ref())),
         };
         let (standing_in, standing) = watch::channel(Standing::default());
@@ -279,8 +281,8 @@ impl Calls {
     }
 
     /// Takes the call `id`.
-    pub(crate) fn accept(&self, id: CallId) -> Result<(), CallError> {
-        self.order(id, Order::Accept)
+    pub(crate) fn accept(&self, id: CallId, media: CallMedia) -> Result<(), CallError> {
+        self.order(id, Order::Accept(media))
     }
 
     pub(crate) fn deny(&self, id: CallId, reason: String) -> Result<(), CallError> {

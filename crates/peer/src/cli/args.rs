@@ -19,6 +19,7 @@ Examples:
   peer get bob music/song.flac --to ~/Music --as alice --server 127.0.0.1
   peer get bob,carol film.mkv --as alice --server 127.0.0.1
   peer call bob --as alice --server 127.0.0.1
+  peer call bob --source tone:440 --sink wav:bob.wav --for 10s --as alice --server 127.0.0.1
   echo '/msg bob hello' | peer alice --json --server 127.0.0.1
 
 Options may also stand in the environment (PORTOLAN_SERVER, PORTOLAN_TRANSPORT, …) and in the
@@ -102,6 +103,12 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "PORTOLAN_AT_ONCE", value_name = "COUNT",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) at_once: Option<u16>,
+    /// What others hear of you in a call: device, tone:440, wav:FILE, … (see `peer devices`)
+    #[arg(long, global = true, env = "PORTOLAN_SOURCE", value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+    /// Where sound goes: device, wav:FILE, pcm:-, null
+    #[arg(long, global = true, env = "PORTOLAN_SINK", value_name = "SINK")]
+    pub(crate) sink: Option<String>,
     /// Replace files that are there already
     #[arg(long, global = true, env = "PORTOLAN_OVERWRITE")]
     pub(crate) overwrite: bool,

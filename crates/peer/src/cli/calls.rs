@@ -5,10 +5,14 @@ use std::{str::FromStr, time::Duration};
 use portolan_protocol::{Conversation, ConversationState, ErrorCode, Name};
 
 use super::exit::{Exit, Failure};
-use crate::{CallDirection, CallError, CallId, CallPhase, CallRule, CallUpdate, Peer};
+use crate::{
+    AudioUpdate, CallDirection, CallError, CallId, CallMedia, CallPhase, CallRule, CallUpdate, Peer,
+};
 
 /// Requests remembered; the server, and the calls' own bound, allow fewer.
 const ASKING_MAX: usize = 64;
+/// Reports about sound, one a second, of which a person sees one.
+const SEEN_EVERY: u32 = 10;
 /// Names in one rule.
 const NAMES_MAX: usize = 256;
 
@@ -85,9 +89,18 @@ pub(crate) struct CallBook {
     /// The latest last.
     asking: Vec<Asking>,
     going: Vec<(Name, CallId)>,
+    /// Reports about sound since a person saw one.
+    unseen: u32,
 }
 
 impl CallBook {
+    /// Whether a person is to see this report: the first, the last, and one in a while.
+    pub(crate) fn is_due(&mut self, update: &AudioUpdate) -> bool {
+        let is_due = self.unseen == 0 || update.is_last;
+        self.unseen = if update.is_last { 0 } else { (self.unseen + 1) % SEEN_EVERY };
+        is_due
+    }
+
     pub(crate) fn on_conversation(&mut self, news: &Conversation) {
         let asking = Asking::Conversation(news.with.clone());
         self.asking.retain(|known| *known != asking);
@@ -139,9 +152,9 @@ impl CallBook {
 pub(crate) async fn call(
     peer: &Peer,
     who: &Name,
-    at_most: Option<Duration>,
+    (media, at_most): (CallMedia, Option<Duration>),
 ) -> Result<(), Failure> {
-    let mut watch = peer.watch_call(peer.call(who)?)?;
+    let mut watch = peer.watch_call(peer.call(who, media)?)?;
     let end = if watch.accepted().await
         && let Some(time) = at_most
     {

@@ -51,6 +51,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Announcement { text, .. } => message(format!("* announcement: {}", plain(text))),
         Line::File(update) => file(update).and_then(message),
         Line::Call(update) => message(call(update)),
+        Line::Audio(update) => message(update.words()),
         Line::AcceptFiles { rule, users, file_max, total_max } => {
             result(rules_text(rule, users, (*file_max, *total_max)))
         }

@@ -27,8 +27,8 @@ use super::{
     talks::Talks,
 };
 use crate::{
-    CallDirection, CallPhase, CallUpdate, Event, Events, Existing, FileRule, Peer, ReceiptRule,
-    RequestError, SessionEnd, Stack, TransferId, Wanted,
+    AudioUpdate, CallDirection, CallMedia, CallPhase, CallUpdate, Event, Events, Existing,
+    FileRule, Peer, ReceiptRule, RequestError, SessionEnd, Stack, TransferId, Wanted,
 };
 
 /// Transfers that one person may have started and not seen the end of.
@@ -53,6 +53,7 @@ pub(crate) async fn run(
         settings.answer = Some(AnswerRule::Ask);
     }
     let answer = settings.answer.clone().unwrap_or_default();
+    let sound = (settings.source.clone(), settings.sink.clone());
     let (peer, events) =
         log_in(&settings, stack, (ReceiptRule::Automatic, settings.reconnect)).await?;
     let names = Names::default();
@@ -72,7 +73,7 @@ pub(crate) async fn run(
     let reader = if edits { Reader::Person } else { Reader::Program };
     let existing = settings.existing;
     let (talks, book) = (Mutex::default(), Mutex::default());
-    let app = App { peer, output, names, existing, answer, talks, book };
+    let app = App { peer, output, names, existing, answer, sound, talks, book };
     let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
     let (transfers, running) = (JoinSet::new(), None);
     Loop { app: Arc::new(app), lines, events, transfers, running, shown }.run().await
@@ -85,6 +86,8 @@ struct App {
     names: Names,
     existing: Existing,
     answer: AnswerRule,
+    /// The words of the source and the sink of calls.
+    sound: (String, String),
     talks: Mutex<Talks>,
     book: Mutex<CallBook>,
 }
@@ -298,6 +301,7 @@ impl App {
                 self.book().on_conversation(news);
             }
             Event::Call(update) => self.book().on_call(update),
+            Event::Audio(update) => return self.on_audio(update),
             Event::Message(message) => learn(&self.names, message.from.as_str()),
             Event::Presence(presence) => learn(&self.names, presence.user.name.as_str()),
             Event::Receipt(_)
@@ -337,12 +341,20 @@ impl App {
         }
     }
 
+    /// Programs are told every second how a call sounds, people now and then.
+    fn on_audio(&self, update: &AudioUpdate) {
+        let is_due = self.book().is_due(update);
+        if self.output.is_json() || is_due {
+            self.output.show(&Line::from(update));
+        }
+    }
+
     /// Takes the calls of those who are always answered.
     fn answer(&self, update: &CallUpdate) {
         let rings = update.phase == CallPhase::Ringing
             && update.direction == CallDirection::Incoming
             && self.answer.answers(&update.with);
-        if rings && let Err(error) = self.peer.accept_call(update.id) {
+        if rings && let Err(error) = self.peer.accept_call(update.id, self.media()) {
             tracing::debug!(%error, "the call is over already");
         }
     }
@@ -445,19 +457,24 @@ impl App {
         }
     }
 
+    fn media(&self) -> CallMedia {
+        let (source, sink) = &self.sound;
+        CallMedia::words(source, sink)
+    }
+
     /// Calls `who`, or takes the call if `who` calls.
     fn call(&self, who: &Name) -> Result<(), Failure> {
         let rings = self.book().asked(Some(who));
         match rings {
-            Some(id) => Ok(self.peer.accept_call(id)?),
-            None => Ok(self.peer.call(who).map(drop)?),
+            Some(id) => Ok(self.peer.accept_call(id, self.media())?),
+            None => Ok(self.peer.call(who, self.media()).map(drop)?),
         }
     }
 
     async fn accept(&self, who: Option<Name>) -> Result<(), Failure> {
         let call = self.book().asked(who.as_ref());
         if let Some(id) = call {
-            return Ok(self.peer.accept_call(id)?);
+            return Ok(self.peer.accept_call(id, self.media())?);
         }
         let who = who.or_else(|| self.talks().asking().cloned());
         let who = who.ok_or_else(|| Failure::usage("nobody calls or asks for a conversation"))?;

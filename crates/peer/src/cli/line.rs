@@ -11,7 +11,9 @@ use portolan_protocol::{
 };
 use serde::Serialize;
 
-use super::{counters::Counters, exit::Failure, group::role_word, tree_line::TreeLine};
+use super::{
+    audio::AudioLine, counters::Counters, exit::Failure, group::role_word, tree_line::TreeLine,
+};
 use crate::{
     CallPhase, CallUpdate, Event, FilePhase, FileRules, FileUpdate, PathInfo, Peer, SessionEnd,
     event::kind_word,
@@ -73,6 +75,7 @@ pub(crate) enum Line {
     },
     File(File),
     Call(CallLine),
+    Audio(Box<AudioLine>),
     Transfers {
         files: Vec<File>,
     },
@@ -474,6 +477,7 @@ impl From<&Event> for Line {
             Event::File(update) => Self::File(update.into()),
             Event::Call(update) => Self::Call(update.into()),
             Event::Tree(update) => Self::Tree(Box::new(update.into())),
+            Event::Audio(update) => (&**update).into(),
             Event::Path(path) => path.into(),
             Event::Warning(warning) => Self::Error {
                 code: warning.code.as_str().to_owned(),

@@ -12,6 +12,7 @@
 
 mod address;
 mod args;
+mod audio;
 mod calls;
 mod connect;
 mod counters;

@@ -24,8 +24,8 @@ use super::{
     slash::{ListOrder, owners, recipient},
 };
 use crate::{
-    Event, Existing, FilePhase, Peer, Place, ReceiptRule, Reconnect, Stack, TreePhase, TreeSummary,
-    Wanted,
+    CallMedia, Event, Existing, FilePhase, Peer, Place, ReceiptRule, Reconnect, Stack, TreePhase,
+    TreeSummary, Wanted,
 };
 
 /// Does one thing, and says how to exit.
@@ -80,7 +80,7 @@ fn on_event(event: &Event, output: &Output, reports: Reports) {
     match event {
         Event::File(update) if reports == Reports::Successes && is_failure(&update.phase) => {}
         Event::Tree(update) if reports == Reports::Successes && ends_badly(&update.phase) => {}
-        Event::File(_) | Event::Tree(_) | Event::Call(_) | Event::Warning(_) => {
+        Event::File(_) | Event::Tree(_) | Event::Call(_) | Event::Audio(_) | Event::Warning(_) => {
             output.show(&event.into());
         }
         Event::Path(_) if output.is_json() => output.show(&event.into()),
@@ -215,7 +215,10 @@ async fn execute(
         Checked::Files { who } => {
             output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
         }
-        Checked::Call { who, at_most } => call(peer, &who, at_most).await?,
+        Checked::Call { who, at_most } => {
+            let media = CallMedia::words(&settings.source, &settings.sink);
+            call(peer, &who, (media, at_most)).await?;
+        }
         Checked::Echo { text } => echo(peer, text, output).await?,
         Checked::Password { new } => set_password(peer, new, output).await?,
         Checked::Settings { change } => {

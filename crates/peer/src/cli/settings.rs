@@ -39,6 +39,10 @@ pub(crate) struct Settings {
     /// Rules of single users, and bounds.
     pub(crate) file_rules: FileRules,
     pub(crate) answer: Option<AnswerRule>,
+    /// What others hear of us in a call.
+    pub(crate) source: String,
+    /// Where sound goes.
+    pub(crate) sink: String,
     /// Our own transfers at once; `None`: as many as the library says.
     pub(crate) at_once: Option<u16>,
     pub(crate) existing: Existing,
@@ -111,6 +115,8 @@ struct ConfigFile {
     accept_max: Option<String>,
     downloads_max: Option<String>,
     answer: Option<String>,
+    source: Option<String>,
+    sink: Option<String>,
     at_once: Option<u16>,
     overwrite: Option<bool>,
     keep_times: Option<bool>,
@@ -171,6 +177,8 @@ impl Settings {
             accept_files,
             file_rules,
             answer,
+            source: options.source.clone().or(file.source).unwrap_or_else(device),
+            sink: options.sink.clone().or(file.sink).unwrap_or_else(device),
             at_once: options.at_once.or(file.at_once),
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
             keep,
@@ -231,6 +239,11 @@ impl Settings {
     pub(crate) fn history(&self) -> PathBuf {
         self.data.join("history")
     }
+}
+
+/// The word of a microphone, and of a loudspeaker.
+fn device() -> String {
+    "device".to_owned()
 }
 
 fn usage<E: std::fmt::Display>(error: E) -> Failure {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use portolan_protocol::{DatagramHead, Name};
+use portolan_protocol::{DatagramHead, DatagramKind, Name};
 use tokio::sync::mpsc;
 
 /// Datagrams of one stream that wait to be taken: more than a second of audio in frames of 20 ms.
@@ -32,6 +32,8 @@ pub(crate) struct Datagrams {
 struct Streams {
     last: u32,
     by_number: HashMap<u32, (Name, mpsc::Sender<Bytes>)>,
+    /// Where reports of what we send go, by who tells and the number that they have given out.
+    reports: HashMap<(Name, u32), mpsc::Sender<Bytes>>,
 }
 
 impl Datagrams {
@@ -46,7 +48,8 @@ impl Datagrams {
         streams.last = number;
         streams.by_number.insert(number, (who.clone(), sender));
         drop(streams);
-        DatagramInbox { number, receiver, datagrams: Arc::clone(self) }
+        let (who, reports) = (who.clone(), None);
+        DatagramInbox { number, who, reports, receiver, datagrams: Arc::clone(self) }
     }
 
     /// Takes a datagram of `who`. Never waits.
@@ -56,13 +59,13 @@ impl Datagrams {
             return;
         };
         let streams = self.lock();
-        match streams.by_number.get(&head.stream) {
-            Some((owner, queue)) if owner == who => {
+        match streams.queue(who, head) {
+            Some(queue) => {
                 if queue.try_send(datagram).is_err() {
                     self.overflowed.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Some(_) | None => drop(self.stray.fetch_add(1, Ordering::Relaxed)),
+            None => drop(self.stray.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
@@ -77,11 +80,25 @@ impl Datagrams {
     }
 }
 
+impl Streams {
+    fn queue(&self, who: &Name, head: DatagramHead) -> Option<&mpsc::Sender<Bytes>> {
+        match head.kind {
+            DatagramKind::Audio => {
+                let (owner, queue) = self.by_number.get(&head.stream)?;
+                (owner == who).then_some(queue)
+            }
+            DatagramKind::Report => self.reports.get(&(who.clone(), head.stream)),
+        }
+    }
+}
+
 /// What comes in under one stream number. Dropping it takes the number back.
 #[derive(Debug)]
 pub(crate) struct DatagramInbox {
     number: u32,
-    #[cfg_attr(not(test), expect(dead_code, reason = "sound is taken from it next"))]
+    who: Name,
+    /// Of which number of theirs reports come here.
+    reports: Option<u32>,
     receiver: mpsc::Receiver<Bytes>,
     datagrams: Arc<Datagrams>,
 }
@@ -91,8 +108,17 @@ impl DatagramInbox {
         self.number
     }
 
+    /// Lets reports about what we send under their number `stream` come here too.
+    pub(crate) fn take_reports(&mut self, stream: u32) {
+        let mut streams = self.datagrams.lock();
+        if let Some((_, queue)) = streams.by_number.get(&self.number) {
+            let queue = queue.clone();
+            streams.reports.insert((self.who.clone(), stream), queue);
+            self.reports = Some(stream);
+        }
+    }
+
     /// Waits for the next one. Cancel safe.
-    #[cfg(test)]
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         self.receiver.recv().await
     }
@@ -100,7 +126,11 @@ impl DatagramInbox {
 
 impl Drop for DatagramInbox {
     fn drop(&mut self) {
-        self.datagrams.lock().by_number.remove(&self.number);
+        let mut streams = self.datagrams.lock();
+        streams.by_number.remove(&self.number);
+        if let Some(stream) = self.reports {
+            streams.reports.remove(&(self.who.clone(), stream));
+        }
     }
 }
 
@@ -134,13 +164,25 @@ mod tests {
         datagrams.on_datagram(&bob, Bytes::new());
         assert_eq!(datagrams.dropped(), [2, 2, 0]);
 
+        // Reports go to who sends what they speak of.
+        let report = |stream| {
+            let head = DatagramHead { kind: DatagramKind::Report, stream };
+            Bytes::copy_from_slice(&head.bytes())
+        };
+        first.take_reports(900);
+        datagrams.on_datagram(&alice, report(900));
+        assert_eq!(first.next().await, Some(report(900)));
+        datagrams.on_datagram(&bob, report(900));
+        datagrams.on_datagram(&alice, report(first.number()));
+        assert_eq!(datagrams.dropped(), [2, 4, 0]);
+
         for _ in 0..WAITING_MAX + 3 {
             datagrams.on_datagram(&bob, audio(second.number()));
         }
-        assert_eq!(datagrams.dropped(), [2, 2, 3]);
+        assert_eq!(datagrams.dropped(), [2, 4, 3]);
         let number = second.number();
         drop(second);
         datagrams.on_datagram(&bob, audio(number));
-        assert_eq!(datagrams.dropped(), [2, 3, 3]);
+        assert_eq!(datagrams.dropped(), [2, 5, 3]);
     }
 }

@@ -8,9 +8,10 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use portolan_protocol::Name;
 use portolan_protocol_io::{FrameReader, FrameWriter};
-use portolan_transport::{CloseCode, Connection, Priority, RecvStream, SendStream};
+use portolan_transport::{CloseCode, Connection, Lifetime, Priority, RecvStream, SendStream};
 use tokio::{
     sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -93,6 +94,12 @@ impl Sessions {
     pub(crate) fn via(&self, who: &Name) -> Option<Via> {
         let path = self.path(who);
         Some(Via { kind: path.kind?, transport: path.transport })
+    }
+
+    /// Sends a datagram to `who` if a session is open; says whether one was. Never waits.
+    pub(crate) fn send_datagram(&self, who: &Name, datagram: Bytes, lifetime: Lifetime) -> bool {
+        let session = self.lock().by_name.get(who).and_then(|cell| cell.get().cloned());
+        session.is_some_and(|session| session.connection.send_datagram(datagram, lifetime).is_ok())
     }
 
     /// How `who` is reached now, without opening anything.

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use crate::{
     Expect, Identity, TUNNEL, Transport,
-    peer::{Config, Event, Events, FileRule, Peer},
+    peer::{CallRule, Config, Event, Events, FileRule, Peer},
     protocol::{ConversationState, Delivery, Name},
     server::Server,
 };
@@ -38,12 +38,13 @@ impl Actor {
         let mut config = Config::new(name, identity, address, expect, transport, TUNNEL);
         config.downloads = downloads.to_owned();
         config.accept_files = FileRule::All;
+        config.accept_calls = CallRule::Ask;
         let (peer, events) = Peer::connect(config).await.map_err(|error| error.to_string())?;
         Ok(Self { peer, events })
     }
 
     /// Waits for the first event that `wanted` makes something of.
-    async fn wait<T>(
+    pub(super) async fn wait<T>(
         &mut self,
         what: &str,
         wanted: impl Fn(Event) -> Option<T>,

@@ -4,6 +4,7 @@
 //! The exit code is 0 only if everything was verified.
 
 mod actor;
+mod audio;
 mod memory;
 mod play;
 mod table;
@@ -41,6 +42,7 @@ struct Row {
     file_bytes: u64,
     file_time: Duration,
     hash: String,
+    audio: audio::Audio,
     /// Memory of the whole process (server and both peers) at the end of the row, in bytes.
     memory: Option<u64>,
 }

@@ -8,7 +8,7 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::{Row, actor::Actor, memory, now, tell};
+use super::{Row, actor::Actor, audio, memory, now, tell};
 use crate::{
     Transport,
     protocol::{ConversationState, Name, Recipient},
@@ -40,10 +40,20 @@ pub(super) async fn play(
     let round_trips = chat(&mut alice, &mut bob).await?;
     broadcast(&mut alice, &mut bob).await?;
     let (file_time, hash) = file(&alice, &bob, directory.path(), &downloads).await?;
+    let audio = audio::play(&mut alice, &mut bob).await?;
     let memory = memory::resident();
     part(alice, bob).await?;
     let file_bytes = FILE_BYTES as u64;
-    Ok(Row { transport: scheme, handshake, round_trips, file_bytes, file_time, hash, memory })
+    Ok(Row {
+        transport: scheme,
+        handshake,
+        round_trips,
+        file_bytes,
+        file_time,
+        hash,
+        audio,
+        memory,
+    })
 }
 
 async fn list(alice: &Actor, bob: &Actor, scheme: &str) -> Result<(), String> {

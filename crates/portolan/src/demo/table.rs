@@ -8,19 +8,26 @@ use serde_json::json;
 
 use super::{Row, play::millis};
 
-const HEAD: [&str; 7] = [
+/// The column of words.
+const HASH: usize = 5;
+
+const HEAD: [&str; 11] = [
     "transport",
     "handshake ms",
     "message RTT ms p50",
     "p99",
     "file MiB/s",
     "hash (BLAKE3)",
+    "audio on time",
+    "repaired",
+    "concealed",
+    "late",
     "memory MiB",
 ];
 
 /// Prints the rows as an aligned table.
 pub(super) fn print(rows: &[Row]) {
-    let cells: Vec<[String; 7]> = rows.iter().map(cells).collect();
+    let cells: Vec<[String; 11]> = rows.iter().map(cells).collect();
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| {
             let longest = cells.iter().map(|row| row[column].len()).max().unwrap_or_default();
@@ -46,6 +53,11 @@ pub(super) fn print_json(rows: &[Row]) {
             "rtt_p99_ms": millis(percentile(row, 99)),
             "file_mib_per_s": mib_per_second(row),
             "file_hash": row.hash,
+            "audio_sent": row.audio.sent,
+            "audio_on_time": row.audio.on_time,
+            "audio_repaired": row.audio.repaired,
+            "audio_concealed": row.audio.concealed,
+            "audio_late": row.audio.late,
             "verified": true,
             "memory_bytes": row.memory,
         });
@@ -53,7 +65,8 @@ pub(super) fn print_json(rows: &[Row]) {
     }
 }
 
-fn cells(row: &Row) -> [String; 7] {
+fn cells(row: &Row) -> [String; 11] {
+    let audio = &row.audio;
     [
         row.transport.to_owned(),
         format!("{:.1}", millis(row.handshake)),
@@ -61,14 +74,22 @@ fn cells(row: &Row) -> [String; 7] {
         format!("{:.2}", millis(percentile(row, 99))),
         format!("{:.0}", mib_per_second(row)),
         format!("{}… verified", &row.hash[..12]),
+        format!("{}/{}", audio.on_time, audio.sent),
+        audio.repaired.to_string(),
+        audio.concealed.to_string(),
+        audio.late.to_string(),
         row.memory.map_or_else(|| "-".to_owned(), |bytes| format!("{}", bytes >> 20)),
     ]
 }
 
-fn line(cells: [String; 7], widths: &[usize]) -> String {
+fn line(cells: [String; 11], widths: &[usize]) -> String {
     let padded = cells.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
         // Words to the left, numbers to the right.
-        if matches!(column, 0 | 5) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        if matches!(column, 0 | HASH) {
+            format!("{cell:<width$}")
+        } else {
+            format!("{cell:>width$}")
+        }
     });
     padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }

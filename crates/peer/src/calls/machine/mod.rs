@@ -143,13 +143,11 @@ impl Machine {
     }
 
     /// Whether sound goes over now.
-    #[cfg(test)]
     pub(crate) fn flows(&self) -> bool {
         self.is_talking() && self.ours.held == Switch::Off && self.theirs.held == Switch::Off
     }
 
     /// Whether our microphone is off.
-    #[cfg(test)]
     pub(crate) fn is_muted(&self) -> bool {
         self.ours.muted == Switch::On
     }
@@ -217,9 +215,10 @@ impl Machine {
         true
     }
 
-    /// There is no way to the other side.
+    /// There is no way to the other side, or none for sound.
     pub(crate) fn fail(&mut self, code: ErrorCode, reason: String) {
         if !self.has_ended() {
+            self.say(Signal::HangUp(None));
             self.end(CallPhase::Failed { code, reason });
         }
     }
