@@ -15,7 +15,7 @@ use portolan_identity::{Expect, Identity};
 use portolan_protocol::{DeviceId, Hash, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
-use crate::{Addresses, CallRule, FileRules, SystemAddresses, session::random};
+use crate::{Addresses, CallRule, FileRules, PathRule, SystemAddresses, session::random};
 
 /// The parts that the facade puts together: this crate names no concrete transport.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +89,8 @@ pub struct Config {
     pub shared: Shared,
     /// Who knows this machine's addresses, which may change while a session lasts.
     pub addresses: Arc<dyn Addresses>,
+    /// Which ways to other peers are used.
+    pub paths: PathRule,
     /// Tells the server which of our logins came last.
     pub attempts: Attempts,
 }
@@ -151,6 +153,7 @@ impl Config {
             timing: Timing::default(),
             shared: Shared::default(),
             addresses: Arc::new(SystemAddresses),
+            paths: PathRule::default(),
             attempts: Attempts::default(),
         }
     }

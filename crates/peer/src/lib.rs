@@ -70,6 +70,7 @@ mod file_rules;
 mod files;
 mod groups;
 mod network;
+mod path_rule;
 mod peer;
 mod remote;
 mod session;
@@ -91,6 +92,7 @@ pub use event::{
 pub use file_rules::{FileRules, RuleChanges};
 pub use files::ShareError;
 pub use network::{Addresses, SystemAddresses};
+pub use path_rule::PathRule;
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
 pub use tree::{TreePhase, TreeSummary, TreeUpdate};
 

@@ -24,8 +24,8 @@ use crate::{
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
-        Decision, GatherRequest, GetRequest, Host, Introducer, KnownPeers, Sessions, TreeRequest,
-        all_files, files_page, gather, get, get_tree, offer, offer_tree,
+        Decision, GatherRequest, GetRequest, Host, Introducer, KnownPeers, Ports, Sessions,
+        TreeRequest, all_files, files_page, gather, get, get_tree, offer, offer_tree,
     },
     session::{Established, Link, Requests, Supervisor, SupervisorParts, log_in},
 };
@@ -114,6 +114,7 @@ fn introducer(config: &Config, name: &Name, link: &Arc<Link>, requests: Requests
         known: KnownPeers::new(config.known_peers.clone(), server),
         streams: config.limits.streams,
         request_timeout: config.timing.request,
+        ports: Arc::new(Ports::new(config)),
     }
 }
 

@@ -84,7 +84,7 @@ async fn shared_files_are_listed_in_pages_and_fetched() {
     }
     assert_eq!(entries(&harbour.downloads("alice")), ["007", "big", "empty"]);
     let path = alice.path(&name("bob"));
-    assert_eq!(path.kind, Some(PathKind::Relayed), "{path:?}");
+    assert_eq!(path.kind, Some(PathKind::Direct), "both are on one machine: {path:?}");
 }
 
 #[tokio::test]

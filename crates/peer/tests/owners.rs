@@ -72,6 +72,10 @@ async fn two_owners_send_a_part_each_whatever_they_call_the_file() {
     let (_carol, mut carols) = owner(&harbour, "carol", "deep/other-name", &whole).await;
     let (_dave, _daves) = owner(&harbour, "dave", "film", b"another film").await;
     let (alice, mut events) = harbour.peer_with(config(&harbour, "alice")).await;
+    // Both are reached already: neither has sent all before the other has begun.
+    for owner in ["bob", "carol"] {
+        within("listing", alice.files(&name(owner))).await.unwrap();
+    }
     let outcome = gathering(&alice, &["bob", "carol", "dave", "nobody-here"], path("film"));
     let received = within("the outcome", outcome).await.unwrap().unwrap();
     assert_eq!(received.hash, hash(&whole));

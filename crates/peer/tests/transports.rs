@@ -7,7 +7,9 @@ mod support;
 use std::{fs, net::SocketAddr, time::Duration};
 
 use portolan_identity::Expect;
-use portolan_peer::{Config, Event, Events, Existing, FilePhase, FileRule, FileUpdate, Peer, Way};
+use portolan_peer::{
+    Config, Event, Events, Existing, FilePhase, FileRule, FileUpdate, PathRule, Peer, Way,
+};
 use portolan_server::Server;
 use portolan_transport::Transport;
 use portolan_transport_quic::Quic;
@@ -65,6 +67,8 @@ fn config(of: &str, server: &Server, directory: &std::path::Path) -> Config {
     config.timing.progress = Duration::ZERO;
     config.timing.retry = Duration::from_millis(20);
     config.limits.retries = 10_000;
+    // A direct path would not notice.
+    config.paths = PathRule::RelayOnly;
     config
 }
 

@@ -37,6 +37,7 @@ mod find;
 mod groups;
 mod ids;
 mod limits;
+mod meeting;
 mod name;
 mod opening;
 mod peer_message;
@@ -60,6 +61,7 @@ pub use groups::{
 };
 pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;
+pub use meeting::{Ends, Join, Joined, Meet, Ticket, Way};
 pub use name::{Name, NameError};
 pub use opening::{ChannelKey, Opened, Opening, Ready, Relay, RelayChannel, Relayed};
 pub use peer_message::*;

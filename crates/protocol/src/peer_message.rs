@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answered, Batch, Call, Clock, Compared, Entries, Find, Found, HangUp, Hashing, Held, Hello,
-    Muted, OfferTree, Position, Received, Ringing, Sending, Small, Timestamp, TreeInfo, Unsent,
-    Walk, Want, Welcome, table::table,
+    Answered, Batch, Call, Clock, Compared, Ends, Entries, Find, Found, HangUp, Hashing, Held,
+    Hello, Join, Joined, Meet, Muted, OfferTree, Position, Received, Ringing, Sending, Small,
+    Timestamp, TreeInfo, Unsent, Walk, Want, Welcome, table::table,
 };
 
 table! {
@@ -37,6 +37,11 @@ table! {
         /// I have a directory for you. Answered by `accepted`; the receiver walks and fetches on
         /// streams of its own, and says `received` under the same request.
         OfferTree(OfferTree) = "offer_tree",
+        /// Where else can we meet? Answered by `ends`.
+        Meet(Meet) = "meet",
+        /// This connection belongs to the session of that ticket; its first words. Answered by
+        /// `joined`.
+        Join(Join) = "join",
     }
 }
 
@@ -63,6 +68,10 @@ table! {
         Sending(Sending) = "sending",
         /// The offered directory has arrived, as far as it could.
         Received(Received) = "received",
+        /// To `meet`.
+        Ends(Ends) = "ends",
+        /// To `join`.
+        Joined(Joined) = "joined",
     }
 }
 

@@ -121,6 +121,20 @@ pub(crate) struct Options {
     /// End when the connection to the server is lost, instead of coming back
     #[arg(long, global = true, env = "PORTOLAN_NO_RECONNECT")]
     pub(crate) no_reconnect: bool,
+    /// Reach other peers directly or not at all; the server only introduces (docs/nat.md)
+    #[arg(long, global = true, env = "PORTOLAN_DIRECT_ONLY")]
+    pub(crate) direct_only: bool,
+    /// Reach other peers through the server alone: nobody learns your address
+    #[arg(long, global = true, env = "PORTOLAN_RELAY_ONLY", conflicts_with = "direct_only")]
+    pub(crate) relay_only: bool,
+    /// Reach other peers directly and at addresses of private networks alone
+    #[arg(
+        long,
+        global = true,
+        env = "PORTOLAN_LAN_ONLY",
+        conflicts_with_all = ["direct_only", "relay_only"]
+    )]
+    pub(crate) lan_only: bool,
     /// One JSON object a line on standard output (docs/events.md)
     #[arg(long, global = true, env = "PORTOLAN_JSON")]
     pub(crate) json: bool,

@@ -96,6 +96,7 @@ async fn config(
     config.keep = settings.keep;
     config.known_peers = Some(settings.known_peers());
     config.shared = settings.shared.clone();
+    config.paths = settings.paths;
     config.password = password;
     config.device = settings.device();
     Ok(config)

@@ -16,7 +16,7 @@ use super::{
     address::ServerAddress, args::Options, calls::AnswerRule, device::Slot, exit::Failure,
     password::Source, text::parse_size, watch::shared,
 };
-use crate::{Existing, FileRule, FileRules, Keep, Reconnect, RuleChanges, Stack};
+use crate::{Existing, FileRule, FileRules, Keep, PathRule, Reconnect, RuleChanges, Stack};
 
 /// Bytes of a configuration file that are read.
 const CONFIG_MAX: u64 = 64 << 10;
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) keep: Keep,
     /// What happens when the connection is lost; commands that do one thing end with it.
     pub(crate) reconnect: Reconnect,
+    /// Which ways to other peers are used.
+    pub(crate) paths: PathRule,
     pub(crate) output: Format,
     /// What the endpoints of this run share, the switch of qlog among it.
     pub(crate) shared: Shared,
@@ -122,6 +124,7 @@ struct ConfigFile {
     keep_times: Option<bool>,
     keep_modes: Option<bool>,
     no_reconnect: Option<bool>,
+    paths: Option<String>,
     beside: Option<bool>,
     qlog: Option<PathBuf>,
 }
@@ -183,6 +186,7 @@ impl Settings {
             existing: if overwrite { Existing::Replace } else { Existing::Keep },
             keep,
             reconnect: if is_final { Reconnect::Never } else { Reconnect::default() },
+            paths: path_rule(options, file.paths.as_deref())?,
             output: if options.json { Format::Json } else { Format::Human },
             shared: shared(options.qlog.as_deref().or(file.qlog.as_deref()))?,
         })
@@ -244,6 +248,19 @@ impl Settings {
 /// The word of a microphone, and of a loudspeaker.
 fn device() -> String {
     "device".to_owned()
+}
+
+/// Which ways to other peers are used: an option counts more than the file.
+fn path_rule(options: &Options, written: Option<&str>) -> Result<PathRule, Failure> {
+    match (options.direct_only, options.relay_only, options.lan_only) {
+        (true, ..) => Ok(PathRule::DirectOnly),
+        (_, true, _) => Ok(PathRule::RelayOnly),
+        (.., true) => Ok(PathRule::LanOnly),
+        (false, false, false) => written
+            .unwrap_or("any")
+            .parse()
+            .map_err(|error| Failure::usage(format!("paths: {error}"))),
+    }
 }
 
 fn usage<E: std::fmt::Display>(error: E) -> Failure {

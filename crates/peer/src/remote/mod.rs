@@ -1,10 +1,11 @@
 //! Other peers: sessions with them through the relay, what they may ask, what we ask them.
 //!
-//! A session is one end-to-end encrypted connection inside one relayed stream; every request has
-//! a stream of its own on it. Direct paths (issue "Peer to peer") will put another connection
-//! under the same session: only `relay` knows what carries it.
+//! A session begins as one end-to-end encrypted connection inside one relayed stream (`relay`);
+//! every request has a stream of its own on it. Better ways join it (`meeting` finds them over
+//! `port`), and `paths` makes one connection of all: nothing else knows what carries a stream.
 
 mod agreements;
+mod binding;
 mod datagrams;
 mod drive;
 mod exchange;
@@ -12,7 +13,11 @@ mod find;
 mod gather;
 mod host;
 mod known_peers;
+mod meeting;
+mod paths;
 mod pool;
+mod port;
+mod ports;
 mod rate;
 mod relay;
 mod remote_file;
@@ -27,6 +32,9 @@ pub(crate) use datagrams::{DatagramInbox, Datagrams};
 pub(crate) use gather::{GatherRequest, gather};
 pub(crate) use host::{Decision, Host};
 pub(crate) use known_peers::KnownPeers;
+pub(crate) use meeting::Meeting;
+pub(crate) use paths::Rank;
+pub(crate) use ports::Ports;
 pub(crate) use rate::Rate;
 pub(crate) use relay::{Introducer, accept_openings};
 pub(crate) use sessions::{Lease, Sessions};

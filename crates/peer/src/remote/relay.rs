@@ -5,8 +5,8 @@ use std::sync::Arc;
 use portolan_identity::{Expect, Identity, KnownHostsError, PeerId};
 use portolan_protocol::{
     ErrorBody, ErrorCode, Hello, Lookup, Message, Name, Opened, Opening, OpeningMessage,
-    PeerCommand, PeerMessage, PeerReply, Ready, Relay, Relayed, Reply, RequestId, UserInfo,
-    VERSIONS,
+    PeerCommand, PeerMessage, PeerReply, Ready, Relay, RelayChannel, Relayed, Reply, RequestId,
+    UserInfo, VERSIONS,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, RawReader, ReadMessageError};
 use portolan_transport::{
@@ -18,7 +18,13 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
-use super::{KnownPeers, Sessions, rate::Rate};
+use super::{
+    KnownPeers, Ports, Sessions,
+    meeting::{Introduced, Role},
+    paths::{Leg, Paths, Rank},
+    port::Port,
+    rate::Rate,
+};
 use crate::{
     PathInfo, ReachError, RequestError,
     session::{Link, Requests},
@@ -27,6 +33,9 @@ use crate::{
 
 /// Streams from the server that are being read at once; more wait with the server.
 const OPENINGS_MAX: usize = 32;
+
+/// A relay's stream, and the way for datagrams beside it.
+type Carried = (Box<dyn ByteStream>, Option<RelayChannel>);
 
 /// Brings us together with other peers: asks the server, and proves keys on both sides.
 #[derive(Debug, Clone)]
@@ -40,17 +49,20 @@ pub(crate) struct Introducer {
     pub(crate) known: KnownPeers,
     pub(crate) streams: usize,
     pub(crate) request_timeout: Duration,
+    /// Where we and others find each other directly.
+    pub(crate) ports: Arc<Ports>,
 }
 
 impl Introducer {
     /// Calls `who`: the key comes from the directory and from memory, never from the relay alone.
-    pub(crate) async fn call(&self, who: &Name) -> Result<Arc<dyn Connection>, ReachError> {
+    pub(crate) async fn call(&self, who: &Name) -> Result<Introduced, ReachError> {
         if *who == self.name {
             return Err(ReachError::Ourselves { who: who.clone() });
         }
         let user = self.lookup(who).await?;
         self.known.check(who, user.id).await.map_err(ReachError::KeyChanged)?;
-        let carrier = self.timed(who, self.relay(who, user.id)).await?;
+        let server = self.server().remote_addr();
+        let (carrier, channel) = self.timed(who, self.relay(who, user.id)).await?;
         let config = self.connection_config();
         let connection = self
             .tunnel
@@ -65,7 +77,24 @@ impl Introducer {
                 error => tracing::warn!(%error, "the key of {who} could not be remembered"),
             }
         }
-        Ok(connection)
+        Ok(Introduced { connection, role: Role::Caller, channel, server })
+    }
+
+    /// Our port for other peers.
+    pub(crate) async fn port(&self) -> Result<Arc<Port>, String> {
+        self.ports.port(self.link.current().connected.way.transport).await
+    }
+
+    /// A session's first way.
+    pub(crate) fn stream_leg(&self, connection: Arc<dyn Connection>) -> Leg {
+        let relay = Some(connection.path().remote);
+        let why = match connection.path().kind {
+            PathKind::Relayed | PathKind::Direct => {
+                "the server carries the encrypted bytes; it cannot read them".to_owned()
+            }
+            PathKind::Memory => "both are in one process".to_owned(),
+        };
+        Leg { connection, rank: Rank::Stream, transport: self.scheme(), relay, why, _kept: None }
     }
 
     fn server(&self) -> Arc<dyn Connection> {
@@ -76,20 +105,19 @@ impl Introducer {
         self.link.current().connected.way.transport.scheme()
     }
 
-    /// How `who` is reached through `connection`.
-    pub(crate) fn describe(&self, who: &Name, connection: &Arc<dyn Connection>) -> PathInfo {
-        let path = connection.path();
-        let why = match path.kind {
-            PathKind::Relayed => {
-                "the server carries the encrypted bytes; it cannot read them".to_owned()
+    /// How `who` is reached now.
+    pub(crate) fn describe(&self, who: &Name, paths: &Paths) -> PathInfo {
+        let (leg, path) = (paths.best(), paths.path());
+        let why = match (leg.rank, paths.trouble()) {
+            (Rank::Stream | Rank::Relayed, Some(trouble)) => {
+                format!("{}; not directly: {trouble}", leg.why)
             }
-            PathKind::Direct => "nothing of ours lies between".to_owned(),
-            PathKind::Memory => "both are in one process".to_owned(),
+            (Rank::Direct, _) | (Rank::Stream | Rank::Relayed, None) => leg.why.clone(),
         };
         PathInfo {
             with: Some(who.clone()),
             kind: Some(path.kind),
-            transport: self.scheme(),
+            transport: leg.transport,
             addr: Some(path.remote),
             why,
         }
@@ -112,7 +140,7 @@ impl Introducer {
         }
     }
 
-    async fn relay(&self, who: &Name, listed: PeerId) -> Result<Box<dyn ByteStream>, ReachError> {
+    async fn relay(&self, who: &Name, listed: PeerId) -> Result<Carried, ReachError> {
         let opened = self.server().open_stream(Priority::Bulk).await;
         let (send, receive) = opened.map_err(|error| broken(who, &error))?;
         let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
@@ -125,7 +153,7 @@ impl Introducer {
                 if relayed != listed {
                     return Err(ReachError::TwoKeys { who: who.clone(), listed, relayed });
                 }
-                Ok(carrier(reader.into_raw(), writer.into_inner()))
+                Ok((carrier(reader.into_raw(), writer.into_inner()), ready.channel))
             }
             Ok(OpeningMessage::Error(_, body)) => {
                 Err(ReachError::Refused { who: who.clone(), body })
@@ -137,7 +165,11 @@ impl Introducer {
     }
 
     /// Hello and welcome on the first stream: the session is up when both have gone over.
-    async fn greet(&self, who: &Name, connection: &Arc<dyn Connection>) -> Result<(), ReachError> {
+    pub(super) async fn greet(
+        &self,
+        who: &Name,
+        connection: &Arc<dyn Connection>,
+    ) -> Result<(), ReachError> {
         let opened = connection.open_stream(Priority::Control).await;
         let (send, receive) = opened.map_err(|error| broken(who, &error))?;
         let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
@@ -167,8 +199,9 @@ impl Introducer {
         reader: FrameReader<RecvStream>,
         mut writer: FrameWriter<SendStream>,
         id: RequestId,
-    ) -> Result<Arc<dyn Connection>, ReachError> {
+    ) -> Result<Introduced, ReachError> {
         let who = &relayed.from;
+        let server = self.server().remote_addr();
         let ready = OpeningMessage::Answer(id, Opened::Ready(Ready::default()));
         writer.send(&ready).await.map_err(|error| broken(who, &error))?;
         let carrier = carrier(reader.into_raw(), writer.into_inner());
@@ -181,7 +214,8 @@ impl Introducer {
         if let Err(error) = self.known.remember(who, relayed.id).await {
             tracing::warn!(%error, "the key of {who} could not be remembered");
         }
-        Ok(connection)
+        let channel = relayed.channel.clone();
+        Ok(Introduced { connection, role: Role::Callee, channel, server })
     }
 
     fn connection_config(&self) -> ConnectionConfig {
@@ -276,11 +310,12 @@ async fn on_relayed(
             return Err(body);
         }
     };
-    let connection = introducer
+    sessions.check(&relayed.from).await;
+    let introduced = introducer
         .answer(relayed, reader, writer, id)
         .await
         .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
-    sessions.adopt(&relayed.from, connection, permit);
+    sessions.adopt(&relayed.from, introduced, permit);
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use portolan_protocol::{
     Accepted, Content, ErrorBody, ErrorCode, FileList, Files, Get, Hash, Hello,
-    Limits as MessageLimits, Message, Name, Offer, PeerCommand, PeerMessage, PeerReply, RequestId,
-    VERSIONS, Verified, Welcome,
+    Limits as MessageLimits, Meet, Message, Name, Offer, PeerCommand, PeerMessage, PeerReply,
+    RequestId, VERSIONS, Verified, Welcome,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{RecvStream, SendStream};
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Host, Sessions,
+    Host, Meeting, Sessions,
     agreements::{Agreement, Agreements, Offered, Standing},
     exchange::{
         hear_want, holds, prove, receive, receive_nothing, send_end, send_hashes, send_some,
@@ -35,9 +35,42 @@ use crate::{
     software,
 };
 
+/// Answers, where only better ways may be used, what is said on the first one about those.
+pub(crate) async fn answer_introductions(host: Arc<Host>, meeting: Arc<Meeting>) {
+    if !meeting.is_introduction_only() {
+        return;
+    }
+    let first = meeting.first();
+    while let Ok((send, receive)) = first.accept_stream().await {
+        let answering = introduce(&host, &meeting, send, receive);
+        if timeout(host.timing.request, answering).await.is_err() {
+            tracing::debug!("an introduction was not read in time");
+        }
+    }
+}
+
+async fn introduce(
+    host: &Arc<Host>,
+    meeting: &Arc<Meeting>,
+    send: SendStream,
+    receive: RecvStream,
+) {
+    let (mut reader, writer) = (FrameReader::new(receive), FrameWriter::new(send));
+    let Ok(PeerMessage::Request(id, command)) = reader.next_message().await else { return };
+    let mut answers = Answers { writer, id };
+    match command {
+        PeerCommand::Hello(hello) => in_time(host, on_hello(&hello, answers)).await,
+        PeerCommand::Meet(meet) => in_time(host, on_meet(meeting, meet, answers)).await,
+        _ => {
+            let message = "only direct connections are used here; this one is through the server";
+            answers.refuse(ErrorBody::new(ErrorCode::Denied, message)).await;
+        }
+    }
+}
+
 /// Serves one stream of `who` to its end.
 pub(crate) async fn serve(
-    host: &Arc<Host>,
+    (host, meeting): (&Arc<Host>, &Arc<Meeting>),
     sessions: &Weak<Sessions>,
     who: &Name,
     (send, receive): (SendStream, RecvStream),
@@ -48,7 +81,10 @@ pub(crate) async fn serve(
     match request {
         Ok(PeerMessage::Request(id, command)) => {
             answers.id = id;
-            on_command(host, sessions, who, command, (reader, answers)).await;
+            match command {
+                PeerCommand::Meet(meet) => in_time(host, on_meet(meeting, meet, answers)).await,
+                command => on_command(host, sessions, who, command, (reader, answers)).await,
+            }
         }
         Ok(Message::Answer(..) | Message::Error(..) | Message::Event(..)) => {}
         Err(ReadMessageError::Decode(error)) => {
@@ -84,7 +120,20 @@ async fn on_command(
         PeerCommand::OfferTree(offer) => {
             on_offer_tree(host, sessions, who, offer, (reader, answers)).await;
         }
+        PeerCommand::Meet(_) | PeerCommand::Join(_) => in_time(host, misplaced(answers)).await,
     }
+}
+
+async fn on_meet(meeting: &Arc<Meeting>, meet: Meet, mut answers: Answers) {
+    match meeting.on_meet(meet).await {
+        Ok(ends) => answers.last(PeerReply::Ends(ends)).await,
+        Err(body) => answers.refuse(body).await,
+    }
+}
+
+async fn misplaced(mut answers: Answers) {
+    let message = "a ticket belongs at the beginning of a connection";
+    answers.refuse(ErrorBody::new(ErrorCode::BadRequest, message)).await;
 }
 
 /// An asker that does not read its answer is not waited for.

@@ -19,11 +19,26 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Host, Introducer, rate::Rate, serve::serve};
+use super::{
+    Host, Introducer, Meeting,
+    meeting::{Introduced, Role},
+    paths::{Paths, Rank},
+    rate::Rate,
+    serve::{answer_introductions, serve},
+};
 use crate::{Event, PathInfo, ReachError, Via};
 
 /// How long reports about a broken session may wait for the application.
 const LAST_REPORTS: Duration = Duration::from_secs(10);
+
+/// What takes long waits so long for the best way.
+const BEST_WAY_SOON: Duration = Duration::from_secs(1);
+/// Whom the server does not vouch for any more shows a sign of life within this.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// The same for one that begins another session meanwhile.
+const SIGN_OF_LIFE_AT_ONCE: Duration = Duration::from_secs(1);
+/// Where only a direct way is allowed, it is waited for so long.
+const ONLY_WAY: Duration = Duration::from_secs(12);
 
 /// All sessions with other peers. Dropping it ends them.
 #[derive(Debug)]
@@ -38,13 +53,23 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     by_name: HashMap<Name, Arc<OnceCell<Arc<Session>>>>,
-    drivers: HashMap<u64, AbortOnDropHandle<()>>,
+    drivers: HashMap<u64, Driven>,
+}
+
+/// The task of a session.
+#[derive(Debug)]
+struct Driven {
+    who: Name,
+    meeting: Arc<Meeting>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// A session with one peer.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// All its connections, as one.
     connection: Arc<dyn Connection>,
+    paths: Arc<Paths>,
     usage: Arc<Usage>,
 }
 
@@ -106,7 +131,7 @@ impl Sessions {
     pub(crate) fn path(&self, who: &Name) -> PathInfo {
         let session = self.lock().by_name.get(who).and_then(|cell| cell.get().cloned());
         match session {
-            Some(session) => self.introducer.describe(who, &session.connection),
+            Some(session) => self.introducer.describe(who, &session.paths),
             None => self.introducer.no_path(who),
         }
     }
@@ -121,8 +146,8 @@ impl Sessions {
                 let permit = Arc::clone(&self.permits)
                     .try_acquire_owned()
                     .map_err(|_| ReachError::TooMany { max })?;
-                let connection = self.introducer.call(who).await?;
-                Ok(self.start(who, connection, permit))
+                let introduced = self.introducer.call(who).await?;
+                Ok(self.start(who, introduced, permit))
             })
             .await
             .cloned();
@@ -131,7 +156,7 @@ impl Sessions {
         }
         let session = made?;
         if fresh {
-            self.tell_path(who, &session.connection);
+            self.tell_path(who, &session.paths);
         }
         Ok((session, fresh))
     }
@@ -140,14 +165,15 @@ impl Sessions {
     pub(crate) fn adopt(
         self: &Arc<Self>,
         who: &Name,
-        connection: Arc<dyn Connection>,
+        introduced: Introduced,
         permit: OwnedSemaphorePermit,
     ) {
-        let session = self.start(who, Arc::clone(&connection), permit);
+        let session = self.start(who, introduced, permit);
+        let paths = Arc::clone(&session.paths);
         let cell = Arc::clone(self.lock().by_name.entry(who.clone()).or_default());
         // One that we opened ourselves meanwhile stays the one we use; this one serves its opener.
         let _ = cell.set(session);
-        self.tell_path(who, &connection);
+        self.tell_path(who, &paths);
     }
 
     /// A permit for one more session.
@@ -155,17 +181,32 @@ impl Sessions {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
+    /// Ends sessions with `who` that it has left without a word: it begins another one.
+    pub(crate) async fn check(&self, who: &Name) {
+        let meetings: Vec<_> = {
+            let state = self.lock();
+            let theirs = state.drivers.values().filter(|driven| driven.who == *who);
+            theirs.map(|driven| Arc::clone(&driven.meeting)).collect()
+        };
+        for meeting in meetings {
+            meeting.check(SIGN_OF_LIFE_AT_ONCE).await;
+        }
+    }
+
     fn start(
         self: &Arc<Self>,
         who: &Name,
-        connection: Arc<dyn Connection>,
+        introduced: Introduced,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Session> {
         let usage = Arc::new(Usage::default());
-        let session = Arc::new(Session { connection, usage });
+        let (meeting, paths) = Meeting::new(&self.introducer, who, introduced);
+        let connection: Arc<dyn Connection> = Arc::<Paths>::clone(&paths);
+        let session = Arc::new(Session { connection, paths, usage });
         let driver = Driver {
             who: who.clone(),
             session: Arc::clone(&session),
+            meeting: Arc::clone(&meeting),
             host: Arc::clone(&self.host),
             sessions: Arc::downgrade(self),
             number: self.next_driver.fetch_add(1, Ordering::Relaxed),
@@ -174,12 +215,13 @@ impl Sessions {
         let number = driver.number;
         // Under the lock, so that the driver cannot take itself off before it is on the list.
         let mut state = self.lock();
-        state.drivers.insert(number, AbortOnDropHandle::new(tokio::spawn(driver.run())));
+        let _task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
+        state.drivers.insert(number, Driven { who: who.clone(), meeting, _task });
         session
     }
 
-    fn tell_path(&self, who: &Name, connection: &Arc<dyn Connection>) {
-        self.host.tell(Event::Path(self.introducer.describe(who, connection)));
+    fn tell_path(&self, who: &Name, paths: &Paths) {
+        self.host.tell(Event::Path(self.introducer.describe(who, paths)));
     }
 
     fn forget(&self, who: &Name, session: &Arc<Session>) {
@@ -209,6 +251,12 @@ impl Sessions {
 impl Session {
     async fn open(&self, priority: Priority) -> Result<PeerStream, String> {
         let lease = Lease::new(&self.usage);
+        match (priority, self.paths.least()) {
+            // What takes long had better begin on the way that it will be glad of.
+            (Priority::Bulk, Rank::Stream) => self.paths.settled(BEST_WAY_SOON).await,
+            (_, Rank::Stream) => {}
+            (_, Rank::Relayed | Rank::Direct) => self.paths.settled(ONLY_WAY).await,
+        }
         let opened = self.connection.open_stream(priority).await;
         let (send, receive) = opened.map_err(|error| error.to_string())?;
         Ok(PeerStream { reader: FrameReader::new(receive), writer: FrameWriter::new(send), lease })
@@ -249,6 +297,7 @@ impl Drop for Lease {
 struct Driver {
     who: Name,
     session: Arc<Session>,
+    meeting: Arc<Meeting>,
     host: Arc<Host>,
     sessions: Weak<Sessions>,
     number: u64,
@@ -273,6 +322,15 @@ impl Driver {
         let mut resume_at = Instant::now();
         let mut idle_at = Instant::now() + idle;
         let (mut given, mut hears) = (0, true);
+        let seeking = match self.meeting.role() {
+            Role::Caller => Some(tokio::spawn(Arc::clone(&self.meeting).seek())),
+            Role::Callee => None,
+        };
+        let _seeking = seeking.map(AbortOnDropHandle::new);
+        let introductions = answer_introductions(Arc::clone(&self.host), Arc::clone(&self.meeting));
+        let _introductions = AbortOnDropHandle::new(tokio::spawn(introductions));
+        let mut news = self.session.paths.news();
+        let (mut told, mut checking) = (None, None);
         loop {
             let room = serving.len() < self.host.limits.streams;
             let connection = &self.session.connection;
@@ -280,8 +338,8 @@ impl Driver {
                 stream = async { sleep_until(resume_at).await; connection.accept_stream().await }, if room => {
                     let Ok(stream) = stream else { break };
                     let (who, host) = (self.who.clone(), Arc::clone(&self.host));
-                    let sessions = Weak::clone(&self.sessions);
-                    serving.spawn(async move { serve(&host, &sessions, &who, stream).await });
+                    let (sessions, meeting) = (Weak::clone(&self.sessions), Arc::clone(&self.meeting));
+                    serving.spawn(async move { serve((&host, &meeting), &sessions, &who, stream).await });
                     resume_at = rate.take(Instant::now()).err().unwrap_or_else(Instant::now);
                     idle_at = Instant::now() + idle;
                 }
@@ -296,6 +354,14 @@ impl Driver {
                     // The connection is gone, which the streams tell too.
                     Err(_) => hears = false,
                 },
+                Ok(()) = news.changed() => {
+                    self.tell_news(&mut told);
+                    if checking.is_none() && !self.session.paths.is_vouched_for() {
+                        let meeting = Arc::clone(&self.meeting);
+                        let check = async move { meeting.check(SIGN_OF_LIFE).await };
+                        checking = Some(AbortOnDropHandle::new(tokio::spawn(check)));
+                    }
+                }
                 () = sleep_until(idle_at) => {
                     if serving.is_empty() && !self.used_since(&mut given) {
                         connection.close(CloseCode::DONE, "idle");
@@ -308,6 +374,17 @@ impl Driver {
         // The connection is gone: those who served it notice, clean up and tell the application.
         let ends = async { while serving.join_next().await.is_some() {} };
         let _ = timeout(LAST_REPORTS, ends).await;
+    }
+
+    /// Tells of another way, or of another reason.
+    fn tell_news(&self, told: &mut Option<PathInfo>) {
+        let paths = &self.session.paths;
+        let Some(sessions) = self.sessions.upgrade().filter(|_| !paths.is_over()) else { return };
+        let path = sessions.introducer.describe(&self.who, paths);
+        if told.as_ref() != Some(&path) {
+            self.host.tell(Event::Path(path.clone()));
+            *told = Some(path);
+        }
     }
 
     /// Whether a request of ours is under way or was made since the last look.

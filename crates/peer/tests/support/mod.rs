@@ -10,8 +10,9 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use portolan_identity::{Expect, Identity, PeerId};
 use portolan_peer::{Config, Event, Events, FileRule, Peer, Stack};
 use portolan_protocol::{
-    Command, ControlMessage, Empty, Hello, Login, Name, Opened, Opening, OpeningMessage,
-    PeerCommand, PeerMessage, PeerReply, Ready, Relay, RequestId, Table, VERSIONS, Welcome,
+    Command, ControlMessage, Empty, ErrorBody, ErrorCode, Hello, Login, Name, Opened, Opening,
+    OpeningMessage, PeerCommand, PeerMessage, PeerReply, Ready, Relay, RequestId, Table, VERSIONS,
+    Welcome,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter};
 use portolan_server::Server;
@@ -46,16 +47,23 @@ pub fn identity(of: &str) -> Identity {
 pub struct Harbour {
     pub server: Server,
     pub addr: SocketAddr,
+    pub transport: &'static dyn Transport,
     pub directory: tempfile::TempDir,
 }
 
 impl Harbour {
     pub async fn open() -> Self {
+        Self::open_with(TRANSPORTS).await
+    }
+
+    /// The same with other transports; peers use the first one.
+    pub async fn open_with(transports: &'static [&'static dyn Transport]) -> Self {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = portolan_server::Config::new(listen, TRANSPORTS, identity("server"));
+        let config = portolan_server::Config::new(listen, transports, identity("server"));
         let server = within("starting", Server::start(config)).await.unwrap();
         let addr = server.addresses()[0].1;
-        Self { server, addr, directory: tempfile::tempdir().unwrap() }
+        let directory = tempfile::tempdir().unwrap();
+        Self { server, addr, transport: transports[0], directory }
     }
 
     pub fn id(&self) -> PeerId {
@@ -66,7 +74,8 @@ impl Harbour {
     pub fn config(&self, of: &str) -> Config {
         let expect = Expect::Id(self.id());
         let tunnel: &'static dyn Tunnel = &TcpTunnel;
-        let mut config = Config::new(name(of), identity(of), self.addr, expect, &Tcp, tunnel);
+        let mut config =
+            Config::new(name(of), identity(of), self.addr, expect, self.transport, tunnel);
         config.downloads = self.downloads(of);
         config.accept_files = FileRule::All;
         config
@@ -157,7 +166,8 @@ impl RawPeer {
     async fn connect(harbour: &Harbour, of: &str) -> Self {
         let identity = identity(of);
         let local = "127.0.0.1:0".parse().unwrap();
-        let endpoint = Tcp.bind(BindConfig::new(local, identity.clone())).await.unwrap();
+        let endpoint =
+            harbour.transport.bind(BindConfig::new(local, identity.clone())).await.unwrap();
         let connection = endpoint.connect(harbour.addr, Expect::Id(harbour.id())).await.unwrap();
         let mut control = open(&connection).await;
         let opening = OpeningMessage::Request(RequestId(1), Opening::Control(Empty {}));
@@ -234,6 +244,11 @@ pub async fn next_request(connection: &Arc<dyn Connection>) -> (PeerCommand, Wri
                 };
                 let answer = PeerMessage::Answer(id, PeerReply::Welcome(welcome));
                 writer.send(&answer).await.unwrap();
+                writer.get_mut().finish().unwrap();
+            }
+            PeerMessage::Request(id, PeerCommand::Meet(_)) => {
+                let body = ErrorBody::new(ErrorCode::Unsupported, "the relay's stream will do");
+                writer.send(&PeerMessage::Error(id, body)).await.unwrap();
                 writer.get_mut().finish().unwrap();
             }
             PeerMessage::Request(_, command) => return (command, writer, reader),

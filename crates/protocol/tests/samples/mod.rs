@@ -292,7 +292,19 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
         }
         .into(),
         OfferTree { name: "a".into(), files: 2, bytes: 5, tree: 7 }.into(),
+        Meet { ticket: Ticket([0xcd; 32]), ends: ends() }.into(),
+        Join { ticket: Ticket([0xcd; 32]), by: Way::Direct }.into(),
     ]
+}
+
+fn ends() -> Ends {
+    let candidate = Candidate {
+        transport: "udp".into(),
+        address: "192.0.2.1:7275".into(),
+        found: CandidateKind::Reflexive,
+        priority: 100,
+    };
+    Ends { transport: "udp".into(), candidates: vec![candidate], relay: true }
 }
 
 /// Every answer between peers.
@@ -311,6 +323,8 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
             .into(),
         Sending {}.into(),
         Received { files: 1, same: 1, failed: 1, misses: vec![miss] }.into(),
+        ends().into(),
+        Joined {}.into(),
     ]
 }
 

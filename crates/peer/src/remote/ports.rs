@@ -1,0 +1,58 @@
+//! What all sessions with other peers share of the network.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use portolan_transport::{BindConfig, Carrier, Transport};
+use tokio::sync::OnceCell;
+
+use super::port::Port;
+use crate::{Addresses, Config, PathRule};
+
+/// Our port for other peers, bound when it is needed first.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    config: BindConfig,
+    addresses: Arc<dyn Addresses>,
+    rule: PathRule,
+    port: OnceCell<Arc<Port>>,
+}
+
+impl Ports {
+    pub(crate) fn new(config: &Config) -> Self {
+        // Each session binds an address of its own.
+        let anywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut bind = BindConfig::new(anywhere, config.identity.clone());
+        bind.shared = config.shared.clone();
+        bind.connection.limits.streams =
+            u32::try_from(config.limits.streams).unwrap_or(u32::MAX).max(1);
+        bind.connection.limits.connections =
+            u32::try_from(config.limits.sessions * 4).unwrap_or(u32::MAX);
+        let addresses = Arc::clone(&config.addresses);
+        Self { config: bind, addresses, rule: config.paths, port: OnceCell::new() }
+    }
+
+    pub(crate) fn rule(&self) -> PathRule {
+        self.rule
+    }
+
+    /// Our address from which packets to `remote` leave.
+    pub(crate) fn towards(&self, remote: SocketAddr) -> Option<IpAddr> {
+        self.addresses.towards(remote)
+    }
+
+    /// The port; it speaks `transport` if it is not bound yet. An error says why there is none.
+    pub(crate) async fn port(
+        &self,
+        transport: &'static dyn Transport,
+    ) -> Result<Arc<Port>, String> {
+        if transport.capabilities().carrier == Carrier::Memory {
+            return Err("both are in one process".to_owned());
+        }
+        let bind = async || Port::bind(transport, self.config.clone()).await.map(Arc::new);
+        let port = self.port.get_or_try_init(bind).await;
+        port.cloned().map_err(|error| format!("no port for other peers: {error}"))
+    }
+}
