@@ -25,6 +25,7 @@ mod gateways;
 mod keys;
 mod messages;
 pub mod mutation;
+mod nat;
 mod networks;
 mod rudp;
 
@@ -64,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rudp_client", run: rudp::client, seeds: rudp::client_seeds },
     Target { name: "netsim_link", run: networks::link, seeds: networks::link_seeds },
     Target { name: "netsim_topology", run: networks::topology, seeds: networks::topology_seeds },
+    Target { name: "nat_stun", run: nat::stun, seeds: nat::stun_seeds },
     Target { name: "gateway_lines", run: gateways::lines, seeds: gateways::lines_seeds },
     Target { name: "gateway_tr223", run: gateways::tr223, seeds: gateways::tr223_seeds },
     Target { name: "gateway_cod", run: gateways::cod, seeds: gateways::cod_seeds },

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, load, net, probe, report, watch};
+use crate::{bench, check, load, nat, net, probe, report, watch};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
@@ -38,6 +38,8 @@ enum Task {
     Check(check::Options),
     /// Build a small world of hosts, routers and translators, and run programs in it
     Net(net::Options),
+    /// Let two peers meet through every pair of address translators: which do, and how soon
+    Nat(nat::Options),
     /// Ask a network one question: who is there, what gets through, how translators behave
     Probe(probe::Options),
 }
@@ -65,6 +67,7 @@ fn run(task: Task) -> ExitCode {
         Task::Compare(options) => report::compare::run(&options),
         Task::Check(options) => check::run(&options),
         Task::Net(options) => net::run(&options),
+        Task::Nat(options) => nat::run(&options),
         Task::Probe(options) => probe::run(&options),
     }
 }

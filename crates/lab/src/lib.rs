@@ -6,6 +6,7 @@
 //!    │                                                                       │
 //!    ├─ report (table, JSON, one HTML page) and compare  ◄───────────────────┘
 //!    ├─ load (thousands of clients on one server: rates, latencies, memory)
+//!    ├─ nat (two peers behind every pair of translators, simulated or with sockets)
 //!    ├─ probe (small programs that ask a network one question)
 //!    └─ net (a topology file: hosts, translators, programs, what happens when)
 //! ```
@@ -15,6 +16,7 @@ pub mod check;
 pub mod cli;
 pub mod load;
 pub mod metric;
+pub mod nat;
 pub mod net;
 pub mod probe;
 pub mod report;

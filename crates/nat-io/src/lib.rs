@@ -22,6 +22,7 @@
 //! Start reading at [`StunPort::open`].
 
 mod gather;
+mod lan;
 mod mapper;
 mod port;
 mod punching;
@@ -29,6 +30,7 @@ mod service;
 mod spare;
 
 pub use gather::{Interface, host_candidates, interfaces};
+pub use lan::{Announcement, LanError, LanServer, find_servers};
 pub use mapper::{MapError, MappingProtocol, PortLease, Router};
 pub use port::{AskError, StunPort, USERS_MAX};
 pub use punching::{PunchEvent, Punching};

@@ -50,6 +50,8 @@ pub struct Config {
     /// Another address and port at which STUN is answered too, so that clients can find out how
     /// their translators behave (RFC 5780); none without.
     pub stun_alternate: Option<SocketAddr>,
+    /// As which the server announces itself on its networks by multicast DNS; not at all without.
+    pub lan: Option<String>,
     /// Where metrics and health are told over HTTP; nothing is counted without.
     pub metrics: Option<SocketAddr>,
     /// How long things may take.
@@ -82,6 +84,7 @@ impl Config {
             password_cost: PasswordCost::default(),
             event_log: None,
             stun_alternate: None,
+            lan: None,
             metrics: None,
             timing: Timing::default(),
             limits: Limits::default(),

@@ -47,4 +47,5 @@ pub use effort::Effort;
 pub use matrix::{Grid, matrix};
 pub use measure::{Measured, Request, Step, measure};
 pub use simulation::Outage;
+pub(crate) use simulation::start;
 pub use subject::{SUBJECTS, Subject};

@@ -51,7 +51,8 @@ pub(crate) struct Arguments {
 /// What every use of the program may say.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
-    /// The server: host, host:port or udp://host:port
+    /// The server: host, host:port or udp://host:port; `lan`: the one that announces itself on
+    /// this network
     #[arg(long, global = true, env = "PORTOLAN_SERVER", value_name = "HOST[:PORT]")]
     pub(crate) server: Option<String>,
     /// How to get there: tcp, udp, quic or auto (the first that gets through)

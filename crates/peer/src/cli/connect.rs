@@ -14,6 +14,7 @@ use super::{
     address::ServerAddress,
     calls::AnswerRule,
     exit::Failure,
+    lan,
     networks::{self, Networks, Place},
     password::Source,
     settings::{Choice, FirstMeeting, Settings},
@@ -32,7 +33,7 @@ pub(crate) async fn log_in(
     (receipts, reconnect): (ReceiptRule, Reconnect),
 ) -> Result<(Peer, Events), Failure> {
     let name = settings.name()?;
-    let server = settings.server()?.clone();
+    let server = lan::find(settings.server()?).await?;
     let mut config = config(settings, stack, (name, &server)).await?;
     config.receipts = receipts;
     config.reconnect = reconnect;

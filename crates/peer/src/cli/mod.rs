@@ -23,6 +23,7 @@ mod group;
 mod human;
 mod input;
 mod interactive;
+mod lan;
 mod line;
 mod networks;
 mod one_shot;

@@ -194,7 +194,10 @@ impl Settings {
 
     pub(crate) fn server(&self) -> Result<&ServerAddress, Failure> {
         self.server.as_ref().ok_or_else(|| {
-            Failure::usage("which server? use --server HOST[:PORT], or PORTOLAN_SERVER")
+            Failure::usage(
+                "which server? use --server HOST[:PORT] or PORTOLAN_SERVER, or --server lan for \
+                 one on this network",
+            )
         })
     }
 

@@ -163,6 +163,10 @@ pub(super) struct RunOptions {
     /// out how their address translators behave
     #[arg(long, value_name = "ADDR", env = "PORTOLAN_STUN_ALTERNATE")]
     pub(super) stun_alternate: Option<SocketAddr>,
+    /// Announce the server on its local networks under this name, so that peers find it there with
+    /// --server lan
+    #[arg(long, value_name = "NAME", env = "PORTOLAN_LAN", value_parser = parse_lan)]
+    pub(super) lan: Option<String>,
     /// What one transport's registry may differ in, like udp:clients=5000,heartbeat=60; may be
     /// given several times
     #[arg(long, value_name = "TRANSPORT:…", env = "PORTOLAN_REGISTRY", value_delimiter = ';',
@@ -356,6 +360,13 @@ fn parse_span(text: &str) -> Result<Duration, String> {
         (number > 0).then(|| Duration::from_secs(u64::from(number) * seconds))
     });
     parsed.ok_or_else(|| "expected minutes, hours or days, like 90m, 12h or 7d".to_owned())
+}
+
+/// A name of a service (RFC 6763 §4.1.1): 1 to 63 bytes.
+pub(super) fn parse_lan(text: &str) -> Result<String, String> {
+    let fits =
+        (1..=63).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c == '.');
+    if fits { Ok(text.to_owned()) } else { Err("expected 1 to 63 bytes without dots".to_owned()) }
 }
 
 /// `ADDR:PORT`, or a port of this machine.

@@ -105,6 +105,7 @@ fn has_no_ipv6(error: &StartError) -> bool {
         | StartError::Gateway { .. }
         | StartError::GatewayOption { .. }
         | StartError::Stun(_)
+        | StartError::Lan(_)
         | StartError::Thread(_) => false,
     }
 }
@@ -138,6 +139,7 @@ fn config(
     config.password_cost = settings.password_cost;
     config.metrics = settings.metrics;
     config.stun_alternate = settings.stun_alternate;
+    config.lan.clone_from(&settings.lan);
     (config.limits, config.timing) = (settings.limits, settings.timing);
     config.timing.drain = Duration::from_secs(settings.drain_seconds().into());
     warn_of_open_metrics(settings.metrics);

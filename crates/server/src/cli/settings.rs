@@ -16,7 +16,7 @@ use super::{
     gateways::{GatewayFile, gateways},
     knobs::{WrittenLimits, WrittenTimes},
     layers::{self, Layers},
-    options::{DEFAULT_PORT, RunOptions, parse_listen, parse_metrics},
+    options::{DEFAULT_PORT, RunOptions, parse_lan, parse_listen, parse_metrics},
     registries::{HEARTBEAT, RegistryFile, RightsFile, registries},
     show::Origins,
 };
@@ -41,6 +41,7 @@ pub(super) struct Settings {
     pub(super) heartbeat: Option<u32>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) stun_alternate: Option<SocketAddr>,
+    pub(super) lan: Option<String>,
     pub(super) qlog: Option<PathBuf>,
     pub(super) registries: RegistryConfigs,
     pub(super) rights: Rights,
@@ -72,6 +73,7 @@ struct File {
     heartbeat: Option<u32>,
     metrics: Option<String>,
     stun_alternate: Option<SocketAddr>,
+    lan: Option<String>,
     qlog: Option<PathBuf>,
     #[serde(default)]
     registry: BTreeMap<String, RegistryFile>,
@@ -158,6 +160,8 @@ impl Settings {
         };
         let metrics = file.metrics.as_deref().map(parse_metrics).transpose();
         let metrics = metrics.map_err(|why| Failure::usage(format!("metrics: {why}")))?;
+        let lan = file.lan.as_deref().map(parse_lan).transpose();
+        let lan = lan.map_err(|why| Failure::usage(format!("lan: {why}")))?;
         let heartbeat = options.heartbeat.or(file.heartbeat);
         if file.drain.is_some_and(|seconds| seconds > DRAIN_MAX) {
             return Err(Failure::usage(format!("drain: expected 0 to {DRAIN_MAX} seconds")));
@@ -176,6 +180,7 @@ impl Settings {
             heartbeat,
             metrics: options.metrics.or(metrics),
             stun_alternate: options.stun_alternate.or(file.stun_alternate),
+            lan: options.lan.or(lan),
             qlog: options.qlog.or(file.qlog),
             registries: registries(&file.registry, options.registry)?,
             rights: file.rights.rights(options.broadcast)?,

@@ -144,6 +144,7 @@ fn plain(settings: &Settings) -> Vec<(&'static str, Option<toml::Value>)> {
         ("heartbeat", Some(seconds(settings.heartbeat.unwrap_or(usual_heartbeat)))),
         ("metrics", settings.metrics.map(|at| toml::Value::String(at.to_string()))),
         ("stun_alternate", settings.stun_alternate.map(|at| toml::Value::String(at.to_string()))),
+        ("lan", settings.lan.clone().map(toml::Value::String)),
         ("drain", Some(seconds(settings.drain_seconds()))),
         ("qlog", path(&settings.qlog)),
         ("bus", Some(toml::Value::String(bus(settings.bus).to_owned()))),

@@ -15,7 +15,7 @@ use std::{
 use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_gateway::OptionsError;
 use portolan_identity::PeerId;
-use portolan_nat_io::{ServiceError, StunService};
+use portolan_nat_io::{Announcement, LanError, ServiceError, StunService};
 use portolan_transport::{Carrier, Endpoint};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -103,6 +103,9 @@ pub enum StartError {
     /// STUN cannot be answered where it was asked for.
     #[error(transparent)]
     Stun(#[from] ServiceError),
+    /// The server cannot be announced on its networks.
+    #[error("cannot announce the server on its networks")]
+    Lan(#[from] LanError),
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -117,6 +120,8 @@ pub struct Server {
     gateways: Vec<(&'static str, SocketAddr)>,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
+    /// Says on our networks that we are here.
+    announcement: Option<Announcement>,
     /// Those that watch and end last.
     watchers: JoinSet<()>,
     metrics: Option<SocketAddr>,
@@ -192,6 +197,11 @@ impl Server {
         if let Some(service) = stun {
             server.answer_stun(service);
         }
+        if let Some(name) = &config.lan {
+            let port = server.bound.first().map_or(0, |bound| bound.endpoint.local_addr().port());
+            let announced = Announcement::start(name, port, &server.id.to_string())?;
+            server.announcement = Some(announced);
+        }
         if let Some(listener) = monitor {
             server.watch(listener);
         }
@@ -249,6 +259,7 @@ impl Server {
             gateways: gateway_addresses,
             stopping,
             tasks,
+            announcement: None,
             watchers: JoinSet::new(),
             metrics: None,
             drain: config.timing.drain,
@@ -334,6 +345,9 @@ impl Server {
     /// Relays have the time of [`Timing::drain`](crate::Timing) to end, and no new ones are opened;
     /// the rest takes a few seconds at most. Not cancel safe: a dropped call ends the server at once.
     pub async fn shutdown(mut self, reason: &str) {
+        if let Some(announcement) = self.announcement.take() {
+            announcement.end().await;
+        }
         self.hub.handle(Input::Drain);
         let _in_time = timeout(self.drain, self.hub.drained()).await;
         let restart_after = self.hub.restart_after();
