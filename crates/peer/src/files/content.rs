@@ -1,6 +1,6 @@
 //! The groups of a file between a disk and a stream, each checked on the way.
 //!
-//! Disk and hash have a thread of their own for the time of the transfer; two groups in each
+//! Disk and hash have a thread of their own for the time of the transfer; a few groups in each
 //! queue keep both sides busy, and a slow side stops the other.
 
 use std::{
@@ -23,8 +23,15 @@ use super::{Partial, Progress, Tree};
 
 /// Bytes written to a stream at once: that much must move within the time of a stall.
 const CHUNK: usize = 256 << 10;
-/// Groups between the disk's thread and the stream's task.
-const QUEUE: usize = 2;
+/// Bytes that were read and wait to be sent: with small groups enough of them that neither side
+/// waits whenever the other is interrupted.
+const READ_AHEAD: u64 = 4 << 20;
+/// Groups there, at least.
+const READ_AHEAD_MIN: usize = 2;
+/// Groups that have come and wait to be written; what is killed loses them.
+const UNWRITTEN: usize = 4;
+/// Bytes of groups from which on there are fewer of them.
+const LARGE: usize = 4 << 20;
 
 /// Why bytes did not go over.
 #[derive(Debug, Error)]
@@ -70,6 +77,17 @@ pub(crate) struct Source {
     pub(crate) tree: Arc<Tree>,
 }
 
+/// Groups that are read ahead of the stream.
+fn ahead_of(tree: &Tree) -> usize {
+    let groups = READ_AHEAD / tree.span(0).1.max(1) as u64;
+    usize::try_from(groups).unwrap_or(READ_AHEAD_MIN).clamp(READ_AHEAD_MIN, 16)
+}
+
+/// Groups that may wait to be written.
+pub(crate) fn unwritten_of(tree: &Tree) -> usize {
+    if tree.span(0).1 < LARGE { UNWRITTEN } else { READ_AHEAD_MIN }
+}
+
 /// Sends groups of a file that are still those of its tree. Not cancel safe for the stream; the
 /// thread ends by itself.
 pub(crate) async fn send<W: AsyncWrite + Unpin>(
@@ -79,7 +97,7 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     progress: &mut Progress,
     stall: Duration,
 ) -> Result<(), ContentError> {
-    let (filled, mut full) = mpsc::channel(QUEUE);
+    let (filled, mut full) = mpsc::channel(ahead_of(&source.tree));
     let file = source.file.try_clone().map_err(ContentError::Disk)?;
     let source = Source { file, tree: Arc::clone(&source.tree) };
     let reader = spawn_blocking(move || read(&source, &groups, &filled));
@@ -140,7 +158,7 @@ pub(crate) async fn receive<R: AsyncRead + Unpin>(
     stall: Duration,
 ) -> Result<(Partial, Result<(), ContentError>), ContentError> {
     let tree = Arc::clone(partial.tree());
-    let (filled, to_write) = mpsc::channel(QUEUE);
+    let (filled, to_write) = mpsc::channel(unwritten_of(&tree));
     let writer = spawn_blocking(move || write(partial, to_write));
     let received = receive_groups(stream, &tree, groups, &filled, (progress, stall)).await;
     drop(filled);

@@ -32,13 +32,16 @@ use super::{
 };
 use crate::{
     Direction, Existing, FileError, FilePhase, Wanted,
-    files::{Attributes, Orders, Partial, Progress, Target, content::ContentError},
+    files::{
+        Attributes, Orders, Partial, Progress, Target,
+        content::{ContentError, unwritten_of},
+    },
 };
 
 /// Owners that one file is fetched from.
 const OWNERS_MAX: usize = 16;
-/// Groups between the owners and the disk's thread.
-const QUEUE: usize = 4;
+/// Reports that wait to be heard.
+const REPORTS: usize = 16;
 /// Runs that an owner has been asked for and not sent yet.
 const AHEAD: usize = 2;
 /// Groups of a run, at first and at most.
@@ -224,8 +227,8 @@ impl Gathering {
         progress: &mut Progress,
     ) -> Result<(Partial, Ended), FileError> {
         let pool = Arc::new(Pool::new(&partial.missing()));
-        let (filled, to_write) = mpsc::channel(QUEUE);
-        let (reports, mut reported) = mpsc::channel(QUEUE);
+        let (filled, to_write) = mpsc::channel(unwritten_of(partial.tree()));
+        let (reports, mut reported) = mpsc::channel(REPORTS);
         let writer = {
             let (pool, reports) = (Arc::clone(&pool), reports.clone());
             spawn_blocking(move || write(partial, &pool, to_write, &reports))

@@ -13,9 +13,9 @@ use crate::harness::{Harbour, Program};
 const SIZE: u64 = 96 << 20;
 const KILLS: u64 = 10;
 const GROUP: u64 = 256 << 10;
-/// Groups that a receiver may have heard of and not yet written: one that is being written, two in
-/// the queue before it, and one that is arriving.
-const UNWRITTEN: u64 = 4 * GROUP;
+/// Bytes that a receiver may have heard of and not yet written: a group that is being written, four
+/// in the queue before it, and one that is arriving.
+const UNWRITTEN: u64 = 6 * GROUP;
 
 fn parts(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
