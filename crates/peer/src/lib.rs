@@ -53,7 +53,11 @@
 //! | who gets another address goes on from there, or comes back at once | `network`, `tests/roaming.rs` |
 //! | who is lost comes back, in time that is random and bounded; who is sent away does not | `session::backoff`, `session::ending` |
 //! | a file that is there has the right hash; of others only proven groups are kept | `tests/files.rs` |
-//! | a transfer that breaks off goes on, and sends no group twice | `tests/resume.rs` |
+//! | a transfer that breaks off goes on, and sends no group twice | `tests/resume.rs`, `tests/transports.rs` |
+//! | what is there already is neither sent again nor refused | `tests/again.rs` |
+//! | of several owners each sends a part; who lies is named and left out | `remote::pool`, `tests/owners.rs` |
+//! | people hold, let go on and give up any transfer, and the other side is told | `files::transfers`, `tests/control.rs` |
+//! | nobody sends more than the receiver's rules allow | `file_rules`, `files::quota`, `tests/rules.rs` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
 //! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
 //! | every queue, task and session is bounded and ends with the handle | [`Limits`], `tests/session.rs` |
