@@ -27,7 +27,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use portolan::{
@@ -41,7 +41,10 @@ use portolan::{
     server::Server,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -58,7 +61,7 @@ fn main() -> Result<(), Failure> {
         wanted.is_empty() || wanted.iter().any(|word| word == transport.scheme())
     };
     let transports: Vec<&'static dyn Transport> =
-        ALL_TRANSPORTS.iter().copied().filter(|transport| is_wanted(&transport)).collect();
+        ALL_TRANSPORTS.iter().copied().filter(|transport| is_wanted(transport)).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(mib * MIB, rounds, &transports))
 }
