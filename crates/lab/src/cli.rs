@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, load, nat, net, probe, report, watch};
+use crate::{audio, bench, check, load, nat, net, probe, report, watch};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Task {
     /// The answering side of `bench` as a process of its own
     #[command(hide = true)]
     BenchServer(bench::ServerOptions),
+    /// Speak over each transport through emulated links, and judge what is heard
+    Audio(audio::Options),
     /// Load a server with thousands of clients: rates, latencies, memory, who suffers from whom
     Load(Box<load::Options>),
     /// The server of `load` as a process of its own
@@ -61,6 +63,7 @@ fn run(task: Task) -> ExitCode {
     match task {
         Task::Bench(options) => bench::run(&options),
         Task::BenchServer(options) => bench::serve(&options),
+        Task::Audio(options) => audio::run(&options),
         Task::Load(options) => load::run(&options),
         Task::LoadServer(options) => load::serve(&options),
         Task::Report(options) => report::run(&options),

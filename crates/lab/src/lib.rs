@@ -5,12 +5,14 @@
 //!    │  └─ virtual_time (our UDP and QUIC as machines, no root, any system)  ─┼─ result::Run
 //!    │                                                                       │
 //!    ├─ report (table, JSON, one HTML page) and compare  ◄───────────────────┘
+//!    ├─ audio (talks over each transport and link: what is heard of them)
 //!    ├─ load (thousands of clients on one server: rates, latencies, memory)
 //!    ├─ nat (two peers behind every pair of translators, simulated or with sockets)
 //!    ├─ probe (small programs that ask a network one question)
 //!    └─ net (a topology file: hosts, translators, programs, what happens when)
 //! ```
 
+pub mod audio;
 pub mod bench;
 pub mod check;
 pub mod cli;

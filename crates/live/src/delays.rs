@@ -5,7 +5,12 @@
 //! The smallest lag is that of a frame that was never held up. The *line* is the lag of the slowest
 //! but one in a hundred: who plays everything along it is late for one frame in a hundred, and no
 //! smaller line does that. It needs no estimate of the constant, nor of the drift of a clock: both
-//! are in all lags alike.
+//! are in all lags alike. A line beyond that one trades delay for the few frames that are slower
+//! still; whether that is worth it, the rating of G.107 says.
+
+use std::time::Duration;
+
+use crate::quality::r_factor;
 
 /// Lags that are remembered: twenty seconds of talk, of which ten frames may be slower than the
 /// line.
@@ -26,6 +31,9 @@ const RECENT: usize = 150;
 /// Shorter by so much and steadily: what was before says nothing about now.
 const SHORTER_MICROS: i64 = 10_000;
 
+/// From mouth to ear beside the way and the line: a frame, the codec, half a portion of the sink.
+const ELSEWHERE: Duration = Duration::from_micros(20_000 + 6_500 + 5_000);
+
 /// With fewer lags than this nobody knows much.
 const FEW: usize = 50;
 
@@ -42,10 +50,14 @@ pub(crate) struct Delays {
     lags: Vec<i64>,
     at: usize,
     sorted: Vec<i64>,
+    slower: Vec<i64>,
     since: usize,
     base: i64,
     line: i64,
+    rated: i64,
     mostly: i64,
+    /// One way on the network, as far as anybody knows.
+    way: Duration,
     last: Option<i64>,
     jitter: f64,
 }
@@ -81,10 +93,27 @@ impl Delays {
         let unknown = if self.lags.len() < FEW { UNKNOWN_MICROS } else { 0 };
         if let Some(slowest) = self.quantile(IN_TIME) {
             self.line = slowest + unknown;
+            self.rated = self.best_rated(slowest) + unknown;
         }
         if let Some(mostly) = self.quantile(MOSTLY) {
             self.mostly = mostly;
         }
+    }
+
+    /// Of the lags from `slowest` on the one that is rated best: waiting for it costs delay, and
+    /// not waiting those that are slower.
+    fn best_rated(&mut self, slowest: i64) -> i64 {
+        self.slower.clear();
+        self.slower.extend(self.sorted.iter().copied().filter(|lag| *lag >= slowest));
+        self.slower.sort_unstable();
+        let count = self.sorted.len().max(1) as f64;
+        let rate = |(index, lag): (usize, &i64)| {
+            let late = (self.slower.len() - 1 - index) as f64 / count;
+            let line = Duration::from_micros(u64::try_from(lag - self.base).unwrap_or_default());
+            (r_factor(self.way + line + ELSEWHERE, late, 1.0), *lag)
+        };
+        let rated = self.slower.iter().enumerate().map(rate);
+        rated.max_by(|one, other| one.0.total_cmp(&other.0)).map_or(slowest, |(_, lag)| lag)
     }
 
     fn quantile(&mut self, share: f64) -> Option<i64> {
@@ -125,6 +154,15 @@ impl Delays {
         self.line
     }
 
+    /// The lag at or beyond the line at which delay and lateness together are rated best.
+    pub(crate) const fn rated(&self) -> i64 {
+        self.rated
+    }
+
+    pub(crate) const fn set_way(&mut self, way: Duration) {
+        self.way = way;
+    }
+
     /// The lag that nine in ten keep.
     pub(crate) const fn mostly(&self) -> i64 {
         self.mostly
@@ -146,6 +184,24 @@ mod tests {
         (0..1_000).for_each(|lag| delays.on_lag(1_000_000 + (lag * 7 % 1_000) * 10));
         assert_eq!(delays.base(), 1_000_000);
         assert_eq!(delays.line(), 1_009_890);
+    }
+
+    #[test]
+    fn a_few_slow_frames_are_worth_a_little_delay_and_not_a_lot() {
+        for (slow, rated) in [(60_000, 60_000), (900_000, 10_000)] {
+            let mut delays = Delays::default();
+            (0..1_000)
+                .for_each(|frame| delays.on_lag(if frame % 200 == 7 { slow } else { 10_000 }));
+            assert_eq!((delays.line(), delays.rated()), (10_000, rated));
+        }
+    }
+
+    #[test]
+    fn where_the_way_is_long_already_delay_is_dearer() {
+        let mut delays = Delays::default();
+        delays.set_way(Duration::from_millis(250));
+        (0..1_000).for_each(|frame| delays.on_lag(if frame % 200 == 7 { 60_000 } else { 10_000 }));
+        assert_eq!(delays.rated(), 10_000);
     }
 
     #[test]

@@ -13,8 +13,8 @@
 //!
 //! A [`Receiver`] takes datagrams in whatever order and at whatever time they come, and has sound
 //! whenever it is asked ([`Receiver::pull`]): the frame itself, what the next frame carries of it,
-//! or what could have been there. It waits as long as all but one frame in a hundred need, and no
-//! longer; sound is made a little shorter or longer to keep to that, which makes up for clocks that
+//! or what could have been there. It waits as long as all but one frame in a hundred need, and
+//! longer only where that is worth more than the delay; sound is made a little shorter or longer to keep to that, which makes up for clocks that
 //! differ as well. [`Quality`] is what to show: loss, lateness, delay, and a mean opinion score.
 //!
 //! What it does not do: it opens no device and no socket, knows neither calls nor who may speak,
@@ -52,7 +52,9 @@ pub use datagram::{
 };
 pub use fifo::Made;
 pub use quality::{Quality, mos, r_factor};
-pub use receiver::{Buffer, Pulled, ReceiveError, Receiver, ReceiverConfig, ReceiverStats};
+pub use receiver::{
+    Buffer, Pulled, ReceiveError, Receiver, ReceiverConfig, ReceiverStats, Waiting,
+};
 pub use sender::{ReportError, SendError, Sender, SenderConfig, SenderStats};
 pub use store::Refused;
 pub use units::{Channels, FRAME, FRAME_SAMPLES, SAMPLE_RATE, level};

@@ -1,7 +1,7 @@
 //! What is heard next.
 //!
-//! A frame should be heard along the *line* of [`Delays`]: early enough that nobody waits in vain,
-//! late enough that all but one in a hundred are there. Pauses are for free: the next talk simply
+//! A frame should be heard along a *line* of [`Delays`]: early enough that nobody waits in vain,
+//! late enough that all but one in a hundred are there, or more where that is cheap. Pauses are for free: the next talk simply
 //! begins on the line. Within a talk a few milliseconds of [`stretch`] at a time keep to it.
 //!
 //! The sink takes sound in portions. A frame is needed when the portion at hand cannot be filled
@@ -14,7 +14,7 @@ use crate::{
     datagram::{Audio, Moment},
     delays::Delays,
     fifo::{Fifo, Made},
-    receiver::{Buffer, ReceiverConfig},
+    receiver::{Buffer, ReceiverConfig, Waiting},
     store::{Frame, Refused, Store, Taken},
     stretch::{Change, Wish, stretch},
     tally::Tally,
@@ -31,6 +31,9 @@ const SLACK_FAR: f64 = 60_000.0;
 /// How alike two periods must be, where there is time and where there is none.
 const ALIKE: f32 = 0.85;
 const ALIKE_IN_HASTE: f32 = 0.4;
+
+/// A change of this many samples finds a period in most sound.
+const LEAST: usize = 2 * PIECE;
 
 /// Frames between two changes of length, where there is time.
 const REST: u32 = 3;
@@ -397,7 +400,13 @@ impl Playout {
             return None;
         }
         if slack < SLACK_LOW {
-            return Some((Change::Longer, self.portion.saturating_sub(self.rest).max(PIECE)));
+            // The least that helps, unless much is missing or no sound repeats itself so soon.
+            let to_the_next = self.portion.saturating_sub(self.rest);
+            let far = slack < -SLACK_SPARE;
+            return Some((
+                Change::Longer,
+                if far { FRAME_SAMPLES } else { to_the_next.max(LEAST) },
+            ));
         }
         let spare = slack > micros_of(self.portion) as f64 + SLACK_SPARE;
         let samples_max = if spare { usize::MAX } else { self.rest };
@@ -434,15 +443,21 @@ impl Playout {
         let base = self.delays.base();
         match self.buffer {
             Buffer::Fixed(delay) => base + delay_micros(delay),
-            Buffer::Adaptive { min, max } => {
-                let line = if self.waits_for_copies {
-                    self.delays.line().max(self.delays.mostly() + FRAME_MICROS)
-                } else {
-                    self.delays.line()
+            Buffer::Adaptive { min, max, waiting } => {
+                let line = match waiting {
+                    Waiting::Least => self.delays.line(),
+                    Waiting::Rated => self.delays.rated(),
                 };
+                let copies = self.delays.mostly() + FRAME_MICROS;
+                let line = if self.waits_for_copies { line.max(copies) } else { line };
                 line.clamp(base + delay_micros(min), base + delay_micros(max.max(min)))
             }
         }
+    }
+
+    /// The network takes so long one way.
+    pub(crate) const fn set_way(&mut self, way: std::time::Duration) {
+        self.delays.set_way(way);
     }
 
     /// How long a frame is to wait that nothing held up, in microseconds.

@@ -22,7 +22,7 @@ mod strip;
 mod stun;
 mod stun_server;
 mod transfer;
-mod units;
+pub(crate) mod units;
 
 use std::{fmt, io::Write, process::ExitCode};
 

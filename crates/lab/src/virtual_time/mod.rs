@@ -40,6 +40,7 @@ mod measure;
 mod quic;
 mod simulation;
 mod subject;
+mod talk;
 mod udp;
 mod workload;
 
@@ -49,3 +50,4 @@ pub use measure::{Measured, Request, Step, measure};
 pub use simulation::Outage;
 pub(crate) use simulation::start;
 pub use subject::{SUBJECTS, Subject};
+pub(crate) use talk::talk;

@@ -53,7 +53,7 @@ pub(crate) struct Talk<'a> {
 pub(crate) struct Heard {
     pub(crate) pcm: Vec<f32>,
     pub(crate) made: Vec<Made>,
-    /// From the mouth to the ear, of sound that was played or repaired, with the time at which.
+    /// From the sending of a frame to the ear, of sound that was played or repaired, with the time at which.
     pub(crate) delays: Vec<(Duration, Duration)>,
     pub(crate) stats: ReceiverStats,
     pub(crate) sender: Sender,

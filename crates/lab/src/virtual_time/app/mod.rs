@@ -10,6 +10,7 @@ mod server;
 
 pub(crate) use asker::{Asker, Load};
 pub(crate) use burster::Burster;
+pub(crate) use line::{Duty, Line, Order, drain};
 pub(crate) use live::{INTERVAL, Live, Way};
 pub(crate) use meter::{Meter, Window};
 pub(crate) use pourer::{Direction, Pourer};
