@@ -22,7 +22,7 @@
 //!
 //! | invariant | shown by |
 //! |---|---|
-//! | whatever bytes come, a bridge goes on, and what it keeps is bounded | `tests/hostile.rs`, `fuzz/` |
+//! | whatever bytes come, a bridge goes on, and what it writes fits its client | the fuzz targets `gateway_…`, `crates/server/tests/gateways/hostile.rs` |
 //! | names go to the server and back unchanged, and no two meet | `names::tests` |
 //! | the old programs' own sessions are answered with the same bytes | `crates/server/tests/gateways` |
 //!
@@ -57,7 +57,7 @@ pub fn find(name: &str) -> Option<&'static dyn Gateway> {
     GATEWAYS.iter().copied().find(|gateway| gateway.name() == name)
 }
 
-/// Texts that seeds of the parsers' fuzz targets are made from, and the parsers themselves.
+/// The parsers alone.
 pub mod parsers {
     pub use crate::{
         cod::wire as cod,

@@ -32,9 +32,6 @@ const READ_MAX: usize = 1_024;
 /// Code, two ids and a time before a text.
 const HEAD: usize = 2 + 2 * wire::ID_LEN + 10;
 
-/// Frames that wait for those before them; with more, nothing is read.
-const TODO_MAX: usize = 64;
-
 /// Frames that were none; with more, the client is sent away.
 const WRONG_MAX: u32 = 16;
 
@@ -244,8 +241,9 @@ impl CodBridge {
                 self.say(now, me, &words);
             }
             Question::All(text) => {
+                // Whether it has come is told once, as of a group.
                 let send = Send { to: Recipient::Others, text, reference: None };
-                self.desk.ask(send, Asked::Sent(None));
+                self.desk.ask(send, Asked::Sent(Id::parse(DIRECTORY)));
             }
             Question::Help => self.say(now, me, HELP),
         }
@@ -510,7 +508,7 @@ impl Bridge for CodBridge {
     }
 
     fn wants_input(&self) -> bool {
-        self.todo.len() < TODO_MAX
+        self.todo.is_empty()
     }
 
     fn is_idle(&self) -> bool {

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Notices that wait for one who is away.
-const NOTICES_MAX: usize = 256;
+const NOTICES_MAX: usize = 64;
 
 /// Users for whom notices wait, and groups that are remembered.
 const USERS_MAX: usize = 10_000;

@@ -22,9 +22,6 @@ use crate::{
 /// Bytes of a line: the longest text, with every byte of it escaped.
 const LINE_MAX: usize = 6 * (64 << 10) + 1_024;
 
-/// Requests that wait for those before them; with more, nothing is read.
-const TODO_MAX: usize = 64;
-
 /// Lines that were no requests; with more, the client is sent away.
 const WRONG_MAX: u32 = 16;
 
@@ -107,15 +104,12 @@ impl LinesBridge {
         self.desk.write(line);
     }
 
-    fn grant(&mut self, head: &Head, mut fields: Value) {
-        if let Some(object) = fields.as_object_mut() {
-            object.insert("re".to_owned(), head.word.clone().into());
-            object.insert("ok".to_owned(), true.into());
-            if let Some(id) = &head.id {
-                object.insert("id".to_owned(), id.clone());
-            }
+    fn grant(&mut self, head: &Head, fields: Value) {
+        let mut line = json!({ "re": head.word, "ok": true });
+        if let (Some(id), Some(object)) = (&head.id, line.as_object_mut()) {
+            object.insert("id".to_owned(), id.clone());
         }
-        self.print(&fields);
+        self.print(&joined(line, fields));
     }
 
     fn refuse(&mut self, head: &Head, error: &ErrorBody) {
@@ -128,11 +122,8 @@ impl LinesBridge {
         self.print(&line);
     }
 
-    fn tell(&mut self, event: &str, mut fields: Value) {
-        if let Some(object) = fields.as_object_mut() {
-            object.insert("event".to_owned(), event.into());
-        }
-        self.print(&fields);
+    fn tell(&mut self, event: &str, fields: Value) {
+        self.print(&joined(json!({ "event": event }), fields));
     }
 
     /// Does what is to be done, one after the other.
@@ -352,7 +343,7 @@ impl Bridge for LinesBridge {
     }
 
     fn wants_input(&self) -> bool {
-        self.todo.len() < TODO_MAX
+        self.todo.is_empty()
     }
 
     fn is_idle(&self) -> bool {
@@ -362,6 +353,16 @@ impl Bridge for LinesBridge {
     fn poll_action(&mut self) -> Option<Action> {
         self.desk.poll_action()
     }
+}
+
+/// One object: the fields of the first, then those of the second.
+fn joined(mut first: Value, second: Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (first.as_object_mut(), second) {
+        for (key, value) in more {
+            object.entry(key).or_insert(value);
+        }
+    }
+    first
 }
 
 fn user(info: &UserInfo) -> Value {

@@ -27,9 +27,6 @@ use crate::{
 /// Names that the old programs use for the server and for everyone.
 const NOBODY: &[&str] = &["server", "Server", "client", "all clients", "broadcast"];
 
-/// Messages that wait for those before them; with more, nothing is read.
-const TODO_MAX: usize = 64;
-
 /// Bytes of a message whose beginning alone has come.
 const PARTIAL_MAX: usize = 8 << 10;
 
@@ -616,7 +613,7 @@ impl Bridge for Tr223Bridge {
     }
 
     fn wants_input(&self) -> bool {
-        self.todo.len() < TODO_MAX
+        self.todo.is_empty()
     }
 
     fn is_idle(&self) -> bool {

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | clients that have not entered: `limits.gateway_strangers`, and of one address an eighth | the one that came first goes |
 //! | clients that have: as many as the registry takes | refused by the core |
-//! | bytes of one read: 64 KiB; requests that wait: as the bridge says | nothing is read |
+//! | bytes of one read: 64 KiB; requests that wait: those of one read | nothing is read |
 //! | a write: 10 s | the client is gone |
 
 mod bind;
