@@ -125,6 +125,16 @@ pub trait Bridge: Send {
         let _ = (now, to, bytes);
     }
 
+    /// A port that was asked for is open, and there the client reaches it; or it cannot be.
+    fn handle_door(&mut self, now: Now, door: Door, opened: Result<SocketAddr, String>) {
+        let _ = (now, door, opened);
+    }
+
+    /// There is news of a connection beside the client's own.
+    fn handle_call(&mut self, now: Now, call: Call, news: CallNews<'_>) {
+        let _ = (now, call, news);
+    }
+
     /// A deadline has passed.
     fn handle_timeout(&mut self, now: Now);
 
@@ -152,6 +162,33 @@ pub trait Bridge: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
+/// A port of ours for the client of one bridge alone; it chooses the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Door(pub u32);
+
+/// A connection beside the client's own, to or from the client's machine. The bridge chooses the
+/// number of those that it makes, below [`Self::CAME`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call(pub u32);
+
+impl Call {
+    /// The first number of those that have come to a door.
+    pub const CAME: u32 = 1 << 31;
+}
+
+/// What becomes of a [`Call`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallNews<'a> {
+    /// The client has come to this door.
+    Came(Door),
+    /// It stands, as was asked for.
+    Connected,
+    /// This was read.
+    Said(&'a [u8]),
+    /// It is over, or could not be made.
+    Ended,
+}
+
 /// What a bridge wants done, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -170,6 +207,26 @@ pub enum Action {
         /// What.
         bytes: Vec<u8>,
     },
+    /// Open a port to which the client's machine alone may connect.
+    OpenDoor(Door),
+    /// Close it.
+    CloseDoor(Door),
+    /// Connect to the client's machine.
+    Dial {
+        /// Under this number.
+        call: Call,
+        /// There.
+        to: SocketAddr,
+    },
+    /// Write on a call, as one piece.
+    Say {
+        /// Which.
+        call: Call,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// End a call, after what is to be written on it.
+    HangUp(Call),
     /// Nothing more is to be done: close when the client has, or after this time.
     Finish(Duration),
     /// Say farewell to every client of this gateway, and take no more.

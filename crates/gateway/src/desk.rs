@@ -66,6 +66,11 @@ impl<P> Desk<P> {
         self.asked.clear();
     }
 
+    /// The session is over: nobody waits for what was asked in it.
+    pub(crate) fn forget(&mut self) {
+        self.asked.clear();
+    }
+
     /// What an answer is for; `None`: nobody waits for it.
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<P> {
         self.asked.remove(&ticket)

@@ -30,26 +30,38 @@
 //! the simplest. `docs/gateways.md` is for those who run them.
 
 mod bridge;
+mod chunks;
 mod cod;
 mod courtesy;
 mod desk;
+mod inf452;
 mod line_buffer;
 mod lines;
+mod mac0448;
 mod names;
 mod options;
 mod roster;
 mod text;
 mod tr223;
+mod upc;
 
 pub use bridge::{
-    Action, Bridge, Carrier, Duplicates, End, Entry, Gateway, Lane, Now, Refused, Service, Ticket,
-    Visitor,
+    Action, Bridge, Call, CallNews, Carrier, Door, Duplicates, End, Entry, Gateway, Lane, Now,
+    Refused, Service, Ticket, Visitor,
 };
 pub use names::{legacy_id, shown, to_native};
 pub use options::{OptionInfo, Options, OptionsError};
 
 /// Every gateway: `server --gateway NAME` takes one of these.
-pub const GATEWAYS: &[&dyn Gateway] = &[&lines::Lines, &tr223::Tr223, &cod::Cod];
+pub const GATEWAYS: &[&dyn Gateway] = &[
+    &lines::Lines,
+    &tr223::Tr223,
+    &cod::Cod,
+    &inf452::OF_2024,
+    &inf452::OF_2026,
+    &mac0448::Mac0448,
+    &upc::Upc,
+];
 
 /// The gateway of this name.
 #[must_use]
@@ -60,9 +72,20 @@ pub fn find(name: &str) -> Option<&'static dyn Gateway> {
 /// The parsers alone.
 pub mod parsers {
     pub use crate::{
+        chunks::Chunks,
         cod::wire as cod,
+        inf452::wire as inf452,
         line_buffer::{Line, LineBuffer},
         lines::request as lines,
+        mac0448::wire as mac0448,
         tr223::wire as tr223,
+        upc::wire as upc,
     };
+}
+
+/// The moment at which tests begin; what counts is the time after it.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "one moment has to be the first")]
+fn test_epoch() -> std::time::Instant {
+    std::time::Instant::now()
 }

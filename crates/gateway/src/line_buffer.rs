@@ -46,6 +46,9 @@ impl LineBuffer {
     /// What has come of a line that has no end.
     #[must_use]
     pub fn rest(&mut self) -> Option<Line> {
+        if std::mem::take(&mut self.is_skipping) {
+            return Some(Line::TooLong);
+        }
         let rest = std::mem::take(&mut self.bytes);
         (!rest.is_empty()).then(|| Line::Text(String::from_utf8_lossy(&rest).into_owned()))
     }

@@ -1,16 +1,17 @@
 //! How sessions begin, and who owns which name.
 
 use portolan_protocol::{
-    ErrorBody, ErrorCode, LoggedIn, Login, LoginAttempt, Name, PresenceChange, RequestId,
+    ErrorBody, ErrorCode, LoggedIn, Login, LoginAttempt, Name, Password, PresenceChange, RequestId,
 };
 
 use super::{
-    Core, Now, Remote, SessionId,
+    Core, Now, Proof, Remote, SessionId,
     addresses::Deed,
     commands::rate_limited,
     devices::{PLAIN, Stand},
     directory::Online,
     mailbox::Pending,
+    password::name_taken,
     rates::{Action, TokenBucket},
     session::{Inbox, LoginState, Session},
     timers::Timer,
@@ -113,8 +114,13 @@ impl Core {
         }
         match self.directory.find(&name) {
             Some(user) if self.is_owner(user, &name, remote)? => {
-                self.enter_as_device(now, (session, id), user, false);
+                if self.is_locked(user, remote.proof) {
+                    self.unlock(now, (session, id), user, login.password.as_ref())?;
+                } else {
+                    self.enter_as_device(now, (session, id), user, false);
+                }
             }
+            Some(_) if remote.proof == Proof::Gateway => return Err(name_taken(&name)),
             Some(user) => {
                 self.prove_by_password(now, (session, id), user, login.password.as_ref())?;
             }
@@ -122,6 +128,27 @@ impl Core {
             None => self.register(now, session, id, name)?,
         }
         Ok(())
+    }
+
+    /// Whether the key alone does not open the name.
+    fn is_locked(&self, user: UserId, proof: Proof) -> bool {
+        let has_password = self.user(user).is_some_and(|known| known.password.is_some());
+        has_password && proof == Proof::Gateway
+    }
+
+    /// Lets a gateway's user in who knows the name's password.
+    fn unlock(
+        &mut self,
+        now: Now,
+        (session, id): (SessionId, RequestId),
+        user: UserId,
+        password: Option<&Password>,
+    ) -> Result<(), ErrorBody> {
+        if password.is_none() {
+            let error = ErrorBody::new(ErrorCode::WrongPassword, "this name has a password");
+            return Err(error.with_detail("password"));
+        }
+        self.prove_by_password(now, (session, id), user, password)
     }
 
     /// Whether the name belongs to this key.

@@ -110,10 +110,22 @@ pub enum Frame {
 pub struct Remote {
     /// Which registry: the index of the transport in the table.
     pub registry: usize,
-    /// The key it has proved.
+    /// The key it has proved, or that its gateway's users of this name have.
     pub id: PeerId,
     /// Where it is.
     pub address: SocketAddr,
+    /// What stands behind the key.
+    pub proof: Proof,
+}
+
+/// What stands behind the key of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A handshake: whoever is there holds the secret.
+    Key,
+    /// Nothing but the word of an old program: a name with a password asks for it, and a name of
+    /// a real key stays with that.
+    Gateway,
 }
 
 /// Something to be done outside, in order.

@@ -60,7 +60,7 @@ use self::{
 };
 pub use self::{
     census::Census,
-    message::{Effect, Frame, Input, Now, Remote, SessionId, Token},
+    message::{Effect, Frame, Input, Now, Proof, Remote, SessionId, Token},
     password::{HashTask, Hashed},
     registry::{HeartbeatPolicy, Registry, RegistryPolicy, Traffic},
     relays::{RelayGrant, RelayId},

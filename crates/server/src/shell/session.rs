@@ -20,7 +20,7 @@ use super::{
 use crate::{
     close_code,
     config::{Limits, Timing},
-    core::{Frame, Input, Remote, SessionId, Traffic},
+    core::{Frame, Input, Proof, Remote, SessionId, Traffic},
 };
 
 /// Bytes of a frame's length before it.
@@ -43,7 +43,7 @@ pub(super) async fn serve(context: Arc<Context>, registry: usize, connection: Ar
     let (id, address) = (connection.remote_id(), connection.remote_addr());
     let client =
         Client { registry, outbox: Arc::clone(&outbox), connection: Some(Arc::clone(&connection)) };
-    let session = context.hub.connect(client, Remote { registry, id, address });
+    let session = context.hub.connect(client, Remote { registry, id, address, proof: Proof::Key });
     let mut ending = Ending { hub: &context.hub, session, reason: None };
     let traffic = context.traffic.get(registry).map(Arc::clone).unwrap_or_default();
     let serving = Serving {

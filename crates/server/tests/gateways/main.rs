@@ -8,7 +8,11 @@
 mod client;
 mod cod;
 mod hostile;
+mod inf452;
+mod line_replay;
 mod lines;
+mod mac0448;
 mod old;
 mod replay;
 mod tr223;
+mod upc;

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use portolan_gateway::{Options, find};
+use portolan_gateway::{GATEWAYS, Gateway, Options, find};
 use portolan_server::GatewayConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,17 +22,18 @@ const READ_MAX: usize = 1_024;
 /// A server with all gateways, in which `ana` may close `tr223`.
 pub(crate) async fn harbour() -> Harness {
     let mut config = config();
+    config.gateways = GATEWAYS.iter().map(|&gateway| configured(gateway)).collect();
     // One of them at two ports.
-    config.gateways = ["lines", "tr223", "tr223", "cod"].map(gateway).into();
+    config.gateways.extend(find("tr223").map(configured));
     config.limits.gateway_strangers = 64;
     Harness::with(config).await
 }
 
-fn gateway(name: &str) -> GatewayConfig {
-    let admin = (name == "tr223").then(|| ("admin".to_owned(), "ana".to_owned()));
+fn configured(gateway: &'static dyn Gateway) -> GatewayConfig {
+    let admin = (gateway.name() == "tr223").then(|| ("admin".to_owned(), "ana".to_owned()));
     GatewayConfig {
-        label: name.to_owned(),
-        gateway: find(name).unwrap(),
+        label: gateway.name().to_owned(),
+        gateway,
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         options: Options(admin.into_iter().collect()),
     }
@@ -55,6 +56,8 @@ pub(crate) struct Old {
     writer: OwnedWriteHalf,
     /// What each read gave; none: the end.
     reads: mpsc::Receiver<Vec<u8>>,
+    /// What was read behind the last line.
+    rest: String,
 }
 
 impl Old {
@@ -76,7 +79,7 @@ impl Old {
                 }
             }
         });
-        Self { address, writer, reads }
+        Self { address, writer, reads, rest: String::new() }
     }
 
     pub(crate) async fn say(&mut self, text: &str) {
@@ -96,6 +99,24 @@ impl Old {
     pub(crate) async fn hear(&mut self) -> String {
         let read = within(self.reads.recv()).await.expect("the connection has ended: a crash");
         String::from_utf8(read).unwrap()
+    }
+
+    /// One line, without its end; for protocols that have lines.
+    pub(crate) async fn hear_line(&mut self) -> String {
+        loop {
+            if let Some((line, rest)) = self.rest.split_once("\r\n") {
+                let line = line.to_owned();
+                self.rest = rest.to_owned();
+                return line;
+            }
+            let more = self.hear().await;
+            self.rest += &more;
+        }
+    }
+
+    /// One line, which must be this.
+    pub(crate) async fn expect_line(&mut self, expected: &str) {
+        assert_eq!(self.hear_line().await, expected);
     }
 
     /// One read, which must be this.

@@ -7,7 +7,7 @@ use portolan_protocol::{Command, Event, Hello, Password, Reply, RequestId};
 use portolan_server::{
     Rights, Timing,
     core::{
-        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Registry,
+        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Proof, Registry,
         RegistryPolicy, Remote, SessionId, Token,
     },
     store::{Operation, PasswordHash},
@@ -417,6 +417,7 @@ fn remote(key: u8, registry: usize) -> Remote {
         registry,
         id: PeerId::from_bytes([key; 32]),
         address: std::net::SocketAddr::from(([192, 0, 2, key], 7)),
+        proof: Proof::Key,
     }
 }
 

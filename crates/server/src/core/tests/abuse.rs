@@ -12,7 +12,7 @@ use portolan_protocol::{
 use super::world::{World, limits, name};
 use crate::{
     config::{Limits, Rate},
-    core::{Input, Remote, SessionId},
+    core::{Input, Proof, Remote, SessionId},
     event_log::LogEntry,
 };
 
@@ -312,7 +312,12 @@ fn this_machine_is_not_counted_and_a_network_of_ipv6_is_one_address() {
     let mut meet = |address: &str| {
         let session = SessionId(world.next_session());
         let id = portolan_identity::PeerId::from_bytes([77; 32]);
-        let remote = Remote { registry: 0, id, address: format!("{address}:7").parse().unwrap() };
+        let remote = Remote {
+            registry: 0,
+            id,
+            address: format!("{address}:7").parse().unwrap(),
+            proof: Proof::Key,
+        };
         world.handle(Input::Connected { session, remote });
         world.told.get(&session).is_none_or(|told| told.closed.is_none())
     };

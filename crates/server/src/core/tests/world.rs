@@ -15,7 +15,7 @@ use portolan_protocol::{
 use crate::{
     config::{Limits, Rate, Right, Rights, Timing},
     core::{
-        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Now, Registry,
+        Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Now, Proof, Registry,
         RegistryPolicy, Remote, SessionId, Token,
     },
     event_log::LogEntry,
@@ -228,6 +228,7 @@ impl World {
             registry,
             id: PeerId::from_bytes([seed; 32]),
             address: SocketAddr::from(([192, 0, 2, host], 7)),
+            proof: Proof::Key,
         };
         self.handle(Input::Connected { session, remote });
         session

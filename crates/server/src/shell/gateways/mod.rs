@@ -14,12 +14,14 @@
 //! | clients that have: as many as the registry takes | refused by the core |
 //! | bytes of one read: 64 KiB; requests that wait: those of one read | nothing is read |
 //! | a write: 10 s | the client is gone |
+//! | ports of ours for one client, and calls from or to it: 16 each | refused |
 
 mod bind;
 mod datagrams;
 mod listener;
 mod places;
 mod seat;
+mod sides;
 mod strangers;
 mod visit;
 mod wire;

@@ -29,7 +29,8 @@ pub(super) struct Places {
 #[derive(Default)]
 struct State {
     last: u64,
-    places: HashMap<Name, Place>,
+    /// The last is the one that counts; those before come back when it is given back.
+    places: HashMap<Name, Vec<Place>>,
 }
 
 struct Place {
@@ -53,22 +54,26 @@ impl Places {
         }
         state.last += 1;
         let number = state.last;
-        state.places.insert(name.clone(), Place { number, registry, notes });
+        state.places.entry(name.clone()).or_default().push(Place { number, registry, notes });
         Some(number)
     }
 
-    /// Gives it back, unless somebody has taken it since.
+    /// Gives it back; who had it before, and is still there, has it again.
     pub(super) fn release(&self, name: &Name, number: u64) {
         let mut state = self.lock();
-        if state.places.get(name).is_some_and(|place| place.number == number) {
-            state.places.remove(name);
+        if let Some(places) = state.places.get_mut(name) {
+            places.retain(|place| place.number != number);
+            if places.is_empty() {
+                state.places.remove(name);
+            }
         }
     }
 
     /// Leaves a note for a client of the same registry; `false`: there is none.
     pub(super) fn leave_note(&self, to: &Name, registry: usize, note: Note) -> bool {
         let state = self.lock();
-        let place = state.places.get(to).filter(|place| place.registry == registry);
+        let last = state.places.get(to).and_then(|places| places.last());
+        let place = last.filter(|place| place.registry == registry);
         // A client that does not read its notes goes without.
         place.is_some_and(|place| {
             !matches!(place.notes.try_send(note), Err(mpsc::error::TrySendError::Closed(_)))
@@ -95,7 +100,10 @@ mod tests {
         let (notes, mut received) = mpsc::channel(1);
         let first = places.claim(&ana, 0, Duplicates::Refuse, notes.clone()).unwrap();
         assert_eq!(places.claim(&ana, 1, Duplicates::Refuse, notes.clone()), None);
+        let (notes_of_another, _) = mpsc::channel(1);
         let second = places.claim(&ana, 0, Duplicates::Replace, notes).unwrap();
+        let third = places.claim(&ana, 1, Duplicates::Replace, notes_of_another).unwrap();
+        places.release(&ana, third);
         places.release(&ana, first);
         let note = || Note { from: ana.clone(), bytes: "x".into() };
         assert!(places.leave_note(&ana, 0, note()));

@@ -15,7 +15,7 @@ use super::{
     Running,
     places::Places,
 };
-use crate::core::{Input, Remote, SessionId};
+use crate::core::{Input, Proof, Remote, SessionId};
 
 const HELLO: RequestId = RequestId(1);
 const LOGIN: RequestId = RequestId(2);
@@ -53,7 +53,7 @@ impl Seat {
         outbox.claim_writer();
         let registry = running.registry;
         let client = Client { registry, outbox: Arc::clone(&outbox), connection: None };
-        let session = hub.connect(client, Remote { registry, id, address });
+        let session = hub.connect(client, Remote { registry, id, address, proof: Proof::Gateway });
         let seat = Self {
             hub,
             places: Arc::clone(&running.places),

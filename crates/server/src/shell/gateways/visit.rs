@@ -10,7 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use portolan_gateway::{Action, Bridge, End, Entry, Now, Refused, Ticket, Visitor, legacy_id};
+use portolan_gateway::{
+    Action, Bridge, CallNews, End, Entry, Now, Refused, Ticket, Visitor, legacy_id,
+};
 use portolan_protocol::{Command, ErrorBody, ErrorCode, Name};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use super::{
     Running,
     places::{NOTES_MAX, Note},
     seat::{Seat, Word},
+    sides::{SideNews, Sides},
     wire::Wire,
 };
 
@@ -40,6 +43,7 @@ pub(super) struct Visit {
     silent_at: Instant,
     queue: VecDeque<Action>,
     notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    sides: Sides,
     last_write: Option<Instant>,
     /// When it is over at the latest, once the last was said or the client has closed its side.
     over_at: Option<Instant>,
@@ -53,6 +57,7 @@ enum News {
     Read(io::Result<usize>),
     Frames(Option<Vec<Bytes>>),
     Note(Note),
+    Side(SideNews),
     Time,
     Evicted,
     Closing,
@@ -78,6 +83,7 @@ impl Visit {
             silent_at: now().instant + running.service.patience(),
             queue: VecDeque::new(),
             notes: mpsc::channel(NOTES_MAX),
+            sides: Sides::new(address.ip()),
             last_write: None,
             over_at: None,
             is_closing: false,
@@ -118,6 +124,7 @@ impl Visit {
             read = self.wire.read(buffer), if can_read && !self.has_ended => News::Read(read),
             frames = frames, if can_take => News::Frames(frames),
             Some(note) = self.notes.1.recv(), if can_take => News::Note(note),
+            news = self.sides.next(), if can_take => News::Side(news),
             () = tokio::time::sleep_until(wake.into()) => News::Time,
             () = self.evicted.cancelled(), if self.stranger.is_some() => News::Evicted,
             () = self.running.closing.cancelled(), if !self.is_closing => News::Closing,
@@ -148,6 +155,7 @@ impl Visit {
             News::Frames(Some(frames)) => frames.iter().for_each(|frame| self.on_frame(frame)),
             News::Frames(None) => self.on_session_over().await,
             News::Note(note) => self.bridge.handle_note(now(), &note.from, &note.bytes),
+            News::Side(news) => self.on_side(news),
             News::Time => self.on_time(),
             News::Evicted => self.on_silent(),
             News::Closing => {
@@ -200,6 +208,23 @@ impl Visit {
         }
     }
 
+    fn on_side(&mut self, news: SideNews) {
+        let bridge = &mut self.bridge;
+        match news {
+            SideNews::Opened(door, opened) => bridge.handle_door(now(), door, opened),
+            SideNews::Came(door, stream) => {
+                if let Some(call) = self.sides.take(stream) {
+                    bridge.handle_call(now(), call, CallNews::Came(door));
+                }
+            }
+            SideNews::Connected(call) => bridge.handle_call(now(), call, CallNews::Connected),
+            SideNews::Said(call, bytes) => {
+                bridge.handle_call(now(), call, CallNews::Said(&bytes));
+            }
+            SideNews::Ended(call) => bridge.handle_call(now(), call, CallNews::Ended),
+        }
+    }
+
     fn on_time(&mut self) {
         let time = now();
         if self.stranger.is_some() && self.silent_at <= time.instant && !self.is_finished {
@@ -246,6 +271,11 @@ impl Visit {
                 }
             }
             Action::Note { to, bytes } => self.leave_note(&to, bytes),
+            Action::OpenDoor(door) => self.sides.open_door(door),
+            Action::CloseDoor(door) => self.sides.close_door(door),
+            Action::Dial { call, to } => self.sides.dial(call, to),
+            Action::Say { call, bytes } => self.sides.say(call, bytes),
+            Action::HangUp(call) => self.sides.hang_up(call),
             Action::Finish(linger) => self.finish(linger),
             Action::CloseGateway => self.running.closing.cancel(),
         }

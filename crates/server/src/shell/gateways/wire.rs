@@ -14,7 +14,7 @@ use tokio::{
 pub(super) const READ_MAX: usize = 64 << 10;
 
 /// A client that does not read for so long is gone.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// A quiet connection is asked for a sign of life after this time; silence for the other is its
 /// end.
