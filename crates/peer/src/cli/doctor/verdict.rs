@@ -88,7 +88,7 @@ fn of_server(facts: &Facts, server: &ServerFacts, findings: &mut Vec<Finding>) {
     findings.push(tcp(server));
     findings.push(udp(server));
     let Some(mapped) = server.survey.mapped else { return };
-    let is_translated = !facts.own.contains(&mapped.ip());
+    let is_translated = !mapped.ip().is_loopback() && !facts.own.contains(&mapped.ip());
     findings.push(translation(mapped, is_translated));
     if is_translated || server.survey.filtering != Some(Scope::EndpointIndependent) {
         findings.push(mapping(&server.survey, mapped.port() == server.local_port));
