@@ -237,11 +237,11 @@ impl fmt::Debug for Player {
 }
 
 impl Player {
-    /// Opens a sink and plays `first` into it. `report` is called on the player's thread, and what
+    /// Opens a sink and plays `items` into it. `report` is called on the player's thread, and what
     /// blocks there holds up the sound.
     pub fn start(
         sink: impl FnOnce() -> Result<Box<dyn Sink>, OpenError> + Send + 'static,
-        first: Item,
+        items: Vec<Item>,
         report: impl FnMut(Report) + Send + 'static,
     ) -> Self {
         let (orders, received) = sync_channel(ORDERS_MAX);
@@ -251,7 +251,7 @@ impl Player {
             let mut report = report;
             let failure = match sink() {
                 Ok(sink) => {
-                    let queue = VecDeque::from([first]);
+                    let queue = VecDeque::from(items);
                     Work { orders: received, interrupt: heard, report: &mut report, queue }
                         .run(sink)
                         .err()

@@ -76,6 +76,7 @@ mod groups;
 mod network;
 mod path_rule;
 mod peer;
+mod playback;
 mod remote;
 mod session;
 mod tree;
@@ -98,6 +99,7 @@ pub use files::ShareError;
 pub use network::{Addresses, SystemAddresses};
 pub use path_rule::PathRule;
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
+pub use playback::RemoteAudio;
 pub use tree::{TreePhase, TreeSummary, TreeUpdate};
 
 /// Program and version, for the other side's logs.

@@ -19,8 +19,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     CallError, CallId, CallMedia, CallWatch, Config, ConnectError, Events, Existing, FileError,
-    FileRules, FileUpdate, PathInfo, Place, RequestError, RuleChanges, SessionEnd, ShareError,
-    Stop, Switch, TransferId, TreeSummary, Wanted, Way,
+    FileRules, FileUpdate, PathInfo, Place, RemoteAudio, RequestError, RuleChanges, SessionEnd,
+    ShareError, Stop, Switch, TransferId, TreeSummary, Wanted, Way,
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
@@ -487,6 +487,16 @@ impl Peer {
         let request = GatherRequest { owners: owners.to_vec(), wanted, to, existing };
         let (path, hash) = gather(&self.0.sessions, request).await?;
         Ok(ReceivedFile { path, hash })
+    }
+
+    /// A file that `who` shares, to be heard while it arrives. Nothing is asked for until it
+    /// begins or is opened, and nothing of it is kept.
+    ///
+    /// # Panics
+    /// Outside of a runtime: it arrives in a task.
+    #[must_use]
+    pub fn audio(&self, who: &Name, path: &str) -> RemoteAudio {
+        RemoteAudio::new(Arc::clone(&self.0.sessions), who.clone(), path.to_owned())
     }
 
     /// Offers a file to `who`, sends it if it is wanted, and waits until `who` has verified it.

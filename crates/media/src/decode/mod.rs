@@ -6,7 +6,7 @@ mod input;
 mod mp4;
 mod resample;
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, time::Duration};
 
 use symphonia::{
     core::{
@@ -32,6 +32,8 @@ const BROKEN_MAX: u32 = 256;
 /// What lies before the place of a seek and is decoded for the codec's memory: Opus wants 80 ms
 /// (RFC 7845, section 4.6), MP3 and AAC a few frames.
 const PREROLL: Duration = Duration::from_millis(120);
+/// Symphonia's name of MP4, whose lengths are exact.
+const MP4: &str = "isomp4";
 /// Bytes of one tag; longer ones, such as pictures, are passed over.
 const TAG_MAX: usize = 4 << 10;
 
@@ -67,6 +69,8 @@ pub struct Decoder {
     decoded: Vec<f32>,
     resampler: Option<Resampler>,
     ready: VecDeque<f32>,
+    /// Converted samples that lie before the place of a seek.
+    early: usize,
     /// Samples of a channel that were given, counted from the beginning of the sound.
     given: u64,
     info: Info,
@@ -84,10 +88,11 @@ impl Decoder {
         let tags = MetadataOptions::default()
             .limit_tag_bytes(Limit::Maximum(TAG_MAX))
             .limit_visual_bytes(Limit::Maximum(TAG_MAX));
-        let format = get_probe()
-            .probe(&Hint::new(), stream, FormatOptions::default(), tags)
-            .map_err(not_audio)?;
-        Self::with_format(format, edit, seeking)
+        survived(|| {
+            let probe = get_probe();
+            let format = probe.probe(&Hint::new(), stream, FormatOptions::default(), tags);
+            Self::with_format(format.map_err(not_audio)?, edit, seeking)
+        })
     }
 
     fn with_format(
@@ -103,8 +108,9 @@ impl Decoder {
         let count = parameters.channels.as_ref().map_or(2, |channels| channels.count());
         let channels = if count == 1 { 1 } else { CHANNELS_MAX };
         let codec = Codec::new(&parameters, count)?;
+        let container = format.format_info().short_name;
         let base = track.time_base.or_else(|| TimeBase::try_from_recip(rate)).unwrap_or_default();
-        let (origin, end) = bounds(&track, codec.origin(&track), edit, (base, rate));
+        let (origin, end) = bounds(&track, codec.origin(&track), edit, ((base, rate), container));
         let mut info = Info::of(&mut *format, codec.name());
         info.gapless_from_tags(&mut *format);
         let (origin, end) = info.gapless.take().map_or((origin, end), |(first, last)| {
@@ -130,6 +136,7 @@ impl Decoder {
             decoded: Vec::new(),
             resampler: Resampler::between(rate, channels),
             ready: VecDeque::new(),
+            early: 0,
             given: 0,
             info,
         })
@@ -154,7 +161,11 @@ impl Decoder {
     /// another seek may help.
     pub fn seek(&mut self, to: Duration) -> Result<Duration, DecodeError> {
         let to = self.info.duration.map_or(to, |duration| to.min(duration));
-        let behind = i64::try_from(frames_of(to, self.rate)).unwrap_or(i64::MAX);
+        let (behind, early) = match &self.resampler {
+            Some(resampler) => resampler.start_before(frames_in(to)),
+            None => (frames_in(to), 0),
+        };
+        let behind = i64::try_from(behind).unwrap_or(i64::MAX);
         let target = self.origin.saturating_add(behind);
         let preroll = i64::try_from(frames_of(PREROLL, self.rate)).unwrap_or_default();
         let from = target.saturating_sub(preroll).max(self.origin.min(0));
@@ -163,7 +174,8 @@ impl Decoder {
             Seeking::Quick => SeekMode::Coarse,
         };
         let place = SeekTo::Timestamp { ts: self.timestamp(from), track_id: self.track };
-        match self.format.seek(mode, place) {
+        let format = &mut self.format;
+        match survived(|| Ok(format.seek(mode, place)))? {
             Ok(_) => self.ended = false,
             Err(Error::SeekError(SeekErrorKind::OutOfRange)) => self.ended = true,
             Err(error) => return Err(DecodeError::Seek { to, why: error.to_string() }),
@@ -171,6 +183,7 @@ impl Decoder {
         self.codec.reset();
         self.resampler.iter_mut().for_each(Resampler::reset);
         self.ready.clear();
+        self.early = early.saturating_mul(usize::from(self.channels));
         (self.gap, self.broken) = (false, 0);
         (self.next, self.given) = (target, frames_in(to));
         Ok(to)
@@ -178,6 +191,10 @@ impl Decoder {
 
     /// Decodes one packet more.
     fn step(&mut self) -> Result<(), DecodeError> {
+        // Not to the very end of the file where that need not be: MP4's does not go back from there.
+        if self.end.is_some_and(|end| self.next >= end) {
+            return self.finish();
+        }
         let packet = match self.format.next_packet() {
             Ok(Some(packet)) if packet.track_id == self.track => packet,
             Ok(Some(_)) => return Ok(()),
@@ -290,7 +307,10 @@ impl Source for Decoder {
 
     fn read(&mut self, out: &mut [f32]) -> Result<usize, SourceError> {
         while self.ready.is_empty() && !self.ended {
-            self.step()?;
+            survived(|| self.step())?;
+            let early = self.early.min(self.ready.len());
+            self.ready.drain(..early);
+            self.early -= early;
         }
         let unit = usize::from(self.channels);
         let count = out.len().min(self.ready.len()) / unit * unit;
@@ -302,12 +322,19 @@ impl Source for Decoder {
     }
 }
 
+/// A file that leads a decoder which is not ours into a bug of it is a broken file, and no reason
+/// to fall.
+fn survived<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(DecodeError::Broken("no decoder can make it out".into())))
+}
+
 /// The first sample that is sound, and the one behind the last where that is certain.
 fn bounds(
     track: &Track,
     origin: i64,
     edit: Option<mp4::Edit>,
-    scaled: (TimeBase, u32),
+    (scaled, container): ((TimeBase, u32), &str),
 ) -> (i64, Option<i64>) {
     if let Some(edit) = edit {
         let first = scale(edit.start, scaled);
@@ -315,8 +342,9 @@ fn bounds(
         return (first, length.map(|length| first.saturating_add(length)));
     }
     // Without a word about padding the length may be an estimate; the end of the file is better.
-    let end = track.padding.and(frames_told(track, scaled.0, scaled.1));
-    (origin, end)
+    let is_exact = track.padding.is_some() || container == MP4;
+    let told = frames_told(track, scaled.0, scaled.1).filter(|end| is_exact && *end > origin);
+    (origin, told)
 }
 
 /// The number behind the last sample, as the file tells it.

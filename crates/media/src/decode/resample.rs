@@ -44,6 +44,17 @@ impl Resampler {
         (self.fed, self.given, self.delay) = (0, 0, self.inner.output_delay());
     }
 
+    /// Where to begin so that the sample `at` of what comes out is as if all had been converted
+    /// from the beginning: a sample of the file that falls together with one of ours, early enough
+    /// for the filter, and how many samples of ours lie between.
+    pub(super) fn start_before(&self, at: u64) -> (u64, usize) {
+        let shared = gcd(self.rate, RATE);
+        let (theirs, ours) = (u64::from(self.rate / shared), u64::from(RATE / shared));
+        let history = 2 * self.inner.output_delay() as u64;
+        let steps = at.saturating_sub(history) / ours;
+        (steps * theirs, usize::try_from(at - steps * ours).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn push(&mut self, samples: &[f32], out: &mut VecDeque<f32>) {
         self.fed += (samples.len() / self.channels) as u64;
         self.waiting.extend_from_slice(samples);
@@ -90,6 +101,10 @@ impl Resampler {
         self.waiting.drain(..used);
         used > 0
     }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ Examples:
   peer get bob,carol film.mkv --as alice --server 127.0.0.1
   peer call bob --as alice --server 127.0.0.1
   peer call bob --source tone:440 --sink wav:bob.wav --for 10s --as alice --server 127.0.0.1
+  peer play song.mp3 tone:440:2 --sink wav:both.wav
+  peer decode song.mp3 --to song.wav
   echo '/msg bob hello' | peer alice --json --server 127.0.0.1
 
 Options may also stand in the environment (PORTOLAN_SERVER, PORTOLAN_TRANSPORT, …) and in the
@@ -107,7 +109,7 @@ pub(crate) struct Options {
     /// What others hear of you in a call: device, tone:440, wav:FILE, … (see `peer devices`)
     #[arg(long, global = true, env = "PORTOLAN_SOURCE", value_name = "SOURCE")]
     pub(crate) source: Option<String>,
-    /// Where sound goes: device, wav:FILE, pcm:-, null
+    /// Where sound goes: device, wav:FILE, pcm:- or null; `peer devices` lists them
     #[arg(long, global = true, env = "PORTOLAN_SINK", value_name = "SINK")]
     pub(crate) sink: Option<String>,
     /// Replace files that are there already
@@ -230,6 +232,22 @@ pub(crate) enum OneShot {
         #[arg(long = "for", value_name = "TIME")]
         for_time: Option<String>,
     },
+    /// Play files and tones, one after the other without a gap
+    Play {
+        /// A file, or tone:HZ[:SECONDS] and what else `devices` lists as a source
+        #[arg(required = true)]
+        what: Vec<String>,
+    },
+    /// Decode an audio file: MP3, FLAC, Ogg, Opus, WAV or AAC
+    Decode {
+        /// Which
+        file: PathBuf,
+        /// A WAV file to be made, or a sink such as pcm:-
+        #[arg(long, value_name = "FILE")]
+        to: String,
+    },
+    /// Show what sound can come from and go to
+    Devices,
     /// Let the server send a text back
     Echo {
         /// What
@@ -299,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_offered() {
-        for word in ["play", "doctor", "group"] {
+        for word in ["doctor", "group"] {
             let arguments = Arguments::try_parse_from(["peer", word, "bob"]);
             assert!(arguments.is_err(), "{word}");
         }

@@ -60,6 +60,9 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         Line::Path(path) => result(path_text(path)),
         Line::Finding(finding) => result(finding_text(finding)),
         Line::Files { with, files } => result(file_table(with, files)),
+        Line::Playing(playing) => playing.text().and_then(message),
+        Line::Decoded(decoded) => result(decoded.text()),
+        Line::Devices(devices) => result(devices.text()),
         Line::Share { path: Some(path) } => message(format!("* sharing {}", plain(path))),
         Line::Share { path: None } => message("* sharing nothing".to_owned()),
         Line::Echo { text, rtt_us } => {

@@ -24,6 +24,7 @@ use super::{
     output::Output,
     settings::Settings,
     slash::{ListOrder, Slash, parse},
+    stage::{Piece, Stage, show},
     talks::Talks,
 };
 use crate::{
@@ -72,8 +73,9 @@ pub(crate) async fn run(
     }
     let reader = if edits { Reader::Person } else { Reader::Program };
     let existing = settings.existing;
+    let stage = Mutex::new(Stage::new(&settings.sink));
     let (talks, book) = (Mutex::default(), Mutex::default());
-    let app = App { peer, output, names, existing, answer, sound, talks, book };
+    let app = App { peer, output, names, existing, stage, answer, sound, talks, book };
     let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
     let (transfers, running) = (JoinSet::new(), None);
     Loop { app: Arc::new(app), lines, events, transfers, running, shown }.run().await
@@ -85,6 +87,8 @@ struct App {
     output: Output,
     names: Names,
     existing: Existing,
+    /// Where things are played.
+    stage: Mutex<Stage>,
     answer: AnswerRule,
     /// The words of the source and the sink of calls.
     sound: (String, String),
@@ -249,6 +253,7 @@ impl Loop {
                         }
                     }
                 }),
+                Ok(Slash::Play(piece)) => self.play(&piece),
                 Ok(slash) => {
                     let app = Arc::clone(&self.app);
                     self.running = Some(Box::pin(async move { app.execute(slash).await }));
@@ -257,6 +262,18 @@ impl Loop {
             },
         }
         None
+    }
+
+    /// Plays beside the commands.
+    fn play(&mut self, piece: &Piece) {
+        let begun = self.app.stage().play(std::slice::from_ref(piece), Some(&self.app.peer));
+        match begun {
+            Ok(Some(news)) => {
+                self.transfer(move |app| async move { show(news, &app.output).await });
+            }
+            Ok(None) => {}
+            Err(failure) => self.app.output.show(&(&failure).into()),
+        }
     }
 
     /// Starts a transfer beside the commands.
@@ -288,6 +305,10 @@ impl App {
 
     fn book(&self) -> MutexGuard<'_, CallBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complain(&self, code: &str, message: String) {
@@ -375,6 +396,11 @@ impl App {
             Slash::Help => self.output.show(&Line::help()),
             Slash::List(order) => self.list(&order).await?,
             Slash::Whois(who) => self.output.show(&Line::whois(&self.peer.whois(&who).await?)),
+            Slash::Resume => self.stage().resume()?,
+            Slash::Pause => self.stage().pause()?,
+            Slash::Seek(to) => self.stage().seek(to)?,
+            Slash::Next => self.stage().next()?,
+            Slash::Stop => self.stage().stop()?,
             Slash::Away(words) => self.peer.set_away(words).await?,
             Slash::Chat(who) => self.chat(who).await?,
             Slash::Accept(who) => self.accept(who).await?,
@@ -426,7 +452,7 @@ impl App {
             Slash::Path(who) => self.output.show(&(&Event::Path(self.peer.path(&who))).into()),
             Slash::Say(text) => self.say_here(text).await?,
             // The loop has taken these.
-            Slash::Send(..) | Slash::Get(..) | Slash::Quit | Slash::Nothing => {}
+            Slash::Send(..) | Slash::Get(..) | Slash::Play(_) | Slash::Quit | Slash::Nothing => {}
         }
         Ok(())
     }

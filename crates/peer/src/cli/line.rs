@@ -12,7 +12,12 @@ use portolan_protocol::{
 use serde::Serialize;
 
 use super::{
-    audio::AudioLine, counters::Counters, exit::Failure, group::role_word, tree_line::TreeLine,
+    audio::AudioLine,
+    counters::Counters,
+    exit::Failure,
+    group::role_word,
+    playing::{Decoded, Devices, Playing},
+    tree_line::TreeLine,
 };
 use crate::{
     CallPhase, CallUpdate, Event, FilePhase, FileRules, FileUpdate, PathInfo, Peer, SessionEnd,
@@ -94,6 +99,10 @@ pub(crate) enum Line {
         with: String,
         files: Vec<Shared>,
     },
+    #[serde(rename = "audio")]
+    Playing(Playing),
+    Decoded(Decoded),
+    Devices(Devices),
     Share {
         path: Option<String>,
     },

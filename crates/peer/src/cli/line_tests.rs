@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portolan_identity::Identity;
+use portolan_media::Report;
 use portolan_protocol::{
     Availability, Closing, ClosingReason, Conversation, ConversationState, Delivery, ErrorCode,
     GroupChange, GroupInfo, GroupNews, Hash, LeftOut, Member, MessageId, Messages, Name, Presence,
@@ -10,7 +11,7 @@ use portolan_protocol::{
 };
 use portolan_transport::{CloseReason, PathKind};
 
-use super::Line;
+use super::{Line, Playing};
 use crate::{
     Direction, Event, FilePhase, FileUpdate, PathInfo, Reconnected, Reconnecting, SessionEnd,
     TransferId, TreePhase, TreeUpdate, Via, Warning,
@@ -217,6 +218,14 @@ fn every_event_has_the_documented_shape() {
             }))
                 .into(),
             r#"{"event":"reconnecting","attempt":2,"after_ms":750,"why":"timed out"}"#.into(),
+        ),
+        (
+            Line::Playing(Playing::of(&Report::Position { at: Duration::from_millis(500) })),
+            r#"{"event":"audio","kind":"play","phase":"position","at_ms":500}"#.into(),
+        ),
+        (
+            Line::Playing(Playing::waiting("buffering", "bob:a.mp3")),
+            r#"{"event":"audio","kind":"play","phase":"buffering","name":"bob:a.mp3"}"#.into(),
         ),
         (
             (&Event::Reconnected(Reconnected {

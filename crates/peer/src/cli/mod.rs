@@ -29,9 +29,12 @@ mod networks;
 mod one_shot;
 mod output;
 mod password;
+mod playing;
 mod preferences;
 mod settings;
 mod slash;
+mod sound;
+mod stage;
 mod talks;
 mod text;
 mod tree_line;
@@ -124,6 +127,18 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Some(OneShot::Doctor) => doctor::run(&settings, &output).await,
+        Some(OneShot::Devices) => {
+            sound::show_devices(&output);
+            Ok(Exit::Done)
+        }
+        Some(OneShot::Decode { file, to }) => {
+            sound::decode(file, to, settings.existing, &output).await?;
+            Ok(Exit::Done)
+        }
+        Some(OneShot::Play { what }) if stage::is_here(&what) => {
+            stage::play_here(&what, &settings.sink, &output).await?;
+            Ok(Exit::Done)
+        }
         Some(command) => {
             settings.take_device()?;
             let done = one_shot::run(command, &settings, &stack, &output.with_bars()).await;

@@ -22,6 +22,7 @@ use super::{
     preferences::parse as parse_settings,
     settings::Settings,
     slash::{ListOrder, owners, recipient},
+    stage::{Piece, play_all},
 };
 use crate::{
     CallMedia, Event, Existing, FilePhase, Peer, Place, ReceiptRule, Reconnect, Stack, TreePhase,
@@ -121,6 +122,7 @@ enum Checked {
     Send { who: Name, files: Vec<PathBuf> },
     Get { owners: Vec<Name>, wanted: Vec<Wanted>, place: Place },
     Files { who: Name },
+    Play { what: Vec<Piece> },
     Call { who: Name, at_most: Option<Duration> },
     Echo { text: String },
     Password { new: Option<Source> },
@@ -169,6 +171,9 @@ impl Checked {
                 };
                 Self::Get { owners, wanted, place }
             }
+            OneShot::Play { what } => {
+                Self::Play { what: what.iter().map(|word| Piece::new(word)).collect() }
+            }
             OneShot::Files { who } => Self::Files { who: name(&who)? },
             OneShot::Call { who, for_time } => {
                 let at_most = for_time.as_deref().map(duration).transpose();
@@ -184,7 +189,11 @@ impl Checked {
                 Self::Settings { change }
             }
             OneShot::Mailbox { clear } => Self::Mailbox { clear },
-            OneShot::Id | OneShot::Doctor | OneShot::Demo => {
+            OneShot::Id
+            | OneShot::Doctor
+            | OneShot::Demo
+            | OneShot::Devices
+            | OneShot::Decode { .. } => {
                 return Err(Failure::usage("this command needs no server"));
             }
         })
@@ -219,6 +228,7 @@ async fn execute(
             let media = CallMedia::words(&settings.source, &settings.sink);
             call(peer, &who, (media, at_most)).await?;
         }
+        Checked::Play { what } => play_all(&what, (&settings.sink, Some(peer)), output).await?,
         Checked::Echo { text } => echo(peer, text, output).await?,
         Checked::Password { new } => set_password(peer, new, output).await?,
         Checked::Settings { change } => {

@@ -1,10 +1,14 @@
 //! Slash commands: one table, and the parser that help, completion and advice share with it.
 
+use std::time::Duration;
+
 use portolan_protocol::{ChangeSettings, List, MessageId, Name, Recipient, Whom};
 
 use super::{
     group::{self, GroupOrder},
+    playing::parse_place,
     preferences,
+    stage::Piece,
 };
 use crate::{RuleChanges, Switch, Wanted};
 
@@ -44,6 +48,12 @@ pub(crate) enum Slash {
     CancelFile(u64),
     Group(GroupOrder),
     History(Recipient, Option<u16>),
+    Play(Piece),
+    Resume,
+    Pause,
+    Seek(Duration),
+    Next,
+    Stop,
     Status,
     Path(Name),
     Quit,
@@ -215,6 +225,20 @@ pub(crate) const TABLE: &[Row] = &[
     row("cancel-file", "ID", "gives a file up; what has arrived is removed", |row, rest| {
         number(row, rest).map(Slash::CancelFile)
     }),
+    row(
+        "play",
+        "[WHO FILE]",
+        "plays a file that WHO shares, a file of yours or tone:HZ:SECONDS; goes on without one",
+        |_, rest| Ok(play(rest)),
+    ),
+    row("pause", "", "stops what plays for now; /play goes on", |row, rest| {
+        none(row, rest, Slash::Pause)
+    }),
+    row("seek", "PLACE", "goes to PLACE in what plays: 90 or 1:30", |row, rest| {
+        parse_place(rest).map(Slash::Seek).ok_or_else(|| row.usage())
+    }),
+    row("next", "", "plays the next thing", |row, rest| none(row, rest, Slash::Next)),
+    row("stop", "", "plays nothing any more", |row, rest| none(row, rest, Slash::Stop)),
     row("group", "…", "makes, changes and shows groups; /group help lists how", |_, rest| {
         group::parse(rest).map(Slash::Group)
     }),
@@ -350,6 +374,16 @@ fn list(row: &Row, rest: &str) -> Result<ListOrder, String> {
     }
 }
 
+/// `WHO FILE`, one word or what stands in quotes, or nothing.
+fn play(rest: &str) -> Slash {
+    let (who, file) = split(rest);
+    match Name::new(who) {
+        _ if rest.is_empty() => Slash::Resume,
+        Ok(who) if !file.is_empty() => Slash::Play(Piece::Shared(who, unquoted(file))),
+        Ok(_) | Err(_) => Slash::Play(Piece::new(&unquoted(rest))),
+    }
+}
+
 fn text(row: &Row, rest: &str, slash: fn(String) -> Slash) -> Result<Slash, String> {
     if rest.is_empty() { Err(row.usage()) } else { Ok(slash(rest.to_owned())) }
 }
@@ -414,9 +448,11 @@ fn unquoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use portolan_protocol::{ChangeSettings, Hash, MessageId, Name, Recipient};
 
-    use super::{GroupOrder, ListOrder, Slash, Switch, TABLE, Wanted, parse};
+    use super::{GroupOrder, ListOrder, Piece, Slash, Switch, TABLE, Wanted, parse};
 
     #[test]
     fn every_command_is_understood_with_slash_and_with_colons() {
@@ -484,6 +520,15 @@ mod tests {
             ("group join crew", Slash::Group(GroupOrder::Join("crew".into()))),
             ("history bob", Slash::History(Recipient::User(bob()), None)),
             ("history #crew 5", Slash::History(Recipient::Group("crew".into()), Some(5))),
+            ("play", Slash::Resume),
+            ("play bob a b.mp3", Slash::Play(Piece::Shared(bob(), "a b.mp3".into()))),
+            ("play bob:a.mp3", Slash::Play(Piece::Shared(bob(), "a.mp3".into()))),
+            ("play tone:440:1", Slash::Play(Piece::Source("tone:440:1".into()))),
+            ("play \"a b.mp3\"", Slash::Play(Piece::File("a b.mp3".into()))),
+            ("pause", Slash::Pause),
+            ("seek 1:30", Slash::Seek(Duration::from_secs(90))),
+            ("next", Slash::Next),
+            ("stop", Slash::Stop),
             ("status", Slash::Status),
             ("path bob", Slash::Path(bob())),
             ("quit", Slash::Quit),
@@ -502,7 +547,7 @@ mod tests {
     fn rows_words() -> impl Iterator<Item = &'static str> {
         "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get get-hash accept-file \
          deny-file call hangup mute hold accept-files transfers pause-file resume-file cancel-file group history \
-         status path quit"
+         status path quit play pause seek next stop"
             .split_whitespace()
     }
 

@@ -90,6 +90,11 @@ impl Tree {
         u32::try_from(self.size.div_ceil(self.group)).unwrap_or(u32::MAX)
     }
 
+    /// The group that holds a byte of the file.
+    pub(crate) fn number_at(&self, byte: u64) -> u32 {
+        u32::try_from(byte / self.group).unwrap_or(u32::MAX)
+    }
+
     /// Where a group begins and how long it is.
     pub(crate) fn span(&self, number: u32) -> (u64, usize) {
         let start = u64::from(number) * self.group;

@@ -37,6 +37,8 @@ pub(crate) use paths::Rank;
 pub(crate) use ports::Ports;
 pub(crate) use rate::Rate;
 pub(crate) use relay::{Introducer, accept_openings};
+pub(crate) use remote_file::RemoteFile;
 pub(crate) use sessions::{Lease, Sessions};
 pub(crate) use transfer::{GetRequest, all_files, files_page, get, offer};
 pub(crate) use tree::{TreeRequest, get_tree, offer_tree};
+pub(crate) use tries::Tries;
