@@ -166,7 +166,8 @@ impl Simulation {
                 }
                 Some(Event::Failed(_)) => peer.is_over = true,
                 Some(Event::SocketsWanted(count)) => {
-                    (1..=count).for_each(|number| peer.agent.add_birthday_socket(SocketId(number)))
+                    let sockets = (1..=count).map(SocketId);
+                    sockets.for_each(|socket| peer.agent.add_birthday_socket(socket));
                 }
                 Some(Event::Lost(..) | Event::SocketsUnneeded) => {}
                 None => return,

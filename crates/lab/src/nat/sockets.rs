@@ -4,6 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
+    process::ExitCode,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -57,10 +58,10 @@ struct Introduction {
     seen: Seen,
 }
 
-/// Tries every pair once; `None`: this was the outside, and the inside has told everything.
-pub(super) fn measure() -> Result<Option<Matrix>, SocketsError> {
+/// Tries every pair once; or, outside, says how the inside has ended, which has told everything.
+pub(super) fn measure() -> Result<Result<Matrix, ExitCode>, SocketsError> {
     match launch()? {
-        Launch::Finished(_) => Ok(None),
+        Launch::Finished(code) => Ok(Err(code)),
         Launch::Inside => {
             let mut failed = None;
             let matrix = Matrix::fill(|one, other| {
@@ -73,7 +74,7 @@ pub(super) fn measure() -> Result<Option<Matrix>, SocketsError> {
                 eprintln!("{} - {}: {outcome:?}", one.name, other.name);
                 Cell::new(std::iter::once(outcome))
             });
-            failed.map_or(Ok(Some(matrix)), Err)
+            failed.map_or(Ok(Ok(matrix)), Err)
         }
     }
 }
