@@ -58,6 +58,7 @@
 //! | of several owners each sends a part; who lies is named and left out | `remote::pool`, `tests/owners.rs` |
 //! | people hold, let go on and give up any transfer, and the other side is told | `files::transfers`, `tests/control.rs` |
 //! | nobody sends more than the receiver's rules allow | `file_rules`, `files::quota`, `tests/rules.rs` |
+//! | what is heard while it arrives is what the file holds, through breaks and seeks | `playback`, `tests/playing.rs` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
 //! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
 //! | every queue, task and session is bounded and ends with the handle | [`Limits`], `tests/session.rs` |
