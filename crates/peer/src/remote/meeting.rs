@@ -33,14 +33,15 @@ use super::{
     Introducer,
     binding::Binding,
     paths::{Leg, Paths, Rank},
-    port::{Place, Port, canonical, is_sane, join},
+    port::{Annex, Place, Port, canonical, is_sane, join},
+    punching::own_interfaces,
 };
 use crate::PathRule;
 
 /// A relay that has not answered a binding by then does not delay the meeting any further.
 const BIND_PATIENCE: Duration = Duration::from_millis(400);
 /// A direct path that is found so soon after the relayed one is waited for.
-const DIRECT_SOON: Duration = Duration::from_millis(300);
+const DIRECT_SOON: Duration = Duration::from_millis(500);
 /// From the exchange of addresses to a direct path.
 const DIRECT_PATIENCE: Duration = Duration::from_secs(10);
 /// Between the starts of two attempts (RFC 8305 §5).
@@ -53,6 +54,8 @@ const DIAL_BACK_AFTER: Duration = Duration::from_millis(150);
 const EXPECTED: Duration = Duration::from_secs(20);
 /// Addresses of the other side that are tried.
 const TRIED_MAX: usize = 8;
+/// Addresses of ours that are told.
+const OWN_MAX: usize = 8;
 /// Before the first new attempt for a direct path; doubled after each.
 const AGAIN_FIRST: Duration = Duration::from_secs(2);
 /// At most.
@@ -90,6 +93,8 @@ pub(crate) struct Meeting {
     binding: Mutex<Option<Arc<Binding>>>,
     /// What the called side does meanwhile.
     expecting: Mutex<JoinSet<()>>,
+    /// Further ports of ours from which a hole was found.
+    pub(super) annexes: Mutex<Vec<Annex>>,
 }
 
 impl Meeting {
@@ -110,6 +115,7 @@ impl Meeting {
             paths: Arc::clone(&paths),
             binding: Mutex::default(),
             expecting: Mutex::default(),
+            annexes: Mutex::default(),
         };
         (Arc::new(meeting), paths)
     }
@@ -212,6 +218,12 @@ impl Meeting {
                 this.expect_relayed(&port, relayed, binding),
                 this.welcome(&port, direct),
                 this.dial_back(&port, &theirs, &ticket),
+                async {
+                    tokio::select! {
+                        () = this.punch_along(&port, &theirs, &ticket) => {}
+                        () = this.direct_within(EXPECTED) => {}
+                    }
+                },
             );
             this.paths.settle();
         });
@@ -287,6 +299,12 @@ impl Meeting {
         theirs: &[Candidate],
         ticket: &Ticket,
     ) -> Result<(), String> {
+        if self.rule() == PathRule::RelayOnly {
+            return Err("only the relay is used here".to_owned());
+        }
+        if let Some(stun) = &port.stun {
+            return self.punch_and_dial((port, stun), theirs, ticket).await;
+        }
         let candidates = self.usable(port, theirs);
         if candidates.is_empty() {
             return Err("there is no address of theirs to try".to_owned());
@@ -336,7 +354,7 @@ impl Meeting {
         });
     }
 
-    fn take_direct(&self, port: &Port, connection: Arc<dyn Connection>, why: &str) {
+    pub(super) fn take_direct(&self, port: &Port, connection: Arc<dyn Connection>, why: &str) {
         tracing::debug!(who = %self.who, remote = %connection.remote_addr(), why, "direct");
         self.paths.add(Leg {
             connection,
@@ -349,9 +367,13 @@ impl Meeting {
     }
 
     /// Where of what the other side names we may and can go.
-    fn usable(&self, port: &Port, theirs: &[Candidate]) -> Vec<(SocketAddr, CandidateKind)> {
+    pub(super) fn usable(
+        &self,
+        port: &Port,
+        theirs: &[Candidate],
+    ) -> Vec<(SocketAddr, CandidateKind)> {
         let local = port.endpoint.local_addr();
-        let is_same_host = self.server.ip().to_canonical().is_loopback();
+        let is_same_host = self.is_same_host();
         let mut usable: Vec<(SocketAddr, CandidateKind)> = Vec::new();
         for candidate in theirs.iter().take(MessageLimits::V1.candidates as usize) {
             let Ok(addr) = candidate.address.parse().map(canonical) else { continue };
@@ -363,6 +385,11 @@ impl Meeting {
         }
         usable.truncate(TRIED_MAX);
         usable
+    }
+
+    /// Whether whoever reaches the server as we do is on this machine.
+    pub(super) fn is_same_host(&self) -> bool {
+        self.server.ip().to_canonical().is_loopback()
     }
 
     /// Where we can be reached.
@@ -407,6 +434,10 @@ impl Meeting {
                 own.push(ip);
             }
         }
+        let others = own_interfaces().into_iter();
+        let others = others.filter(|ip| is_sane(SocketAddr::new(*ip, 1), self.is_same_host()));
+        own.extend(others.filter(|ip| !own.contains(ip)).collect::<Vec<_>>());
+        own.truncate(OWN_MAX);
         own
     }
 
@@ -473,7 +504,7 @@ impl Meeting {
         Arc::clone(&self.paths.first().connection)
     }
 
-    fn peer(&self) -> PeerId {
+    pub(super) fn peer(&self) -> PeerId {
         self.paths.first().connection.remote_id()
     }
 }

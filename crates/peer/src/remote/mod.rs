@@ -18,6 +18,7 @@ mod paths;
 mod pool;
 mod port;
 mod ports;
+mod punching;
 mod rate;
 mod relay;
 mod remote_file;

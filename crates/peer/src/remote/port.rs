@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use portolan_datagram_io::{Batch, Lane, LaneSocket, RelayFrame, SharedSockets};
+use portolan_datagram_io::{Batch, Lane, LaneSocket, Reading, RelayFrame, SharedSockets};
 use portolan_identity::PeerId;
+use portolan_nat_io::StunPort;
 use portolan_protocol::{
     Join, Joined, PeerCommand, PeerMessage, PeerReply, RequestId, Ticket, Way,
 };
@@ -39,7 +40,17 @@ pub(crate) struct Port {
     pub(crate) endpoint: Arc<dyn Endpoint>,
     /// What datagrams of relays come through, if we have a UDP port.
     pub(crate) relay: Option<RelayLane>,
+    /// What punches holes through translators from here, if we have a UDP port.
+    pub(crate) stun: Option<StunPort>,
+    config: BindConfig,
     guests: Arc<Guests>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+/// A further port that leads here: a hole was found for it and not for ours.
+#[derive(Debug)]
+pub(crate) struct Annex {
+    pub(crate) endpoint: Arc<dyn Endpoint>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -82,23 +93,33 @@ impl Port {
         mut config: BindConfig,
     ) -> Result<Self, BindError> {
         config.local = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
-        let shared = config.shared.clone();
         let endpoint = match transport.bind(config.clone()).await {
             Ok(endpoint) => endpoint,
             // A system without IPv6.
             Err(_) => {
                 config.local = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-                transport.bind(config).await?
+                transport.bind(config.clone()).await?
             }
         };
-        let relay = match transport.capabilities().carrier {
-            Carrier::Udp => RelayLane::open(&shared.get_or_default(), endpoint.local_addr()),
-            Carrier::Tcp | Carrier::Memory => None,
+        let sockets = config.shared.get_or_default::<SharedSockets>();
+        let local = endpoint.local_addr();
+        let (relay, stun) = match transport.capabilities().carrier {
+            Carrier::Udp => (RelayLane::open(&sockets, local), open_stun(&sockets, local)),
+            Carrier::Tcp | Carrier::Memory => (None, None),
         };
         let guests = Arc::<Guests>::default();
         let accepting = accept(Arc::clone(&endpoint), Arc::clone(&guests));
         let _accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
-        Ok(Self { transport, endpoint, relay, guests, _accepting })
+        Ok(Self { transport, endpoint, relay, stun, config, guests, _accepting })
+    }
+
+    /// Binds a further port, whose connections are as welcome as those at this one.
+    pub(crate) async fn annex(&self, local: SocketAddr) -> Result<Annex, BindError> {
+        let config = BindConfig { local, ..self.config.clone() };
+        let endpoint = self.transport.bind(config).await?;
+        let accepting = accept(Arc::clone(&endpoint), Arc::clone(&self.guests));
+        let _accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
+        Ok(Annex { endpoint, _accepting })
     }
 
     /// Expects one connection of `peer`, which shows `ticket` and came by `way`.
@@ -204,9 +225,17 @@ pub(crate) async fn join(connection: &Arc<dyn Connection>, ticket: Ticket, by: W
     }
 }
 
+fn open_stun(sockets: &Arc<SharedSockets>, local: SocketAddr) -> Option<StunPort> {
+    let mut seed = [0; 32];
+    portolan_identity::provider().secure_random.fill(&mut seed).ok()?;
+    let opened = StunPort::open(sockets, local, seed);
+    opened.inspect_err(|error| tracing::warn!(%error, "no holes can be punched")).ok()
+}
+
 impl RelayLane {
     fn open(sockets: &SharedSockets, local: SocketAddr) -> Option<Self> {
-        let opened = sockets.open(local, Lane::Relay);
+        // What relays say is little: the others read it along.
+        let opened = sockets.open_as(local, Lane::Relay, Reading::Rare);
         let socket = opened
             .inspect_err(|error| tracing::warn!(%error, "no datagrams through relays"))
             .ok()?;
