@@ -185,21 +185,24 @@ async fn an_offered_directory_is_decided_about_once_and_arrives_whole() {
     assert!(arrived["2/3.jpg"] == bytes(LARGE));
 }
 
+/// `TREE_FILES=100000` makes them as many as are meant.
 #[tokio::test]
 async fn two_thousand_small_files_arrive_and_are_told_of_together() {
     let harbour = Harbour::open().await;
     let (alice, _alice_events) = harbour.peer("alice").await;
     let (_bob, mut events) = harbour.peer("bob").await;
     let sent = harbour.directory.path().join("many");
+    let asked = std::env::var("TREE_FILES").ok().and_then(|text| text.parse::<u64>().ok());
+    let files = asked.unwrap_or(2000);
     for directory in 0..20 {
         fs::create_dir_all(sent.join(format!("{directory}"))).unwrap();
-        for number in 0..100 {
+        for number in 0..files / 20 {
             fs::write(sent.join(format!("{directory}/{number}")), number.to_string()).unwrap();
         }
     }
     let bob = name("bob");
     let summary = within("many files", alice.send_directory(&bob, &sent)).await.unwrap();
-    assert_eq!((summary.files, summary.failed), (2000, 0));
+    assert_eq!((summary.files, summary.failed), (files, 0));
     assert!(content(&harbour.downloads("bob").join("many")) == content(&sent));
     let (mut reports, mut done) = (0, false);
     while !done {
@@ -212,7 +215,7 @@ async fn two_thousand_small_files_arrive_and_are_told_of_together() {
             _ => {}
         }
     }
-    assert!(reports < 500, "{reports} reports");
+    assert!(reports < files / 4, "{reports} reports");
 }
 
 #[tokio::test]
@@ -752,4 +755,31 @@ async fn a_directory_is_held_and_let_go_on_by_whoever_began_it_and_given_up_by_e
     bob.cancel_file(update.id).await.unwrap();
     let error = within("the outcome", sending).await.unwrap().unwrap_err();
     assert!(matches!(error, FileError::Stopped { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_people_allow_of_files_bounds_directories_too() {
+    let harbour = Harbour::open().await;
+    let (alice, _alice_events) = harbour.peer("alice").await;
+    let mut config = harbour.config("bob");
+    config.file_rules.file_max = Some(1000);
+    config.file_rules.total_max = Some(5000);
+    let (_bob, _bob_events) = harbour.peer_with(config).await;
+    let sent = harbour.directory.path().join("sent");
+    fill(&sent, &[("a", 900), ("b", 2000), ("c", 900)]);
+    let bob = name("bob");
+    let summary = within("sending", alice.send_directory(&bob, &sent)).await.unwrap();
+    assert_eq!((summary.files, summary.failed), (2, 1), "{summary:?}");
+    assert_eq!(
+        (summary.misses[0].path.as_str(), summary.misses[0].code.as_str()),
+        ("b", "too_large")
+    );
+    let more = harbour.directory.path().join("more");
+    fill(&more, &[("1", 900), ("2", 900), ("3", 900), ("4", 900)]);
+    let error = within("sending", alice.send_directory(&bob, &more)).await.unwrap_err();
+    assert!(
+        matches!(&error, FileError::Refused { body, .. } if body.code == ErrorCode::Quota),
+        "{error}"
+    );
+    assert_eq!(entries(&harbour.downloads("bob")), ["sent"]);
 }

@@ -13,6 +13,7 @@ use rustyline::ExternalPrinter;
 use super::{
     human::{Channel, badge, render, speed},
     line::{File, Line},
+    tree_line::TreeLine,
 };
 
 /// What prints above the prompt.
@@ -67,9 +68,12 @@ impl Output {
         if self.json {
             return write_line(&mut io::stdout().lock(), &line.to_json());
         }
-        if let (Some(bars), Line::File(file)) = (&self.bars, line)
-            && bars.update(file)
-        {
+        let shown = match (&self.bars, line) {
+            (Some(bars), Line::File(file)) => bars.update(file),
+            (Some(bars), Line::Tree(tree)) => bars.update_tree(tree),
+            _ => false,
+        };
+        if shown {
             return;
         }
         if let Some((channel, text)) = render(line)
@@ -135,6 +139,16 @@ impl Default for Bars {
 }
 
 impl Bars {
+    /// The same for a directory.
+    fn update_tree(&self, tree: &TreeLine) -> bool {
+        match tree.phase {
+            // One file of it; the others go on.
+            "missed" => false,
+            "started" => self.update(&tree.into()) && tree.left_out.is_empty(),
+            _ => self.update(&tree.into()),
+        }
+    }
+
     /// Shows the update on its bar; `false`: it needs a line of its own.
     fn update(&self, file: &File) -> bool {
         let mut by_id = lock(&self.by_id);

@@ -3,7 +3,10 @@
 use portolan_protocol::LeftOut;
 use serde::Serialize;
 
-use super::text::{plain, size};
+use super::{
+    line::File,
+    text::{plain, size},
+};
 use crate::{TreePhase, TreeUpdate};
 
 /// The transfer of a directory.
@@ -79,6 +82,30 @@ impl From<&TreeUpdate> for TreeLine {
             file,
             code,
             reason,
+        }
+    }
+}
+
+impl From<&TreeLine> for File {
+    /// As one transfer, for a bar.
+    fn from(tree: &TreeLine) -> Self {
+        Self {
+            id: tree.id,
+            phase: tree.phase,
+            name: format!("{}/", tree.name),
+            bytes: tree.bytes,
+            total: tree.total,
+            resumed: None,
+            hash: None,
+            with: tree.with.clone(),
+            direction: tree.direction,
+            via: None,
+            transport: None,
+            rate: tree.rate,
+            eta_ms: tree.eta_ms,
+            path: None,
+            code: None,
+            reason: None,
         }
     }
 }

@@ -230,13 +230,27 @@ impl Host {
 
     /// Finds room for an offered file within what people allow.
     pub(crate) async fn admit(&self, size: u64, hash: Hash) -> Result<Admission, ErrorBody> {
-        let (quota, rules) = (Arc::clone(&self.quota), self.rules());
-        let bounds = (rules.file_max, rules.total_max);
-        let admitted = spawn_blocking(move || quota.admit((size, hash), bounds)).await;
+        let rules = self.rules();
+        self.admit_within((size, hash), (rules.file_max, rules.total_max)).await
+    }
+
+    async fn admit_within(
+        &self,
+        what: (u64, Hash),
+        bounds: (Option<u64>, Option<u64>),
+    ) -> Result<Admission, ErrorBody> {
+        let quota = Arc::clone(&self.quota);
+        let admitted = spawn_blocking(move || quota.admit(what, bounds)).await;
         admitted.unwrap_or_else(|error| {
             tracing::error!(%error, "the directory of received files cannot be looked at");
             Err(ErrorBody::new(ErrorCode::Internal, "it could not be taken there"))
         })
+    }
+
+    /// A place for what is to come of a directory, if everything together is not too much.
+    pub(crate) async fn admit_tree(&self, name: &str, bytes: u64) -> Result<Admission, ErrorBody> {
+        let key = Hash(*blake3::hash(format!("{name}/").as_bytes()).as_bytes());
+        self.admit_within((bytes, key), (None, self.rules().total_max)).await
     }
 
     /// Decides about an offered file, by the rule or by asking.

@@ -55,7 +55,7 @@ impl AgreedTrees {
         now: Instant,
         who: &Name,
         offer: &OfferTree,
-        id: TransferId,
+        (id, file_max): (TransferId, Option<u64>),
     ) -> AgreedTree {
         let tree = AgreedTree {
             from: who.clone(),
@@ -64,7 +64,7 @@ impl AgreedTrees {
             bytes: offer.bytes,
             since: now,
             id,
-            budget: Budget::new(offer.files, offer.bytes),
+            budget: Budget::new(offer.files, offer.bytes, file_max),
         };
         let mut agreed = self.lock();
         agreed.retain(|kept| !kept.is(who, &offer.name));
@@ -107,7 +107,7 @@ mod tests {
         let (agreed, now) = (AgreedTrees::new(2), Instant::now());
         let bob = Name::new("bob").unwrap();
         for (id, name) in (0..).zip(["a", "b", "c"]) {
-            agreed.note(now, &bob, &offer(name, 3), TransferId(id));
+            agreed.note(now, &bob, &offer(name, 3), (TransferId(id), None));
         }
         let find = |at, name, files| agreed.find(at, &bob, &offer(name, files)).map(|tree| tree.id);
         assert_eq!(find(now, "a", 3), None, "the oldest has gone");

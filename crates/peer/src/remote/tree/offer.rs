@@ -109,7 +109,8 @@ async fn offer_once(
     outcome(host, who, &mut stream.reader, tally).await
 }
 
-/// Waits for the end, for as long as the other side fetches or says that it reads what it has.
+/// Waits for the end, for as long as the other side fetches or says that it is at it, as it does
+/// every second: who is silent for longer is gone.
 async fn outcome(
     host: &Host,
     who: &Name,
@@ -118,7 +119,7 @@ async fn outcome(
 ) -> Result<Received, FileError> {
     let mut moved = tally.moved();
     loop {
-        match past_hashing(reader, host.timing.stall).await {
+        match past_hashing(reader, host.timing.request).await {
             Ok(message) => match reply(who, message)? {
                 PeerReply::Received(received) => return Ok(received),
                 other => return Err(unexpected(who, &other)),

@@ -183,7 +183,7 @@ async fn begin(
         path: path.to_owned(),
         landing,
         tally: Arc::clone(tally),
-        budget: Budget::new(sessions.host().limits.tree_files, u64::MAX),
+        budget: Budget::new(sessions.host().limits.tree_files, u64::MAX, None),
     };
     Ok((Arc::new(pull), walk))
 }
@@ -331,7 +331,8 @@ impl Pull {
                 Ok(()) if entry.directory => directories.push(entry.path),
                 Ok(()) => match self.budget.reserve(entry.size) {
                     None => {
-                        let reason = "it is more than was offered";
+                        let reason =
+                            "it is more than was offered, or larger than files may be here";
                         self.tally.missed(&entry.path, ErrorCode::TooLarge, reason);
                     }
                     Some(reserved) => {

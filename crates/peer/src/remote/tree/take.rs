@@ -121,15 +121,19 @@ impl Taking<'_> {
         let budget = match agreed {
             Some(budget) => budget,
             None => {
+                // What there is no room for is refused before a person is asked.
+                drop(host.admit_tree(&offer.name, offer.bytes).await?);
                 tokio::select! {
                     decided = self.decide() => decided?,
                     // Nothing is due before our answer: anything here is the end of the offer.
                     _ = reader.next_frame() => return Err(self.taken_back().into()),
                     stopped = orders.stopped() => return Err(stopped.into()),
                 }
-                host.agreed_trees.note(Instant::now(), self.who, offer, self.id).budget
+                let terms = (self.id, host.rules().file_max);
+                host.agreed_trees.note(Instant::now(), self.who, offer, terms).budget
             }
         };
+        let _admission = host.admit_tree(&offer.name, budget.bytes()).await?;
         let permit = timeout(host.timing.offer, host.theirs.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
         answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
