@@ -227,6 +227,7 @@ enum Order {
 pub struct Player {
     orders: SyncSender<Order>,
     interrupt: Interrupt,
+    opening: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -247,12 +248,15 @@ impl Player {
         let (orders, received) = sync_channel(ORDERS_MAX);
         let interrupt = Interrupt::default();
         let heard = interrupt.clone();
+        let opening = Arc::new(AtomicBool::new(true));
+        let opens = Arc::clone(&opening);
         let thread = thread::spawn(move || {
             let mut report = report;
             let failure = match sink() {
                 Ok(sink) => {
                     let queue = VecDeque::from(items);
-                    Work { orders: received, interrupt: heard, report: &mut report, queue }
+                    let report = &mut report;
+                    Work { orders: received, interrupt: heard, opening: opens, report, queue }
                         .run(sink)
                         .err()
                 }
@@ -260,7 +264,7 @@ impl Player {
             };
             report(Report::Over { failure });
         });
-        Self { orders, interrupt, thread: Some(thread) }
+        Self { orders, interrupt, opening, thread: Some(thread) }
     }
 
     /// Plays that too, behind what waits already.
@@ -292,7 +296,11 @@ impl Player {
     /// # Errors
     /// [`OrderError`].
     pub fn seek(&self, to: Duration) -> Result<(), OrderError> {
-        self.urgent(Order::Seek(to))
+        // What is still being opened is opened first.
+        match self.opening.load(Ordering::Acquire) {
+            true => self.order(Order::Seek(to)),
+            false => self.urgent(Order::Seek(to)),
+        }
     }
 
     /// Plays the next thing now.
@@ -349,6 +357,8 @@ impl Drop for Player {
 struct Work<'a> {
     orders: Receiver<Order>,
     interrupt: Interrupt,
+    /// Something is being opened.
+    opening: Arc<AtomicBool>,
     report: &'a mut dyn FnMut(Report),
     queue: VecDeque<Item>,
 }
@@ -372,7 +382,10 @@ impl Work<'_> {
             }
             let Some(item) = self.queue.pop_front() else { break };
             (self.report)(Report::Opening { name: item.name.clone() });
-            match (item.open)(&self.interrupt) {
+            self.opening.store(true, Ordering::Release);
+            let opened = (item.open)(&self.interrupt);
+            self.opening.store(false, Ordering::Release);
+            match opened {
                 Ok(track) => {
                     let info = track.info();
                     (self.report)(Report::Started { name: item.name.clone(), info });
