@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use portolan_gateway::{
-    Action, Bridge, End, Entry, Now, Refused, Ticket, Visitor, find, legacy_id,
+    Action, Bridge, Call, CallNews, Door, End, Entry, Now, Refused, Ticket, Visitor, find,
+    legacy_id,
 };
 use portolan_peer_id::PeerId;
 use portolan_protocol::{
@@ -64,20 +65,56 @@ pub(crate) fn cod_seeds() -> Vec<Vec<u8>> {
     ])
 }
 
+pub(crate) fn inf452(bytes: &[u8]) {
+    run("inf452", bytes);
+}
+
+pub(crate) fn inf452_seeds() -> Vec<Vec<u8>> {
+    seeds(&[
+        "USER Ana:43577\r\nKEEP\r\nLIST\r\nADDR bob\r\nDISC\r\n",
+        "USER ana maria: 43577\nLIST\nADDR  \r\nADDR b:1\r\nFLY\r\n",
+        "USER a:0\r\nUSER a:99999\r\nUSER a\r\n",
+    ])
+}
+
+pub(crate) fn mac0448(bytes: &[u8]) {
+    run("mac0448", bytes);
+}
+
+pub(crate) fn mac0448_seeds() -> Vec<Vec<u8>> {
+    seeds(&[
+        "CONNECT\r\nLOGIN ana\r\nLIST_USERS\r\nREQUEST_CHAT bob\r\nEND_CHAT bob\r\nLOGOUT\r\nQUIT\r\n",
+        "CONNECT\r\nLOGIN ana\r\n{\"result\": \"confirmed\", \"port\": 55555, \"state\": \"x\"}\r\n",
+        "LOGIN\r\nCONNECT\r\nLOGIN a b\r\nHEARTBEAT\r\nREQUEST_CHAT ana\r\n{}\r\n",
+    ])
+}
+
+pub(crate) fn upc(bytes: &[u8]) {
+    run("upc", bytes);
+}
+
+pub(crate) fn upc_seeds() -> Vec<Vec<u8>> {
+    seeds(&[
+        "username: ana\nconnect: bob\nhello\n::menu\n::end\n::password word\n::exit\n",
+        "username:ana",
+        "username: ana\r\nconnect: #team\r\noi\r\n::all oi\r\n::fly\r\nconnect:\r\n",
+    ])
+}
+
 /// The same text in one read and in pieces.
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
     let with = |piece: u8| move |text: &&str| [&[piece][..], text.as_bytes()].concat();
     texts.iter().map(with(255)).chain(texts.iter().map(with(14))).collect()
 }
 
-/// The first byte says how long each read is.
+/// The first byte says how long each read is, and by which lane the client has come.
 fn run(name: &str, bytes: &[u8]) {
     let Some((&piece, stream)) = bytes.split_first() else { return };
     let gateway = find(name).expect("a gateway of the table");
     let service = gateway.open(&portolan_gateway::Options::default()).expect("no options");
     let visitor = Visitor {
         address: SocketAddr::from(([127, 0, 0, 1], 50_000)),
-        lane: 0,
+        lane: usize::from(piece) % gateway.lanes().len(),
         seed: 1,
         server: SERVER,
     };
@@ -97,9 +134,10 @@ fn run(name: &str, bytes: &[u8]) {
             drive.bridge.handle_timeout(drive.now);
             drive.carry_out();
         }
-        drive.bridge.handle_bytes(drive.now, read);
-        drive.carry_out();
-        assert!(drive.bridge.wants_input(), "everything was answered: there is room for more");
+        if drive.bridge.wants_input() {
+            drive.bridge.handle_bytes(drive.now, read);
+            drive.carry_out();
+        }
     }
     drive.bridge.handle_end(drive.now, &End::Closing);
     drive.carry_out();
@@ -144,7 +182,33 @@ impl Drive {
                 }
             }
             Action::Leave => self.name = None,
-            Action::Finish(_) | Action::CloseGateway => {}
+            Action::OpenDoor(door) => self.open(door),
+            Action::Dial { call, .. } => self.talk(call, CallNews::Connected),
+            Action::HangUp(call) => self.bridge.handle_call(self.now, call, CallNews::Ended),
+            Action::Say { bytes, .. } => assert!(!bytes.is_empty()),
+            Action::Finish(_) | Action::CloseGateway | Action::CloseDoor(_) => {}
+        }
+    }
+
+    /// Somebody comes to every other door that is opened.
+    fn open(&mut self, door: Door) {
+        self.last += 1;
+        let address = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        match self.last.is_multiple_of(2) {
+            true => self.bridge.handle_door(self.now, door, Err("no port".to_owned())),
+            false => {
+                self.bridge.handle_door(self.now, door, Ok(address));
+                self.talk(Call(Call::CAME + door.0 % 16), CallNews::Came(door));
+            }
+        }
+    }
+
+    /// What is said on a call beside the client's own connection.
+    fn talk(&mut self, call: Call, begin: CallNews<'_>) {
+        self.bridge.handle_call(self.now, call, begin);
+        for said in ["USER ana\r\noi", "CONNECT\r\nSEND_CHAT oi\r\n", "{\"state\": 1}\r\n", "\u{0}"]
+        {
+            self.bridge.handle_call(self.now, call, CallNews::Said(said.as_bytes()));
         }
     }
 

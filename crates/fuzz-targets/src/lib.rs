@@ -71,6 +71,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "gateway_lines", run: gateways::lines, seeds: gateways::lines_seeds },
     Target { name: "gateway_tr223", run: gateways::tr223, seeds: gateways::tr223_seeds },
     Target { name: "gateway_cod", run: gateways::cod, seeds: gateways::cod_seeds },
+    Target { name: "gateway_inf452", run: gateways::inf452, seeds: gateways::inf452_seeds },
+    Target { name: "gateway_mac0448", run: gateways::mac0448, seeds: gateways::mac0448_seeds },
+    Target { name: "gateway_upc", run: gateways::upc, seeds: gateways::upc_seeds },
 ];
 
 /// Runs the target of this name.
