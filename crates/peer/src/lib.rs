@@ -59,6 +59,9 @@
 //! | people hold, let go on and give up any transfer, and the other side is told | `files::transfers`, `tests/control.rs` |
 //! | nobody sends more than the receiver's rules allow | `file_rules`, `files::quota`, `tests/rules.rs` |
 //! | what is heard while it arrives is what the file holds, through breaks and seeks | `playback`, `tests/playing.rs` |
+//! | both sides of a call agree on how it stands, whatever breaks | `calls::machine` |
+//! | a call goes on over another connection | `tests/calls.rs` |
+//! | who listens together hears the same within 50 ms | `calls::sound::together` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
 //! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
 //! | every queue, task and session is bounded and ends with the handle | [`Limits`], `tests/session.rs` |
@@ -84,7 +87,7 @@ mod tree;
 
 pub use calls::{
     AudioUpdate, CallDirection, CallError, CallId, CallMedia, CallPhase, CallQuality, CallRule,
-    CallUpdate, CallWatch, ReceivedAudio, SentAudio, Switch,
+    CallUpdate, CallWatch, Listening, ReceivedAudio, SentAudio, Stage, Switch,
 };
 pub use config::{
     Attempts, Backoff, Config, Existing, FileRule, Keep, Limits, Place, ReceiptRule, Reconnect,

@@ -9,9 +9,9 @@ use std::{
 use portolan_identity::PeerId;
 use portolan_protocol::{
     Accept, AskServerInfo, ChangeSettings, ClearMailbox, Command, Converse, Deny, Echo, End,
-    FileInfo, FileList, Hash, Heartbeat, List, LoggedIn, Logout, Lookup, Mailbox, MessageId,
-    Messages, Name, Password, ReceiptState, Receipts, Recipient, Reply, Requested, Send, Sent,
-    ServerInfo, SetAway, SetPassword, Settings, Table, UserInfo, Users, Welcome, Whom,
+    FileInfo, FileList, Hash, Heartbeat, List, Listen, LoggedIn, Logout, Lookup, Mailbox,
+    MessageId, Messages, Name, Password, ReceiptState, Receipts, Recipient, Reply, Requested, Send,
+    Sent, ServerInfo, SetAway, SetPassword, Settings, Table, UserInfo, Users, Welcome, Whom,
 };
 use portolan_transport::{CloseCode, ConnectionStats};
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
@@ -20,7 +20,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     CallError, CallId, CallMedia, CallWatch, Config, ConnectError, Events, Existing, FileError,
     FileRules, FileUpdate, PathInfo, Place, RemoteAudio, RequestError, RuleChanges, SessionEnd,
-    ShareError, Stop, Switch, TransferId, TreeSummary, Wanted, Way,
+    ShareError, Stage, Stop, Switch, TransferId, TreeSummary, Wanted, Way,
+    calls::Part,
     dial::{Connected, dial},
     files::{Order, Share},
     remote::{
@@ -29,6 +30,9 @@ use crate::{
     },
     session::{Established, Link, Requests, Supervisor, SupervisorParts, log_in},
 };
+
+/// Characters of a title that are told.
+const TITLE_MAX: usize = 200;
 
 /// A connection to a server that has proved its key, before anything was said on it.
 ///
@@ -568,7 +572,23 @@ impl Peer {
         if who == self.name() {
             return Err(CallError::Ourselves { who: who.clone() });
         }
-        self.0.sessions.host().calls.call(who, media, None)
+        self.0.sessions.host().calls.call(who, Part::Talk(media), None)
+    }
+
+    /// Invites `who` to hear what `stage` plays, together with the others whom it plays to. Early
+    /// or late: all hear the same at the same time.
+    ///
+    /// # Errors
+    /// [`CallError::InCall`] when there is a call with `who`, and [`CallError::TooMany`].
+    pub fn invite_to_listen(&self, who: &Name, stage: &Stage) -> Result<CallId, CallError> {
+        if who == self.name() {
+            return Err(CallError::Ourselves { who: who.clone() });
+        }
+        let duration_ms =
+            stage.duration().map(|all| u64::try_from(all.as_millis()).unwrap_or(u64::MAX));
+        let title = stage.title().chars().take(TITLE_MAX).collect();
+        let listen = Listen { title, duration_ms };
+        self.0.sessions.host().calls.call(who, Part::Host(stage.door()), Some(listen))
     }
 
     /// Lets wait for what becomes of the call `id`.

@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
+use portolan_media::open_source;
 use portolan_peer::{
     Addresses, CallDirection, CallError, CallId, CallMedia, CallPhase, CallRule, Config, Event,
-    Events, Peer, Switch,
+    Events, Peer, Stage, Switch,
 };
 use portolan_protocol::{Call, ErrorCode, PeerCommand, PeerMessage, RequestId};
 
@@ -353,4 +354,65 @@ async fn a_source_that_cannot_be_opened_ends_the_call_and_says_why() {
     let CallPhase::Failed { reason, .. } = failed else { unreachable!() };
     assert!(reason.contains("/no/such/file"), "{reason}");
     phase(&mut bob.1, "ended").await;
+}
+
+/// Waits until what is listened to together is at this place or behind it.
+async fn at(events: &mut Events, place: Duration) {
+    wait_for(events, "the place", |event| match event {
+        Event::Audio(update) => {
+            let together = update.received.and_then(|received| received.together);
+            together.is_some_and(|together| together.position >= place)
+        }
+        _ => false,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_listen_to_one_also_who_comes_late_and_the_host_seeks_for_all() {
+    let harbour = Harbour::open().await;
+    let (alice, mut events) = harbour.peer("alice").await;
+    let mut bob = callable(&harbour, "bob").await;
+    let mut carol = callable(&harbour, "carol").await;
+    let file = |of: &str| harbour.directory.path().join(format!("{of}.wav"));
+    let media = |of: &str| CallMedia::words("silence", &format!("wav:{}", file(of).display()));
+    let stage = Stage::start("a tone", None, |_| open_source("tone:440"));
+
+    alice.invite_to_listen(&name("bob"), &stage).unwrap();
+    let (id, _) = phase(&mut bob.1, "ringing").await;
+    bob.0.accept_call(id, media("bob")).unwrap();
+    heard(&mut bob.1, 50).await;
+    // Carol comes later, and hears what bob hears then.
+    alice.invite_to_listen(&name("carol"), &stage).unwrap();
+    let event = wait_for(&mut carol.1, "the invitation", |event| match event {
+        Event::Call(update) => update.phase == CallPhase::Ringing,
+        _ => false,
+    });
+    let Event::Call(invited) = event.await else { unreachable!() };
+    assert_eq!(invited.title.as_deref(), Some("a tone"));
+    carol.0.accept_call(invited.id, media("carol")).unwrap();
+    heard(&mut carol.1, 50).await;
+    at(&mut carol.1, Duration::from_secs(1)).await;
+    // A host can still be called, and who listens cannot.
+    assert!(matches!(bob.0.call(&name("carol"), silent()), Err(CallError::InCall { .. })));
+
+    stage.seek(Duration::from_secs(600)).await;
+    at(&mut bob.1, Duration::from_secs(600)).await;
+    at(&mut carol.1, Duration::from_secs(600)).await;
+    // One leaves; the other is told when it is over.
+    bob.0.hang_up(id, None).unwrap();
+    phase(&mut bob.1, "ended").await;
+    phase(&mut events, "ended").await;
+    drop(stage);
+    phase(&mut carol.1, "ended").await;
+    wait_for(
+        &mut carol.1,
+        "the last report",
+        |event| matches!(event, Event::Audio(update) if update.is_last),
+    )
+    .await;
+    // Left and right are the same.
+    let left: Vec<f32> = samples(&file("carol")).iter().copied().step_by(2).collect();
+    let pure = left.chunks_exact(1920).filter(|stretch| share_at(stretch, 440.0) > 0.8).count();
+    assert!(pure >= 20, "{pure} stretches of 40 ms are the tone");
 }

@@ -24,7 +24,6 @@ pub(crate) struct ClockWatch {
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     rtt: Duration,
-    #[cfg_attr(not(test), expect(dead_code, reason = "listening together is timed by it"))]
     /// What the other's clock is ahead of ours, in microseconds.
     ahead_us: i64,
 }
@@ -83,7 +82,6 @@ impl ClockWatch {
         self.samples.last().map(|sample| sample.rtt)
     }
 
-    #[cfg(test)]
     /// Our instant of a time of the other's clock, by the fastest of the latest answers: in it the
     /// two ways differed least.
     pub(crate) fn instant_of(&self, theirs_us: u64) -> Option<Instant> {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use portolan_protocol::{
-    Answered, CODEC_OPUS, Call, Clock, ErrorCode, Listen, Name, PeerCommand, PeerMessage, RequestId,
+    Answered, CODEC_OPUS, Call, Clock, ErrorCode, Listen, Name, PeerCommand, PeerEvent,
+    PeerMessage, Position, RequestId,
 };
 use portolan_transport::Priority;
 use tokio::{
@@ -19,12 +20,12 @@ use tokio::{
 };
 
 use super::{
-    CallDirection, CallId, CallMedia, CallUpdate, Order,
+    CallDirection, CallId, CallUpdate, Order,
     clock::ClockWatch,
     link::{Heard, Hold, Link},
     machine::{Machine, Patience, Role, Signal},
     registry::Calls,
-    sound::{Control, Sound, SoundNews, SoundParts},
+    sound::{Aim, Control, Part, Sound, SoundNews, SoundParts},
     watch::Standing,
 };
 use crate::{
@@ -40,7 +41,7 @@ const REDIAL_LONGEST: Duration = Duration::from_secs(2);
 
 /// How a call begins.
 pub(crate) enum Start {
-    Outgoing { media: CallMedia, listen: Option<Listen> },
+    Outgoing { part: Part, listen: Option<Listen> },
     Incoming { link: Link, stream: u32, listen: Option<Listen> },
 }
 
@@ -81,9 +82,11 @@ pub(crate) struct Driver {
     number: u32,
     /// Until the call is taken.
     inbox: Option<DatagramInbox>,
-    media: Option<CallMedia>,
+    part: Option<Part>,
     /// From then on.
     sound: Option<Sound>,
+    /// When what is listened to together is to be heard.
+    aim: Option<Aim>,
     calls: Weak<Calls>,
     sessions: Weak<Sessions>,
     events: mpsc::Sender<Event>,
@@ -106,10 +109,10 @@ impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Self {
         let now = Instant::now();
         let DriverParts { patience, start, .. } = parts;
-        let (direction, machine, link, stream, listen, media) = match start {
-            Start::Outgoing { media, listen } => {
+        let (direction, machine, link, stream, listen, part) = match start {
+            Start::Outgoing { part, listen } => {
                 let machine = Machine::calling(now, patience);
-                (CallDirection::Outgoing, machine, None, None, listen, Some(media))
+                (CallDirection::Outgoing, machine, None, None, listen, Some(part))
             }
             Start::Incoming { link, stream, listen } => {
                 let machine = Machine::ringing(now, patience);
@@ -131,8 +134,9 @@ impl Driver {
             stream,
             number: parts.inbox.number(),
             inbox: Some(parts.inbox),
-            media,
+            part,
             sound: None,
+            aim: None,
             calls: parts.calls,
             sessions: parts.sessions,
             events: parts.events,
@@ -211,7 +215,11 @@ impl Driver {
     fn on_order(&mut self, order: Order) {
         match order {
             Order::Accept(media) => {
-                self.media.get_or_insert(media);
+                let part = match self.listen {
+                    Some(_) => Part::Guest(media),
+                    None => Part::Talk(media),
+                };
+                self.part.get_or_insert(part);
                 self.machine.accept();
             }
             Order::Deny(reason) => drop(self.machine.deny(reason)),
@@ -256,6 +264,7 @@ impl Driver {
                 self.machine.handle_signal(now, Signal::Answered);
             }
             Heard::Clock(clock) => self.on_clock(now, clock),
+            Heard::Position(position) => self.on_position(position),
             Heard::Unknown => {}
         }
     }
@@ -273,7 +282,15 @@ impl Driver {
 
     fn on_clock(&mut self, now: Instant, clock: Clock) {
         if let Some(answer) = self.clock.on_clock(now, clock) {
-            self.tell(answer);
+            self.tell(answer.into());
+        }
+    }
+
+    /// The host tells where the sound is.
+    fn on_position(&mut self, position: Position) {
+        if let Some(at) = self.clock.instant_of(position.at) {
+            let at_ms = Duration::from_millis(position.position_ms);
+            self.aim = Some(Aim { timestamp: position.timestamp, at, position: at_ms });
         }
     }
 
@@ -286,12 +303,12 @@ impl Driver {
         if self.clock.is_silent(now) {
             self.lose("nothing was heard for too long".to_owned());
         } else if let Some(question) = self.clock.question(now) {
-            self.tell(question);
+            self.tell(question.into());
         }
     }
 
-    fn tell(&mut self, clock: Clock) {
-        let told = self.link.as_mut().map_or(Ok(()), |link| link.tell(clock.into()));
+    fn tell(&mut self, event: PeerEvent) {
+        let told = self.link.as_mut().map_or(Ok(()), |link| link.tell(event));
         if let Err(why) = told {
             self.lose(why);
         }
@@ -343,6 +360,7 @@ impl Driver {
             flows: self.machine.flows(),
             muted: self.machine.is_muted(),
             round_trip: self.clock.rtt(),
+            aim: self.aim,
         };
         if let Some(sound) = &self.sound {
             return sound.control(control);
@@ -350,13 +368,13 @@ impl Driver {
         if !self.machine.is_talking() {
             return;
         }
-        let (Some(media), Some(inbox), Some(stream)) =
-            (self.media.take(), self.inbox.take(), self.stream)
+        let (Some(part), Some(inbox), Some(stream)) =
+            (self.part.take(), self.inbox.take(), self.stream)
         else {
             return;
         };
         let (id, with, sessions) = (self.id, self.with.clone(), self.sessions.clone());
-        let parts = SoundParts { id, with, sessions, inbox, media, stream };
+        let parts = SoundParts { id, with, sessions, inbox, part, stream };
         match Sound::start(parts, control) {
             Ok(sound) => self.sound = Some(sound),
             Err(error) => self.machine.fail(ErrorCode::Internal, error.to_string()),
@@ -368,6 +386,16 @@ impl Driver {
             Some(SoundNews::Report(update)) => {
                 let _ = self.events.try_send(Event::Audio(update));
             }
+            Some(SoundNews::Mark(mark)) => self.tell(
+                Position {
+                    timestamp: mark.timestamp,
+                    at: self.clock.micros(mark.at),
+                    position_ms: u64::try_from(mark.position.as_millis()).unwrap_or(u64::MAX),
+                    plays: mark.plays,
+                }
+                .into(),
+            ),
+            Some(SoundNews::Over) => self.machine.hang_up(Some("it is over".to_owned())),
             Some(SoundNews::Failed(why)) => self.machine.fail(ErrorCode::Internal, why),
             None => self.machine.fail(ErrorCode::Internal, "the sound has ended".to_owned()),
         }
@@ -395,7 +423,8 @@ impl Driver {
         while let Some(phase) = self.machine.poll_event() {
             self.standing.send_modify(|standing| standing.note(&phase));
             let (id, with, direction) = (self.id, self.with.clone(), self.direction);
-            let update = CallUpdate { id, with, direction, phase };
+            let title = self.listen.as_ref().map(|listen| listen.title.clone());
+            let update = CallUpdate { id, with, direction, title, phase };
             // An application that does not read its news is not waited for.
             let _ = timeout(NEWS_PATIENCE, self.events.send(Event::Call(update))).await;
         }

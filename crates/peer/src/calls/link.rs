@@ -2,7 +2,7 @@
 
 use portolan_protocol::{
     Answered, Clock, ErrorBody, HangUp, Held, Message, Muted, PeerCommand, PeerEvent, PeerMessage,
-    PeerReply, RequestId, Ringing, Table,
+    PeerReply, Position, RequestId, Ringing, Table,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, ReadMessageError};
 use portolan_transport::{RecvStream, SendStream};
@@ -42,6 +42,7 @@ pub(crate) enum Heard {
     Signal(Signal),
     Answered(Answered),
     Clock(Clock),
+    Position(Position),
     /// Something of a newer version.
     Unknown,
 }
@@ -140,11 +141,11 @@ fn heard_event(event: PeerEvent) -> Heard {
         PeerEvent::Muted(Muted { on }) => Heard::Signal(Signal::Muted(Switch::from_bool(on))),
         PeerEvent::Held(Held { on }) => Heard::Signal(Signal::Held(Switch::from_bool(on))),
         PeerEvent::Clock(clock) => Heard::Clock(clock),
+        PeerEvent::Position(position) => Heard::Position(position),
         // Words of other requests.
         PeerEvent::Hashing(_)
         | PeerEvent::Want(_)
         | PeerEvent::End(_)
-        | PeerEvent::Position(_)
         | PeerEvent::Entries(_)
         | PeerEvent::Small(_)
         | PeerEvent::Compared(_)

@@ -19,6 +19,7 @@ mod machine;
 mod news;
 mod registry;
 mod sound;
+mod stage;
 mod watch;
 
 use portolan_protocol::Name;
@@ -27,7 +28,9 @@ use thiserror::Error;
 pub(crate) use link::Link;
 pub use news::{CallDirection, CallId, CallPhase, CallUpdate, Switch};
 pub(crate) use registry::Calls;
-pub use sound::{AudioUpdate, CallMedia, CallQuality, ReceivedAudio, SentAudio};
+pub(crate) use sound::Part;
+pub use sound::{AudioUpdate, CallMedia, CallQuality, Listening, ReceivedAudio, SentAudio};
+pub use stage::Stage;
 pub use watch::CallWatch;
 
 use self::machine::Signal;

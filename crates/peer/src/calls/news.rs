@@ -58,6 +58,8 @@ pub struct CallUpdate {
     pub with: Name,
     /// Who called.
     pub direction: CallDirection,
+    /// What is listened to, if sound goes from the caller to the called side only; from a peer.
+    pub title: Option<String>,
     /// What has just happened.
     pub phase: CallPhase,
 }

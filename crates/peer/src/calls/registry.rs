@@ -21,6 +21,7 @@ use super::{
     driver::{Driver, DriverParts, Start},
     link::{Hold, Link},
     machine::Patience,
+    sound::Part,
     watch::Standing,
 };
 use crate::{
@@ -129,7 +130,7 @@ impl Calls {
     pub(crate) fn call(
         self: &Arc<Self>,
         who: &Name,
-        media: CallMedia,
+        part: Part,
         listen: Option<Listen>,
     ) -> Result<CallId, CallError> {
         let kind = Kind::of(listen.as_ref());
@@ -144,7 +145,7 @@ impl Calls {
         if state.by_id.len() >= self.max {
             return Err(CallError::TooMany { max: self.max });
         }
-        Ok(self.start(&mut state, who, random(), Start::Outgoing { media, listen }))
+        Ok(self.start(&mut state, who, random(), Start::Outgoing { part, listen }))
     }
 
     /// Serves the stream of a call that `who` makes, for as long as it lasts.
@@ -275,6 +276,7 @@ impl Calls {
             id: CallId(state.last),
             with: who.clone(),
             direction: CallDirection::Incoming,
+            title: None,
             phase: CallPhase::Busy,
         };
         let _ = self.events.try_send(Event::Call(update));

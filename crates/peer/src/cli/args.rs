@@ -248,6 +248,13 @@ pub(crate) enum OneShot {
     },
     /// Show what sound can come from and go to
     Devices,
+    /// Play a file to several at the same time, until it ends
+    Stream {
+        /// To whom, with commas between
+        who: String,
+        /// What: an audio file, or a source such as tone:440:10
+        file: String,
+    },
     /// Let the server send a text back
     Echo {
         /// What

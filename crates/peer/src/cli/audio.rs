@@ -44,6 +44,10 @@ struct Received {
     gaps: u64,
     dropped: u64,
     level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off_ms: Option<i32>,
     lately: Lately,
 }
 
@@ -93,7 +97,7 @@ impl From<&SentAudio> for Sent {
 
 impl From<&ReceivedAudio> for Received {
     fn from(received: &ReceivedAudio) -> Self {
-        let ReceivedAudio { counts, dropped, quality, level } = received;
+        let ReceivedAudio { counts, dropped, together, quality, level } = received;
         Self {
             frames: counts.received,
             lost: counts.lost,
@@ -106,6 +110,8 @@ impl From<&ReceivedAudio> for Received {
             gaps: counts.gaps,
             dropped: *dropped,
             level: *level,
+            position_ms: together.map(|together| millis(together.position)),
+            off_ms: together.map(|together| together.off_ms),
             lately: Lately::from(quality),
         }
     }
@@ -131,8 +137,9 @@ impl AudioLine {
     pub(crate) fn words(&self) -> String {
         let heard = self.received.as_ref().map(|received| {
             let Lately { loss, late, concealed, buffer_ms, mos, .. } = &received.lately;
+            let place = received.position_ms.map(place).unwrap_or_default();
             format!(
-                "[{}] loss {} %, late {} %, concealed {} %, buffer {buffer_ms} ms, MOS {}.{}",
+                "{place}[{}] loss {} %, late {} %, concealed {} %, buffer {buffer_ms} ms, MOS {}.{}",
                 meter(received.level),
                 percent(*loss),
                 percent(*late),
@@ -148,6 +155,12 @@ impl AudioLine {
         let parts: Vec<String> = heard.into_iter().chain(rtt).chain(said).collect();
         format!("* {}: {}", self.with, parts.join(", "))
     }
+}
+
+/// A place in what is played: `1:05 `.
+fn place(millis: u64) -> String {
+    let seconds = millis / 1000;
+    format!("{}:{:02} ", seconds / 60, seconds % 60)
 }
 
 fn percent(share: Decimal<1000>) -> String {
@@ -188,12 +201,12 @@ mod tests {
             delay: Duration::from_millis(90),
             mos: 432,
         };
-        let (counts, dropped, level) = (Default::default(), 0, 20);
+        let (counts, dropped, level, together) = (Default::default(), 0, 20, None);
         AudioUpdate {
             id: CallId(3),
             with: Name::new("bob").unwrap(),
             sent: Some(SentAudio { counts: Default::default(), bitrate: 32_000, level: 6 }),
-            received: Some(ReceivedAudio { counts, dropped, quality, level }),
+            received: Some(ReceivedAudio { counts, dropped, together, quality, level }),
             round_trip: Some(Duration::from_micros(23_400)),
             is_last: false,
         }

@@ -235,8 +235,8 @@ mod tests {
     }
 
     fn tell(book: &mut CallBook, with: &str, id: u64, phase: CallPhase) {
-        let direction = CallDirection::Incoming;
-        book.on_call(&CallUpdate { id: CallId(id), with: name(with), direction, phase });
+        let (direction, title) = (CallDirection::Incoming, None);
+        book.on_call(&CallUpdate { id: CallId(id), with: name(with), direction, title, phase });
     }
 
     fn asks(book: &mut CallBook, with: &str, state: ConversationState) {

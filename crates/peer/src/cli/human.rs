@@ -201,6 +201,9 @@ fn conversation(news: &ConversationLine) -> String {
 
 fn call(update: &CallLine) -> String {
     let with = &update.with;
+    if let Some(title) = &update.title {
+        return listening(update, &plain(title));
+    }
     let is_incoming = update.direction == "incoming";
     let words = match update.phase {
         "calling" => format!("calling {with}"),
@@ -224,6 +227,28 @@ fn call(update: &CallLine) -> String {
         Some(reason) => format!("* {words} ({})", plain(reason)),
         None => format!("* {words}"),
     }
+}
+
+/// A call in which one side plays and the other listens.
+fn listening(update: &CallLine, title: &str) -> String {
+    let with = &update.with;
+    let is_incoming = update.direction == "incoming";
+    let words = match update.phase {
+        "calling" => format!("inviting {with} to listen to {title}"),
+        "ringing" if is_incoming => {
+            format!("{with} plays {title}: /accept {with} or /deny {with}")
+        }
+        "ringing" => format!("{with} is asked"),
+        "accepted" if is_incoming => format!("you listen to {title} with {with}; /hangup leaves"),
+        "accepted" => format!("{with} listens"),
+        "ended" if is_incoming => format!("{title} is over, or you have left"),
+        "ended" => format!("{with} listens no more"),
+        "denied" => format!("{title} is not listened to"),
+        "busy" => format!("{with} is in a call"),
+        "timed_out" => format!("nobody has answered about {title}"),
+        other => format!("{title} with {with}: {other}"),
+    };
+    format!("* {words}")
 }
 
 /// A microphone or a call that was switched.

@@ -25,6 +25,7 @@ use super::{
     settings::Settings,
     slash::{ListOrder, Slash, parse},
     stage::{Piece, Stage, show},
+    stream::{self, StreamOrder},
     talks::Talks,
 };
 use crate::{
@@ -75,7 +76,8 @@ pub(crate) async fn run(
     let existing = settings.existing;
     let stage = Mutex::new(Stage::new(&settings.sink));
     let (talks, book) = (Mutex::default(), Mutex::default());
-    let app = App { peer, output, names, existing, stage, answer, sound, talks, book };
+    let stream = Mutex::default();
+    let app = App { peer, output, names, existing, stage, answer, sound, talks, book, stream };
     let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
     let (transfers, running) = (JoinSet::new(), None);
     Loop { app: Arc::new(app), lines, events, transfers, running, shown }.run().await
@@ -94,6 +96,8 @@ struct App {
     sound: (String, String),
     talks: Mutex<Talks>,
     book: Mutex<CallBook>,
+    /// What we play to others.
+    stream: Mutex<Option<Arc<crate::Stage>>>,
 }
 
 /// Who reads what is shown.
@@ -427,6 +431,7 @@ impl App {
                 let id = self.book().current(who.as_ref())?;
                 self.peer.hang_up(id, None)?;
             }
+            Slash::Stream(order) => self.stream(order).await?,
             Slash::Mute(on) => {
                 let id = self.book().current(None)?;
                 self.peer.mute(id, on)?;
@@ -481,6 +486,33 @@ impl App {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn streamed(&self) -> MutexGuard<'_, Option<Arc<crate::Stage>>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Plays to others, or changes what is played.
+    async fn stream(&self, order: StreamOrder) -> Result<(), Failure> {
+        if let StreamOrder::Play { who, file } = order {
+            let stage = Arc::new(stream::open(file).await?);
+            *self.streamed() = Some(Arc::clone(&stage));
+            return self.invite(&who, &stage);
+        }
+        let stage = self.streamed().clone();
+        let stage = stage.ok_or_else(|| Failure::usage("nothing is played to others"))?;
+        match order {
+            StreamOrder::Invite(who) => self.invite(&who, &stage)?,
+            StreamOrder::Pause(on) => stage.pause(on).await,
+            StreamOrder::Seek(to) => stage.seek(to).await,
+            StreamOrder::Stop => *self.streamed() = None,
+            StreamOrder::Play { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn invite(&self, who: &[Name], stage: &crate::Stage) -> Result<(), Failure> {
+        who.iter().try_for_each(|who| Ok(self.peer.invite_to_listen(who, stage).map(drop)?))
     }
 
     fn media(&self) -> CallMedia {

@@ -266,6 +266,9 @@ pub(crate) struct CallLine {
     pub(crate) id: u64,
     pub(crate) with: String,
     pub(crate) direction: &'static str,
+    /// What is listened to together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
     pub(crate) phase: &'static str,
     /// Of `muted` and `held`: whether it is, and at whose end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -699,6 +702,7 @@ impl From<&CallUpdate> for CallLine {
             id: update.id.0,
             with: update.with.to_string(),
             direction: update.direction.as_str(),
+            title: update.title.clone(),
             phase: update.phase.as_str(),
             on,
             by_us,

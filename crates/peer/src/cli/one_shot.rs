@@ -23,6 +23,7 @@ use super::{
     settings::Settings,
     slash::{ListOrder, owners, recipient},
     stage::{Piece, play_all},
+    stream,
 };
 use crate::{
     CallMedia, Event, Existing, FilePhase, Peer, Place, ReceiptRule, Reconnect, Stack, TreePhase,
@@ -41,7 +42,7 @@ pub(crate) async fn run(
     // Waiting messages stay at the server: this run shows none.
     let reconnect = match &command {
         // A call outlives its connection.
-        Checked::Call { .. } => settings.reconnect,
+        Checked::Call { .. } | Checked::Stream { .. } => settings.reconnect,
         _ => Reconnect::Never,
     };
     let (peer, mut events) = log_in(settings, stack, (ReceiptRule::Manual, reconnect)).await?;
@@ -124,6 +125,7 @@ enum Checked {
     Files { who: Name },
     Play { what: Vec<Piece> },
     Call { who: Name, at_most: Option<Duration> },
+    Stream { who: Vec<Name>, file: String },
     Echo { text: String },
     Password { new: Option<Source> },
     Settings { change: ChangeSettings },
@@ -179,6 +181,9 @@ impl Checked {
                 let at_most = for_time.as_deref().map(duration).transpose();
                 Self::Call { who: name(&who)?, at_most: at_most.map_err(Failure::usage)? }
             }
+            OneShot::Stream { who, file } => {
+                Self::Stream { who: stream::names(&who).map_err(Failure::usage)?, file }
+            }
             OneShot::Echo { text } => Self::Echo { text: text.join(" ") },
             OneShot::Password { remove: true, .. } => Self::Password { new: None },
             OneShot::Password { new, remove: false } => {
@@ -224,6 +229,7 @@ async fn execute(
         Checked::Files { who } => {
             output.show(&Line::files(who.as_str(), &peer.files(&who).await?));
         }
+        Checked::Stream { who, file } => stream::play(peer, &who, file).await?,
         Checked::Call { who, at_most } => {
             let media = CallMedia::words(&settings.source, &settings.sink);
             call(peer, &who, (media, at_most)).await?;

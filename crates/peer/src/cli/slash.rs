@@ -9,6 +9,7 @@ use super::{
     playing::parse_place,
     preferences,
     stage::Piece,
+    stream::{self, StreamOrder},
 };
 use crate::{RuleChanges, Switch, Wanted};
 
@@ -41,6 +42,7 @@ pub(crate) enum Slash {
     HangUp(Option<Name>),
     Mute(Switch),
     Hold(Switch),
+    Stream(StreamOrder),
     AcceptFiles(Option<RuleChanges>),
     Transfers,
     PauseFile(u64),
@@ -201,6 +203,14 @@ pub(crate) const TABLE: &[Row] = &[
     row("mute", "[off]", "switches your microphone off, or on again", |row, rest| {
         switch(row, rest).map(Slash::Mute)
     }),
+    row(
+        "stream",
+        "WHO,… FILE | WHO,… | pause | on | seek TIME | stop",
+        "plays FILE to several at the same time; others may join later",
+        |row, rest| {
+            stream::parse(rest).map(Slash::Stream).map_err(|why| format!("{why}; {}", row.usage()))
+        },
+    ),
     row("hold", "[off]", "holds the call, or goes on with it", |row, rest| {
         switch(row, rest).map(Slash::Hold)
     }),
@@ -452,7 +462,7 @@ mod tests {
 
     use portolan_protocol::{ChangeSettings, Hash, MessageId, Name, Recipient};
 
-    use super::{GroupOrder, ListOrder, Piece, Slash, Switch, TABLE, Wanted, parse};
+    use super::{GroupOrder, ListOrder, Piece, Slash, StreamOrder, Switch, TABLE, Wanted, parse};
 
     #[test]
     fn every_command_is_understood_with_slash_and_with_colons() {
@@ -508,6 +518,7 @@ mod tests {
             ("hangup bob", Slash::HangUp(Some(bob()))),
             ("mute", Slash::Mute(Switch::On)),
             ("mute off", Slash::Mute(Switch::Off)),
+            ("stream stop", Slash::Stream(StreamOrder::Stop)),
             ("hold", Slash::Hold(Switch::On)),
             ("hold off", Slash::Hold(Switch::Off)),
             ("accept-files", Slash::AcceptFiles(None)),
@@ -546,7 +557,7 @@ mod tests {
 
     fn rows_words() -> impl Iterator<Item = &'static str> {
         "help list whois away back chat accept deny end switch mailbox seen set msg all others echo share files send get get-hash accept-file \
-         deny-file call hangup mute hold accept-files transfers pause-file resume-file cancel-file group history \
+         deny-file call stream hangup mute hold accept-files transfers pause-file resume-file cancel-file group history \
          status path quit play pause seek next stop"
             .split_whitespace()
     }

@@ -51,6 +51,12 @@ impl Feed {
         Self { frames, used, speed, has_ended: false }
     }
 
+    /// One that has nothing to give.
+    pub(crate) fn ended() -> Self {
+        let ((_, frames), (used, _)) = (mpsc::channel(1), threads::sync_channel(1));
+        Self { frames, used, speed: Speed::Ours, has_ended: true }
+    }
+
     /// Whether the source sets the speed, so that everything it has is to be taken.
     pub(crate) fn sets_speed(&self) -> bool {
         self.speed == Speed::Own

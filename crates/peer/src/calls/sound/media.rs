@@ -4,6 +4,8 @@ use std::fmt;
 
 use portolan_media::{OpenError, Pacing, Sink, Source, open_sink, open_source};
 
+use crate::calls::stage::Door;
+
 type OpenSource = Box<dyn FnOnce() -> Result<Box<dyn Source>, OpenError> + Send>;
 type OpenSink = Box<dyn FnOnce(u16) -> Result<Box<dyn Sink>, OpenError> + Send>;
 
@@ -17,6 +19,17 @@ pub(crate) enum Speed {
     Own,
     /// We: it gives as much as is taken.
     Ours,
+}
+
+/// What we do in a call.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Speak and hear.
+    Talk(CallMedia),
+    /// Play to one of several.
+    Host(Door),
+    /// Hear what is played to several.
+    Guest(CallMedia),
 }
 
 /// Where the sound of a call comes from, and where it goes. Both are opened when the call is taken,

@@ -14,12 +14,11 @@ mod feed;
 mod media;
 mod pump;
 mod report;
+mod together;
 
 use std::sync::Weak;
 
-use portolan_live::{
-    Channels, CodecError, FRAME_SAMPLES, Receiver, ReceiverConfig, Sender, SenderConfig,
-};
+use portolan_live::{Buffer, Channels, CodecError, Receiver, ReceiverConfig, Sender, SenderConfig};
 use portolan_protocol::Name;
 use tokio::{
     sync::{mpsc, watch},
@@ -27,17 +26,21 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use feed::{Fed, Feed};
 pub use media::CallMedia;
+pub(crate) use media::{Part, Speed};
 pub(crate) use pump::{Control, SoundNews};
-pub use report::{AudioUpdate, CallQuality, ReceivedAudio, SentAudio};
+pub use report::{AudioUpdate, CallQuality, Listening, ReceivedAudio, SentAudio};
+pub(crate) use together::{Aim, LAG};
 
 use self::{
     drain::Drain,
-    feed::Feed,
-    pump::{Incoming, Outgoing, Pump},
+    pump::{Incoming, Input, Outgoing, Pump},
+    together::{BUFFER, Together},
 };
 use crate::{
     CallId,
+    calls::stage::CHANNELS,
     remote::{DatagramInbox, Sessions},
 };
 
@@ -59,7 +62,7 @@ pub(crate) struct SoundParts {
     pub(crate) with: Name,
     pub(crate) sessions: Weak<Sessions>,
     pub(crate) inbox: DatagramInbox,
-    pub(crate) media: CallMedia,
+    pub(crate) part: Part,
     /// The number that our datagrams carry.
     pub(crate) stream: u32,
 }
@@ -67,19 +70,28 @@ pub(crate) struct SoundParts {
 impl Sound {
     /// Opens source and sink and begins.
     pub(crate) fn start(parts: SoundParts, first: Control) -> Result<Self, CodecError> {
-        let SoundParts { id, with, sessions, mut inbox, media, stream } = parts;
-        let CallMedia { source, speed, sink } = media;
-        let outgoing = Outgoing {
-            sender: Sender::new(SenderConfig::voice(stream, 0))?,
-            feed: Feed::start(source, speed, 1),
-            silence: vec![0.0; FRAME_SAMPLES],
-            level: 127,
-        };
+        let SoundParts { id, with, sessions, mut inbox, part, stream } = parts;
         // Reports carry the number of what they speak of.
         inbox.take_reports(stream);
-        let incoming = Incoming {
-            receiver: Receiver::new(ReceiverConfig::new(inbox.number(), Channels::Mono))?,
-            drain: Drain::start(sink, 1),
+        let (outgoing, incoming) = match part {
+            Part::Talk(CallMedia { source, speed, sink }) => {
+                let input = Input::Feed(Feed::start(source, speed, 1));
+                let sender = Sender::new(SenderConfig::voice(stream, 0))?;
+                let receiver = ReceiverConfig::new(inbox.number(), Channels::Mono);
+                (
+                    Some(Outgoing::new(sender, input, 1)),
+                    Some(talk(receiver, Drain::start(sink, 1))?),
+                )
+            }
+            Part::Host(door) => {
+                let config = SenderConfig::music(stream, 0, Channels::Stereo);
+                let input = Input::Seat(door.seat());
+                (Some(Outgoing::new(Sender::new(config)?, input, CHANNELS)), None)
+            }
+            Part::Guest(CallMedia { sink, .. }) => {
+                let drain = Drain::start(sink, CHANNELS);
+                (None, Some(listen(inbox.number(), drain)?))
+            }
         };
         let (control, controlled) = watch::channel(first);
         let (news_in, news) = mpsc::channel(NEWS_MAX);
@@ -88,8 +100,8 @@ impl Sound {
             with,
             sessions,
             inbox,
-            outgoing: Some(outgoing),
-            incoming: Some(incoming),
+            outgoing,
+            incoming,
             control: controlled,
             news: news_in,
         };
@@ -118,4 +130,17 @@ impl Sound {
         }
         last
     }
+}
+
+fn talk(config: ReceiverConfig, drain: Drain) -> Result<Incoming, CodecError> {
+    Ok(Incoming { receiver: Receiver::new(config)?, drain, together: None })
+}
+
+fn listen(number: u32, drain: Drain) -> Result<Incoming, CodecError> {
+    let config = ReceiverConfig {
+        buffer: Buffer::Fixed(BUFFER),
+        ..ReceiverConfig::new(number, Channels::Stereo)
+    };
+    let together = Some(Together::new(usize::from(CHANNELS)));
+    Ok(Incoming { receiver: Receiver::new(config)?, drain, together })
 }

@@ -14,16 +14,20 @@ use tokio::{
 use super::{
     drain::Drain,
     feed::{Fed, Feed},
-    report::{AudioUpdate, CallQuality, ReceivedAudio, SentAudio},
+    report::{AudioUpdate, CallQuality, Listening, ReceivedAudio, SentAudio},
+    together::{Aim, Together},
 };
 use crate::{
     CallId,
+    calls::stage::StageFrame,
     remote::{DatagramInbox, Sessions},
 };
 
 /// How often the receiver is asked for sound: twice a frame, which makes the delay shorter.
 const STEP: Duration = Duration::from_millis(10);
 const STEP_SAMPLES: usize = FRAME_SAMPLES / 2;
+/// Frames between two marks: half a second.
+const MARK_EVERY: u32 = 25;
 /// Steps between two reports to the application.
 const REPORT_EVERY: u32 = 100;
 /// Frames of a device that are taken at once: what gathers while the machine is busy.
@@ -42,29 +46,56 @@ pub(crate) struct Control {
     pub(crate) flows: bool,
     pub(crate) muted: bool,
     pub(crate) round_trip: Option<Duration>,
+    pub(crate) aim: Option<Aim>,
+}
+
+/// Where the sound is that is played to several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) timestamp: u32,
+    pub(crate) at: Instant,
+    pub(crate) position: Duration,
+    pub(crate) plays: bool,
 }
 
 /// What the sound tells the call.
 #[derive(Debug)]
 pub(crate) enum SoundNews {
     Report(Box<AudioUpdate>),
+    /// To be told to who listens.
+    Mark(Mark),
+    /// What was played to several has ended.
+    Over,
     /// The source or the sink has failed.
     Failed(String),
 }
 
 /// What goes out.
 pub(crate) struct Outgoing {
-    pub(crate) sender: Sender,
-    pub(crate) feed: Feed,
+    sender: Sender,
+    input: Input,
     /// A frame in which nothing is to be heard.
-    pub(crate) silence: Vec<f32>,
-    pub(crate) level: u8,
+    silence: Vec<f32>,
+    level: u8,
+    /// Frames until the next mark, and whether sound was played at the last one.
+    mark_in: u32,
+    played: bool,
+}
+
+/// Where what goes out comes from.
+pub(crate) enum Input {
+    /// Our own source, frame by frame as we ask.
+    Feed(Feed),
+    /// A stage, when it plays.
+    Seat(mpsc::Receiver<StageFrame>),
 }
 
 /// What comes in.
 pub(crate) struct Incoming {
     pub(crate) receiver: Receiver,
     pub(crate) drain: Drain,
+    /// Holds it back where several listen.
+    pub(crate) together: Option<Together>,
 }
 
 /// The task that moves the sound of one call.
@@ -86,7 +117,11 @@ impl Pump {
         let mut steps = 0_u32;
         loop {
             tokio::select! {
-                changed = self.control.changed() => if changed.is_err() { break },
+                changed = self.control.changed() => match changed {
+                    Ok(()) => self.on_control(),
+                    Err(_) => break,
+                },
+                frame = next_of(&mut self.outgoing) => self.on_stage(frame),
                 datagram = self.inbox.next() => match datagram {
                     Some(datagram) => self.on_datagram(Instant::now(), &datagram),
                     None => break,
@@ -107,6 +142,35 @@ impl Pump {
         self.report(Instant::now(), true);
         if let Some(incoming) = self.incoming.take() {
             incoming.drain.finish().await;
+        }
+    }
+
+    fn on_control(&mut self) {
+        let aim = self.control.borrow_and_update().aim;
+        let together = self.incoming.as_mut().and_then(|incoming| incoming.together.as_mut());
+        if let (Some(aim), Some(together)) = (aim, together) {
+            together.aim(aim);
+        }
+    }
+
+    /// A frame of what is played to several.
+    fn on_stage(&mut self, frame: Option<StageFrame>) {
+        let flows = self.control.borrow().flows;
+        let Some(outgoing) = &mut self.outgoing else { return };
+        let Some(frame) = frame else {
+            outgoing.input = Input::Feed(Feed::ended());
+            let _ = self.news.try_send(SoundNews::Over);
+            return;
+        };
+        let mark = outgoing.mark(&frame);
+        let heard = frame.pcm.as_deref().filter(|_| flows);
+        let datagram = outgoing.frame(Instant::now(), heard);
+        let worth = outgoing.worth();
+        if let Some(mark) = mark {
+            let _ = self.news.try_send(SoundNews::Mark(mark));
+        }
+        if let Some(datagram) = datagram {
+            self.send(datagram, Lifetime::Until(worth));
         }
     }
 
@@ -145,25 +209,8 @@ impl Pump {
         let Control { flows, muted, .. } = *self.control.borrow();
         let Some(outgoing) = &mut self.outgoing else { return };
         let mut datagrams: [Option<Bytes>; BURST] = Default::default();
-        let burst = if outgoing.feed.sets_speed() { BURST } else { 1 };
-        let mut failed = None;
-        for datagram in datagrams.iter_mut().take(burst) {
-            match outgoing.feed.take() {
-                Fed::Frame(frame) => {
-                    *datagram = outgoing.frame(now, Some(&*frame).filter(|_| flows && !muted));
-                    outgoing.feed.give_back(frame);
-                }
-                Fed::Nothing => break,
-                Fed::Ended(why) => {
-                    failed = why;
-                    *datagram = outgoing.frame(now, None);
-                    break;
-                }
-            }
-        }
-        let worth = outgoing.sender.report().map_or(WORTH_FIRST, |report| {
-            Duration::from_millis(u64::from(report.buffer)) + WORTH_MORE
-        });
+        let failed = outgoing.take_frames(now, flows && !muted, &mut datagrams);
+        let worth = outgoing.worth();
         for datagram in datagrams.into_iter().flatten() {
             self.send(datagram, Lifetime::Until(worth));
         }
@@ -191,6 +238,68 @@ impl Pump {
 }
 
 impl Outgoing {
+    pub(crate) fn new(sender: Sender, input: Input, channels: u16) -> Self {
+        let silence = vec![0.0; FRAME_SAMPLES * usize::from(channels)];
+        Self { sender, input, silence, level: 127, mark_in: 0, played: false }
+    }
+
+    /// Makes datagrams of what our own source has; says why it has failed.
+    fn take_frames(
+        &mut self,
+        now: Instant,
+        is_heard: bool,
+        datagrams: &mut [Option<Bytes>; BURST],
+    ) -> Option<String> {
+        for datagram in datagrams {
+            let Input::Feed(feed) = &mut self.input else { return None };
+            let sets_speed = feed.sets_speed();
+            match feed.take() {
+                Fed::Frame(frame) => {
+                    *datagram = self.frame(now, Some(&*frame).filter(|_| is_heard));
+                    self.give_back(frame);
+                }
+                Fed::Nothing => return None,
+                Fed::Ended(why) => {
+                    *datagram = self.frame(now, None);
+                    return why;
+                }
+            }
+            if !sets_speed {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, frame: Vec<f32>) {
+        match &self.input {
+            Input::Feed(feed) => feed.give_back(frame),
+            Input::Seat(_) => {}
+        }
+    }
+
+    /// How long a datagram is worth sending.
+    fn worth(&self) -> Duration {
+        self.sender.report().map_or(WORTH_FIRST, |report| {
+            Duration::from_millis(u64::from(report.buffer)) + WORTH_MORE
+        })
+    }
+
+    /// Where the sound is, if it is time to tell: twice a second, and when it stops or goes on.
+    fn mark(&mut self, frame: &StageFrame) -> Option<Mark> {
+        let plays = frame.pcm.is_some();
+        let is_news = std::mem::replace(&mut self.played, plays) != plays;
+        self.mark_in = self.mark_in.saturating_sub(1);
+        if self.mark_in > 0 && !is_news {
+            return None;
+        }
+        self.mark_in = MARK_EVERY;
+        let frames = self.sender.stats().frames;
+        #[expect(clippy::cast_possible_truncation, reason = "time stamps wrap")]
+        let timestamp = frames.wrapping_mul(FRAME_SAMPLES as u64) as u32;
+        Some(Mark { timestamp, at: frame.at, position: frame.position, plays })
+    }
+
     /// The datagram of a frame, or of silence where there is none.
     fn frame(&mut self, now: Instant, frame: Option<&[f32]>) -> Option<Bytes> {
         let frame = frame.unwrap_or(&self.silence);
@@ -214,13 +323,22 @@ impl Incoming {
     /// Makes sound for the sink, unless that is behind: then the receiver's buffer holds what the
     /// sink will catch up with.
     fn play(&mut self, now: Instant) {
-        let Self { receiver, drain } = self;
+        let Self { receiver, drain, together } = self;
         if drain.is_behind() {
             return;
         }
         let mut frame = drain.frame();
         frame.resize(STEP_SAMPLES * usize::from(drain.channels()), 0.0);
-        receiver.pull(now.into_std(), &mut frame);
+        let pulled = receiver.pull(now.into_std(), &mut frame);
+        if let Some(together) = together {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "time stamps are these numbers modulo 2³²"
+            )]
+            let timestamp = pulled.spoken.map(|spoken| spoken as u32);
+            together.pass(now, timestamp, &mut frame);
+        }
         drain.put(frame);
     }
 
@@ -229,9 +347,21 @@ impl Incoming {
         ReceivedAudio {
             counts: self.receiver.stats(),
             dropped: self.drain.dropped(),
+            together: self.together.as_ref().and_then(|together| {
+                let (position, off_ms) = (together.position()?, together.off_ms());
+                Some(Listening { position, off_ms })
+            }),
             quality: CallQuality::from(&quality),
             level: self.receiver.level(),
         }
+    }
+}
+
+/// The next frame of a stage; nothing comes from a source of our own.
+async fn next_of(outgoing: &mut Option<Outgoing>) -> Option<StageFrame> {
+    match outgoing {
+        Some(Outgoing { input: Input::Seat(seat), .. }) => seat.recv().await,
+        Some(Outgoing { input: Input::Feed(_), .. }) | None => std::future::pending().await,
     }
 }
 

@@ -42,10 +42,21 @@ pub struct ReceivedAudio {
     pub counts: ReceiverStats,
     /// Frames that our own sink did not take in time.
     pub dropped: u64,
+    /// Where it is, if it is listened to together.
+    pub together: Option<Listening>,
     /// How it has sounded lately.
     pub quality: CallQuality,
     /// Loudness of the newest frame, 0 (as loud as can be) to 127 dB below that.
     pub level: u8,
+}
+
+/// Where the sound is that several people hear at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// From the beginning of what is played.
+    pub position: Duration,
+    /// How far from its time it is heard, in milliseconds; early below zero.
+    pub off_ms: i32,
 }
 
 /// How it has sounded in the last seconds; shares are in thousandths.
