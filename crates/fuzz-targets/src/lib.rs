@@ -6,7 +6,7 @@
 //!                      \                        /
 //!                       TARGETS: name, run, seeds          this crate
 //!                                │
-//!                 peer-id, identity, protocol, mux, rudp, netsim, media, gateway
+//!              peer-id, identity, protocol, mux, rudp, netsim, live, media, gateway
 //! ```
 //!
 //! Each function takes any bytes and must return. It also checks what a decoder promises beyond
@@ -23,6 +23,7 @@
 mod frames;
 mod gateways;
 mod keys;
+mod live;
 mod media;
 mod messages;
 pub mod mutation;
@@ -64,6 +65,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rudp_endpoint", run: rudp::first_datagram, seeds: rudp::first_datagram_seeds },
     Target { name: "rudp_init", run: rudp::init, seeds: rudp::init_seeds },
     Target { name: "rudp_client", run: rudp::client, seeds: rudp::client_seeds },
+    Target { name: "live_datagram", run: live::datagram, seeds: live::datagram_seeds },
+    Target { name: "live_receiver", run: live::receiver, seeds: live::receiver_seeds },
     Target { name: "media_decode", run: media::decode, seeds: media::decode_seeds },
     Target { name: "netsim_link", run: networks::link, seeds: networks::link_seeds },
     Target { name: "netsim_topology", run: networks::topology, seeds: networks::topology_seeds },
