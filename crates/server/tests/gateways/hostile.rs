@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    client::Harness,
     lines::Lines,
     old::{Old, harbour},
     tr223,
@@ -12,7 +13,7 @@ use crate::{
 async fn a_megabyte_without_an_end_ends_at_most_its_own_connection() {
     let harness = harbour().await;
     let mut witness = tr223::login(&harness, "witness").await;
-    for gateway in ["lines", "tr223", "cod"] {
+    for gateway in ["lines", "tr223", "cod", "inf452", "inf452-2026", "mac0448", "upc"] {
         let mut client = Old::connect(&harness, gateway).await;
         for _ in 0..16 {
             if !client.try_say(&[b'a'; 64 << 10]).await {
@@ -66,18 +67,28 @@ async fn the_wrong_state_is_answered() {
     assert!(cod.hear().await.starts_with("020"));
 }
 
+async fn expect_answer(harness: &Harness, gateway: &str, said: &str, answer: &str) {
+    let mut client = Old::connect(harness, gateway).await;
+    client.say(said).await;
+    let heard = client.hear().await;
+    assert!(heard.starts_with(answer), "{gateway}: {heard}");
+}
+
 #[tokio::test]
 async fn a_thousand_who_say_nothing_keep_nobody_out() {
     let harness = harbour().await;
     let mut native = harness.login(1, "alice").await;
-    for gateway in ["tr223", "cod", "lines"] {
+    for gateway in ["tr223", "cod", "lines", "inf452", "mac0448", "upc"] {
         let mut silent = Vec::new();
-        for _ in 0..334 {
+        for _ in 0..167 {
             silent.push(Old::connect(&harness, gateway).await);
         }
         match gateway {
             "tr223" => drop(tr223::login(&harness, "ana").await),
             "cod" => drop(crate::cod::register(&harness).await),
+            "inf452" => expect_answer(&harness, gateway, "USER eva:1\r\nLIST\r\n", "LIST ").await,
+            "mac0448" => expect_answer(&harness, gateway, "CONNECT\r\n", "{\"state\"").await,
+            "upc" => expect_answer(&harness, gateway, "username: gil\n::menu\n", "Servidor").await,
             _ => drop(Lines::login(&harness, "bia").await),
         }
         // So many are borne; the first ones are gone.
