@@ -34,10 +34,11 @@ const REPORT_EVERY: u32 = 100;
 const BURST: usize = 4;
 /// A task that slept for longer than this has missed its frames for good.
 const ASLEEP: Duration = Duration::from_millis(500);
-/// A datagram is worth sending for as long as the receiver's buffer waits, and this much more.
+/// A datagram is worth sending for as long as it is under way, the receiver's buffer waits, and
+/// this much more.
 const WORTH_MORE: Duration = Duration::from_millis(60);
-/// What a receiver's buffer is taken for before it has said so.
-const WORTH_FIRST: Duration = Duration::from_millis(140);
+/// And at least so long: on links of all kinds the best of what was measured (docs/audio.md).
+const WORTH_LEAST: Duration = Duration::from_millis(150);
 
 /// What the call says about its sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +197,11 @@ impl Pump {
         let Some(incoming) = &mut self.incoming else { return };
         incoming.play(now);
         let report = incoming.receiver.poll_report(Instant::now().into_std());
+        if report.is_some()
+            && let Some(round_trip) = self.control.borrow().round_trip
+        {
+            incoming.receiver.set_round_trip(round_trip);
+        }
         if let Some(why) = incoming.drain.failure() {
             let _ = self.news.try_send(SoundNews::Failed(why));
         }
@@ -280,9 +286,9 @@ impl Outgoing {
 
     /// How long a datagram is worth sending.
     fn worth(&self) -> Duration {
-        self.sender.report().map_or(WORTH_FIRST, |report| {
-            Duration::from_millis(u64::from(report.buffer)) + WORTH_MORE
-        })
+        let buffer = self.sender.report().map_or(0, |report| report.buffer);
+        let waits = Duration::from_millis(u64::from(buffer)) + WORTH_MORE;
+        WORTH_LEAST.max(self.sender.round_trip().unwrap_or_default() / 2 + waits)
     }
 
     /// Where the sound is, if it is time to tell: twice a second, and when it stops or goes on.
