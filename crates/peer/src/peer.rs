@@ -684,9 +684,7 @@ impl Peer {
     }
 
     async fn order(&self, id: TransferId, order: Order) -> Result<(), FileError> {
-        let host = Arc::clone(self.0.sessions.host());
-        let passed = spawn_blocking(move || host.on_order(id, order)).await;
-        passed.unwrap_or_else(|error| Err(FileError::from_panic(error)))
+        self.0.sessions.host().on_order(id, order).await
     }
 
     /// How `who` is reached now, and why so.

@@ -20,15 +20,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
-use std::{
-    error::Error,
-    fs,
-    io::Write,
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, fs, io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use portolan::{
     ALL_TRANSPORTS, BindConfig, Connection, ConnectionConfig, Endpoint, Expect, Identity,

@@ -20,6 +20,7 @@ use super::{
     Sessions,
     agreements::{Agreements, Standing},
     datagrams::Datagrams,
+    transfer::remove_part,
     tree::{AgreedTrees, Tickets},
 };
 use crate::{
@@ -27,8 +28,7 @@ use crate::{
     Keep, Limits, RuleChanges, Stop, Timing, TransferId, TreePhase, TreeUpdate, Warning,
     calls::Calls,
     files::{
-        Admission, Order, OrderReached, Partial, Progress, Quota, Share, ShareError, Tally,
-        Transfers, Trees,
+        Admission, Order, OrderReached, Progress, Quota, Share, ShareError, Tally, Transfers, Trees,
     },
     tree::event_of_parked,
 };
@@ -312,17 +312,17 @@ impl Host {
         Ok(Waiting { decision, _offer: OfferEntry { host: self, id } })
     }
 
-    /// Passes on what a person wants of a transfer. Blocking for a moment.
-    pub(crate) fn on_order(&self, id: TransferId, order: Order) -> Result<(), FileError> {
+    /// Passes on what a person wants of a transfer.
+    pub(crate) async fn on_order(&self, id: TransferId, order: Order) -> Result<(), FileError> {
         match self.transfers.order(id, order) {
             Some(OrderReached::UnderWay) => Ok(()),
-            Some(OrderReached::Parked(update)) => self.on_parked_order(update, order),
+            Some(OrderReached::Parked(update)) => self.on_parked_order(update, order).await,
             None => Err(FileError::NoSuchTransfer(id.0)),
         }
     }
 
     /// Who began it comes back with it, and hears then what has become of it here.
-    fn on_parked_order(&self, mut update: FileUpdate, order: Order) -> Result<(), FileError> {
+    async fn on_parked_order(&self, mut update: FileUpdate, order: Order) -> Result<(), FileError> {
         let agreed = match update.direction {
             Direction::Receive => &self.agreements,
             Direction::Send => &self.lent,
@@ -342,7 +342,8 @@ impl Host {
             Order::Stop(stop @ Stop::Cancelled) => {
                 self.transfers.end_parked(update.id);
                 if let Some(hash) = hash {
-                    Partial::remove(&self.downloads, hash);
+                    // What was held a moment ago may still be putting its part aside.
+                    remove_part(&self.downloads, hash).await;
                 }
                 let reason = FileError::Stopped { stop, by: None }.to_string();
                 update.phase = FilePhase::Cancelled { reason };
