@@ -146,6 +146,13 @@ struct Inner {
     _session: AbortOnDropHandle<()>,
 }
 
+impl Drop for Inner {
+    /// Work for other peers may hold the sessions, and they it: so they are ended by name.
+    fn drop(&mut self) {
+        self.sessions.end();
+    }
+}
+
 /// Asks and takes the one reply that fits.
 macro_rules! ask {
     ($peer:expr, $command:expr, $reply:ident) => {

@@ -90,6 +90,13 @@ impl Sessions {
         sessions
     }
 
+    /// Ends all of them, with whatever they are doing; no more begin.
+    pub(crate) fn end(&self) {
+        self.permits.close();
+        let state = std::mem::take(&mut *self.lock());
+        drop(state);
+    }
+
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
     }
