@@ -14,4 +14,5 @@ mod operation;
 mod refusals;
 mod storage;
 mod storm;
+mod trees;
 mod watching;
