@@ -137,6 +137,32 @@ pub struct FileInfo {
     /// Last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<Timestamp>,
+    /// What is heard in it, where its owner has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioInfo>,
+}
+
+/// What is heard in a file, as the file says of itself; untrusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioInfo {
+    /// In one word, such as `mp3`.
+    pub codec: String,
+    /// Samples a second and channel.
+    pub rate: u32,
+    /// How many channels.
+    pub channels: u16,
+    /// How long it is, where the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Who plays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artist: Option<String>,
+    /// Where it belongs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub album: Option<String>,
 }
 
 /// Asks for a file.

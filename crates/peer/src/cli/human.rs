@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portolan_protocol::Timestamp;
+use portolan_protocol::{AudioInfo, Timestamp};
 
 use super::{
     line::{
@@ -468,8 +468,18 @@ fn file_table(with: &str, files: &[Shared]) -> String {
     }
     table(files.iter().map(|file| {
         let modified = file.modified.map(|at| time(Timestamp(at))).unwrap_or_default();
-        [format!("{:>10}", size(file.size)), modified, plain(&file.path)]
+        let heard = file.audio.as_ref().map(heard).unwrap_or_default();
+        [format!("{:>10}", size(file.size)), modified, plain(&file.path), heard]
     }))
+}
+
+/// What is heard in a file, in a few words.
+fn heard(audio: &AudioInfo) -> String {
+    let time = audio.duration_ms.map(super::playing::clock);
+    let words = [&audio.artist, &audio.title].into_iter().flatten();
+    let name = words.map(|word| plain(word)).collect::<Vec<_>>().join(": ");
+    let parts = [time.unwrap_or_default(), plain(&audio.codec), name];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 fn status_text(status: &Status) -> String {

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use portolan_protocol::{
-    Announcement, Availability, Closing, Conversation, ConversationState, Delivery, FileInfo,
-    GroupChange, GroupInfo, GroupNews, Messages, Presence, PresenceChange, Receipt, ReceiptState,
-    Recipient, ServerInfo, Settings, UserInfo,
+    Announcement, AudioInfo, Availability, Closing, Conversation, ConversationState, Delivery,
+    FileInfo, GroupChange, GroupInfo, GroupNews, Messages, Presence, PresenceChange, Receipt,
+    ReceiptState, Recipient, ServerInfo, Settings, UserInfo,
 };
 use serde::Serialize;
 
@@ -313,6 +313,8 @@ pub(crate) struct Shared {
     pub(crate) size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) modified: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) audio: Option<AudioInfo>,
 }
 
 /// A slash command.
@@ -416,6 +418,7 @@ impl Line {
             path: file.path.clone(),
             size: file.size,
             modified: file.modified.map(|at| at.0),
+            audio: file.audio.clone(),
         });
         Self::Files { with: with.to_owned(), files: files.collect() }
     }

@@ -2,6 +2,7 @@
 
 mod attributes;
 pub(crate) mod content;
+mod heard;
 mod landing;
 mod manifest;
 mod name;
@@ -18,6 +19,7 @@ mod trees;
 mod walk;
 
 pub(crate) use attributes::Attributes;
+pub(crate) use heard::Heard;
 pub(crate) use landing::{Landing, There, hash_of_small};
 pub(crate) use manifest::{Manifest, Refusal};
 pub(crate) use name::{check_name, check_path};

@@ -214,7 +214,7 @@ impl Walk<'_> {
             if self.bytes > PAGE_BYTES {
                 self.limit = self.limit.min(self.files.len());
             }
-            self.files.push(FileInfo { path: shared.to_owned(), size, modified });
+            self.files.push(FileInfo { path: shared.to_owned(), size, modified, audio: None });
         }
     }
 

@@ -28,7 +28,8 @@ use crate::{
     Keep, Limits, RuleChanges, Stop, Timing, TransferId, TreePhase, TreeUpdate, Warning,
     calls::Calls,
     files::{
-        Admission, Order, OrderReached, Progress, Quota, Share, ShareError, Tally, Transfers, Trees,
+        Admission, Heard, Order, OrderReached, Progress, Quota, Share, ShareError, Tally,
+        Transfers, Trees,
     },
     tree::event_of_parked,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) theirs: Semaphore,
     /// Trees of files that were sent lately.
     pub(crate) trees: Arc<Trees>,
+    /// What is heard in files that were listed lately.
+    pub(crate) heard: Arc<Heard>,
     /// Offers that we agreed to and that may go on.
     pub(crate) agreements: Agreements,
     /// What comes in datagrams, and for whom.
@@ -99,6 +102,7 @@ impl Host {
             ours: Semaphore::new(config.limits.own_transfers.max(1)),
             theirs: Semaphore::new(config.limits.transfers),
             trees: Arc::default(),
+            heard: Arc::default(),
             agreements: Agreements::new(config.limits.offers),
             datagrams,
             calls: Arc::new(calls),

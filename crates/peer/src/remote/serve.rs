@@ -203,7 +203,12 @@ async fn on_files(host: &Arc<Host>, files: Files, answers: Answers) {
     let limit = limit.clamp(1, MessageLimits::V1.page) as usize;
     let page = match host.share() {
         Some(share) => {
-            let task = spawn_blocking(move || share.page(files.after.as_deref(), limit));
+            let heard = Arc::clone(&host.heard);
+            let task = spawn_blocking(move || {
+                let mut page = share.page(files.after.as_deref(), limit);
+                heard.describe(&share, &mut page.files);
+                page
+            });
             task.await.unwrap_or_default()
         }
         None => FileList::default(),

@@ -309,11 +309,22 @@ fn ends() -> Ends {
 
 /// Every answer between peers.
 pub(crate) fn peer_replies() -> Vec<PeerReply> {
-    let file = FileInfo { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) };
+    let file =
+        FileInfo { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)), audio: None };
+    let sound = AudioInfo {
+        codec: "mp3".into(),
+        rate: 44_100,
+        channels: 2,
+        duration_ms: Some(181_000),
+        title: Some("a".into()),
+        artist: Some("b".into()),
+        album: Some("c".into()),
+    };
+    let song = FileInfo { path: "c.mp3".into(), size: 6, modified: None, audio: Some(sound) };
     let miss = Miss { path: "c".into(), code: "conflict".into(), message: "it is there".into() };
     vec![
         welcome().into(),
-        FileList { files: vec![file], more: false }.into(),
+        FileList { files: vec![file, song], more: false }.into(),
         Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])), mode: Some(0o644) }.into(),
         Accepted { groups: true }.into(),
         Verified { hash: Hash([0xab; 32]) }.into(),
