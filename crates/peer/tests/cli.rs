@@ -143,7 +143,7 @@ fn wrong_usage() {
         (&[], "peer --help"),
         (&["--no-such-flag"], "Usage"),
         (&["say"], "Usage"),
-        (&["play", "bob", "song.mp3"], "Usage"),
+        (&["play"], "Usage"),
         (&["alice"], "--server"),
         (&["list", "--server", "localhost"], "--as NAME"),
         (&["alice", "--server", "local host"], "host:port"),
@@ -371,8 +371,11 @@ fn piped_lines() {
 fn json_lines() {
     let stage = Stage::new();
     let (_bob, mut events) = stage.runtime.block_on(stage.harbour.peer("bob"));
-    let input = "/list\n/msg bob hi\n/files bob\n/frobnicate\n/share /nonexistent\n/echo end\n";
-    let outcome = stage.run_with("alice", &["alice", "--json"], input).exits(0);
+    let nowhere = stage.data("nowhere");
+    let input = format!(
+        "/list\n/msg bob hi\n/files bob\n/frobnicate\n/share {nowhere}\n/echo end\n"
+    );
+    let outcome = stage.run_with("alice", &["alice", "--json"], &input).exits(0);
     let lines: Vec<Value> =
         outcome.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for line in outcome.output.lines() {
@@ -386,7 +389,7 @@ fn json_lines() {
     assert_eq!(lines[0]["name"], "alice");
     assert_eq!(lines[0]["transport"], "tcp");
     let codes: Vec<&str> = lines.iter().filter_map(|line| line["code"].as_str()).collect();
-    assert_eq!(codes, ["usage", "bad_request"]);
+    assert_eq!(codes, ["usage", "bad_request"], "{}", outcome.output);
     stage.runtime.block_on(wait_for(
         &mut events,
         "the message",
