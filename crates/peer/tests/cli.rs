@@ -372,9 +372,8 @@ fn json_lines() {
     let stage = Stage::new();
     let (_bob, mut events) = stage.runtime.block_on(stage.harbour.peer("bob"));
     let nowhere = stage.data("nowhere");
-    let input = format!(
-        "/list\n/msg bob hi\n/files bob\n/frobnicate\n/share {nowhere}\n/echo end\n"
-    );
+    let input =
+        format!("/list\n/msg bob hi\n/files bob\n/frobnicate\n/share {nowhere}\n/echo end\n");
     let outcome = stage.run_with("alice", &["alice", "--json"], &input).exits(0);
     let lines: Vec<Value> =
         outcome.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -13,8 +13,7 @@ const KILLS: usize = 5;
 fn wait_for_files(directory: &Path, count: usize) {
     let files_in = |path: &Path| fs::read_dir(path).map_or(0, Iterator::count);
     for _ in 0..60_000 {
-        let there: usize =
-            (0..5).map(|number| files_in(&directory.join(number.to_string()))).sum();
+        let there: usize = (0..5).map(|number| files_in(&directory.join(number.to_string()))).sum();
         if there >= count {
             return;
         }
@@ -60,9 +59,8 @@ fn a_directory_arrives_though_either_side_is_killed_on_the_way() {
             alice.say(&send);
         }
     }
-    let done = bob.wait_for_long("files", |event| {
-        event["event"] == "tree" && event["phase"] == "done"
-    });
+    let done =
+        bob.wait_for_long("files", |event| event["event"] == "tree" && event["phase"] == "done");
     assert_eq!((&done["files"], &done["failed"]), (&(FILES + 1).into(), &0.into()), "{done}");
     assert!(done["same"].as_u64().unwrap() > 0, "{done}");
     alice.wait_for("the end", |event| event["event"] == "tree" && event["phase"] == "done");
