@@ -4,18 +4,14 @@
 //! `c1 < a line that it got, without its end`, `c1 leaves NAME`. `\r` and `\n` are the ends of
 //! lines; `<time>` stands for a date and time, `<port of c1>` for the port of c1.
 
-use std::{collections::HashMap, time::Duration};
-
-use portolan_protocol::{Logout, Lookup, Whom};
-use tokio::task::JoinSet;
+use std::collections::HashMap;
 
 use crate::{
     client::{Harness, name, within},
     old::{Old, harbour},
+    rounds::captures,
 };
-
-/// Times that each is replayed.
-const ROUNDS: usize = 10;
+use portolan_protocol::{Logout, Lookup, Whom};
 
 /// Characters of a date and time, as Python prints it.
 const TIME: usize = "2026-11-21T05:58:44.799495".len();
@@ -71,31 +67,11 @@ async fn wait_until_gone(harness: &Harness, who: &str) {
     within(async {
         let question = Lookup { name: name(who), whom: Whom::Online };
         while witness.ask(question.clone()).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            witness.presence().await;
         }
     })
     .await;
     witness.ask(Logout {}).await.unwrap();
-}
-
-/// Each round has a server of its own, and they are beside each other.
-async fn replay_all(gateway: &'static str, capture: &'static str) {
-    let mut rounds = JoinSet::new();
-    for _ in 0..ROUNDS {
-        rounds.spawn(replay(gateway, capture));
-    }
-    while let Some(round) = rounds.join_next().await {
-        round.unwrap();
-    }
-}
-
-macro_rules! captures {
-    ($($name:ident: $gateway:literal, $file:literal;)+) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            replay_all($gateway, include_str!(concat!("captures/", $file))).await;
-        }
-    )+};
 }
 
 captures! {

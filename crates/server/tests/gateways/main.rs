@@ -14,5 +14,6 @@ mod lines;
 mod mac0448;
 mod old;
 mod replay;
+mod rounds;
 mod tr223;
 mod upc;

@@ -8,12 +8,10 @@
 
 use std::collections::HashMap;
 
-use tokio::task::JoinSet;
-
-use crate::old::{Old, harbour};
-
-/// Times that each is replayed.
-const ROUNDS: usize = 10;
+use crate::{
+    old::{Old, harbour},
+    rounds::captures,
+};
 
 #[derive(Default)]
 struct Replay {
@@ -104,26 +102,6 @@ impl Drop for Place {
             eprintln!("{}: {}", self.0, self.1);
         }
     }
-}
-
-/// Each round has a server of its own, and they are beside each other.
-async fn replay_all(gateway: &'static str, capture: &'static str) {
-    let mut rounds = JoinSet::new();
-    for _ in 0..ROUNDS {
-        rounds.spawn(replay(gateway, capture));
-    }
-    while let Some(round) = rounds.join_next().await {
-        round.unwrap();
-    }
-}
-
-macro_rules! captures {
-    ($($name:ident: $gateway:literal, $file:literal;)+) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            replay_all($gateway, include_str!(concat!("captures/", $file))).await;
-        }
-    )+};
 }
 
 captures! {
