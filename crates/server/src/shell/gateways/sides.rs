@@ -60,7 +60,7 @@ pub(super) struct Sides {
 struct CallTask {
     /// Dropped: the call ends when all is written.
     pieces: Option<mpsc::Sender<Bytes>>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Sides {
@@ -157,12 +157,12 @@ impl Sides {
     }
 
     fn keep(&mut self, call: Call, pieces: mpsc::Sender<Bytes>, task: tokio::task::JoinHandle<()>) {
-        let task = CallTask { pieces: Some(pieces), _task: AbortOnDropHandle::new(task) };
+        let task = CallTask { pieces: Some(pieces), task: AbortOnDropHandle::new(task) };
         self.calls.insert(call, task);
     }
 
     fn forget_ended(&mut self) {
-        self.calls.retain(|_, task| !task._task.is_finished());
+        self.calls.retain(|_, call| !call.task.is_finished());
     }
 
     fn sender(&self) -> mpsc::Sender<SideNews> {
