@@ -1,7 +1,7 @@
 //! What the original servers of line protocols were seen to say, replayed.
 //!
 //! A capture has a line for each thing that happened: `c1 connects`, `c1 > what it sent`,
-//! `c1 < a line that it got, without its end`, `c1 leaves NAME`. `\r` and `\n` are the ends of
+//! `c1 < a line that it got, without its end`, `c1 enters NAME` (seen by the server), `c1 leaves NAME`. `\r` and `\n` are the ends of
 //! lines; `<time>` stands for a date and time, `<port of c1>` for the port of c1.
 
 use std::collections::HashMap;
@@ -26,8 +26,9 @@ async fn replay(gateway: &'static str, capture: &'static str) {
             "connects" => drop(clients.insert(client, Old::connect(&harness, gateway).await)),
             "leaves" => {
                 clients.remove(client);
-                wait_until_gone(&harness, rest).await;
+                wait_until(&harness, rest, Stand::Gone).await;
             }
+            "enters" => wait_until(&harness, rest, Stand::There).await,
             ">" => {
                 let text = rest.replace("\\r", "\r").replace("\\n", "\n");
                 clients.get_mut(client).unwrap().say(&text).await;
@@ -61,12 +62,19 @@ fn check(line: &str, pattern: &str, heard: &str) {
     assert_eq!(rest, "", "{line}\nheard {heard}");
 }
 
-/// The server has seen that a client has gone; whoever looks for it is in no list afterwards.
-async fn wait_until_gone(harness: &Harness, who: &str) {
+/// Whether a client is in the server's lists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    There,
+    Gone,
+}
+
+/// The server has seen a client come or go, for which the old protocol has no word.
+async fn wait_until(harness: &Harness, who: &str, wanted: Stand) {
     let mut witness = harness.login(99, "witness").await;
     within(async {
         let question = Lookup { name: name(who), whom: Whom::Online };
-        while witness.ask(question.clone()).await.is_ok() {
+        while witness.ask(question.clone()).await.is_ok() != (wanted == Stand::There) {
             witness.presence().await;
         }
     })
