@@ -13,7 +13,7 @@ use portolan_media::{
 use portolan_peer::{Config, Peer, RemoteAudio};
 use tokio::task::spawn_blocking;
 
-use self::support::{Harbour, name, within};
+use self::support::{Harbour, name, next_request, within};
 
 /// Of the long file: several groups of two channels as a WAV file of 32-bit floats.
 const SECONDS: usize = 12;
@@ -175,23 +175,26 @@ async fn what_is_not_there_or_no_music_is_said_and_nothing_is_kept() {
 #[tokio::test]
 async fn who_waits_for_a_file_can_be_called_away() {
     let harbour = Harbour::open().await;
-    let (alice, bob) = alice_and_bob(&harbour).await;
+    let (alice, _) = harbour.peer_with(impatient(&harbour, "alice")).await;
+    let bob = harbour.raw("bob").await;
     let audio = alice.audio(&name("bob"), "long.wav");
     let (told, reports) = mpsc::sync_channel(1000);
     let open = move |interrupt: &_| match audio.open(interrupt, |_| {}) {
         Ok(decoder) => Ok(Box::new(decoder) as Box<_>),
         Err(source) => Err(OpenError::Decode { path: PathBuf::new(), source }),
     };
-    within("leaving", bob.logout()).await;
     let item = Item { name: "long.wav".into(), open: Box::new(open) };
     let sink = || open_sink("null", 2, Pacing::Unpaced);
     let player = Player::start(sink, vec![item], move |report| {
         let _ = told.try_send(report);
     });
+    // Bob is asked, and never answers.
+    let connection = within("a call", bob.answer_call()).await;
+    let _asked = within("a question", next_request(&connection)).await;
     let over = spawn_blocking(move || {
         player.stop().unwrap();
         reports.iter().last()
     });
     let over = within("stopping", over).await.unwrap();
-    assert!(matches!(over, Some(Report::Over { .. })), "{over:?}");
+    assert!(matches!(over, Some(Report::Over { failure: None })), "{over:?}");
 }
