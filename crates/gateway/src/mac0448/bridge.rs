@@ -8,13 +8,14 @@ use std::{
 };
 
 use portolan_protocol::{
-    Accept, Conversation, ConversationState, Converse, Delivery, Deny, End as EndTalk, ErrorBody,
-    ErrorCode, Event, LoggedIn, Lookup, Name, Recipient, Reply, Send, UserInfo, Whom,
+    Accept, Conversation, ConversationState, Converse, Deny, End as EndTalk, ErrorBody, ErrorCode,
+    Event, LoggedIn, Lookup, Name, Reply, UserInfo, Whom,
 };
 
 use super::{
     LANES, Lists,
-    chat::{Chat, Outcome},
+    state::{Asking, State},
+    talk::Talk,
     wire::{self, Answer, Refusal, Request},
 };
 use crate::{
@@ -30,72 +31,14 @@ use crate::{
 
 /// Requests that wait for those before them; with more, nothing is read.
 const TODO_MAX: usize = 16;
-/// Texts for the client that wait for a chat; the server keeps more of them.
-const HELD_MAX: usize = 64;
 /// Clients wait ten seconds for an answer: who is asked has a little less.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// The original caller connects so long after the confirmation; so do we.
-const CALL_AFTER: Duration = Duration::from_secs(1);
 /// A client on UDP that says nothing is asked whether it is there; three times, then it is not.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 const HEARTBEATS_MISSED: u32 = 3;
 const LINGER: Duration = Duration::from_secs(2);
 /// A denial in words that the caller's bridge understands.
 const NOT_AVAILABLE: &str = "USER_NOT_AVAILABLE";
-/// Ours, not the shell's.
-const CALL: Call = Call(1);
-const DOOR: Door = Door(1);
-
-/// Where a client stands; the names are the original's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    WaitingConnection,
-    WaitingLogin,
-    LoggedIn,
-    /// It has asked for a chat.
-    WaitingOther(Asking),
-    /// It has been asked for one, and answers until then.
-    WaitingClient {
-        with: Name,
-        until: Instant,
-    },
-    Chatting {
-        with: Name,
-    },
-}
-
-impl State {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::WaitingConnection => "waiting_connection",
-            Self::WaitingLogin => "waiting_login",
-            Self::LoggedIn => "logged_in",
-            Self::WaitingOther(_) => "waiting_other_confirmation",
-            Self::WaitingClient { .. } => "waiting_client_confirmation",
-            Self::Chatting { .. } => "chatting",
-        }
-    }
-
-    /// Whether the original takes this request in this state.
-    fn takes(&self, request: Request<'_>) -> bool {
-        match request {
-            Request::Connect => *self == Self::WaitingConnection,
-            Request::Login(_) => *self == Self::WaitingLogin,
-            Request::ListUsers | Request::Chat(_) => *self == Self::LoggedIn,
-            Request::EndChat(_) => matches!(self, Self::Chatting { .. }),
-            Request::Logout | Request::Quit | Request::Heartbeat => true,
-        }
-    }
-}
-
-/// A request for a chat on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Asking {
-    with: Name,
-    /// The other is a client of this gateway, and says where it listens.
-    is_ours: bool,
-    until: Instant,
-}
 
 /// What an answer is for.
 #[derive(Debug)]
@@ -118,15 +61,9 @@ pub(super) struct MacBridge {
     is_entering: bool,
     /// Who asks for a chat while a request of the client is being answered.
     caller: Option<Name>,
-    /// The chat with one who is no client of this gateway.
-    chat: Option<(Call, Chat)>,
-    /// Where the client waits for the one who talks with it.
-    listens: Option<SocketAddr>,
-    call_at: Option<Instant>,
-    has_door: bool,
+    talk: Talk,
     /// The name that it has asked for.
     wanted: String,
-    held: VecDeque<Delivery>,
     heard_at: Option<Instant>,
     beats: u32,
 }
@@ -143,12 +80,8 @@ impl MacBridge {
             me: None,
             is_entering: false,
             caller: None,
-            chat: None,
-            listens: None,
-            call_at: None,
-            has_door: false,
+            talk: Talk::default(),
             wanted: String::new(),
-            held: VecDeque::new(),
             heard_at: None,
             beats: 0,
         }
@@ -260,7 +193,7 @@ impl MacBridge {
             self.desk.forget();
         }
         self.caller = None;
-        self.held.clear();
+        self.talk.forget();
     }
 
     fn part(&mut self) {
@@ -279,17 +212,7 @@ impl MacBridge {
             State::WaitingClient { with, .. } => self.deny(with, None),
             State::WaitingConnection | State::WaitingLogin | State::LoggedIn => {}
         }
-        self.hang_up();
-    }
-
-    fn hang_up(&mut self) {
-        if let Some((call, _)) = self.chat.take() {
-            self.desk.act(Action::HangUp(call));
-        }
-        (self.listens, self.call_at) = (None, None);
-        if std::mem::take(&mut self.has_door) {
-            self.desk.act(Action::CloseDoor(DOOR));
-        }
+        self.talk.hang_up(&mut self.desk);
     }
 
     fn deny(&mut self, with: Name, reason: Option<&str>) {
@@ -355,7 +278,7 @@ impl MacBridge {
             }
             Answer::Confirmed(port) => {
                 let address = SocketAddr::new(self.visitor.address.ip(), *port);
-                self.listens = Some(address);
+                self.talk.listens_at(address);
                 let bytes = address.to_string().into_bytes();
                 self.desk.act(Action::Note { to: with.clone(), bytes });
                 self.desk.tell(Accept { with: with.clone() });
@@ -402,10 +325,7 @@ impl MacBridge {
     fn on_outcome(&mut self, asking: &Asking, news: &Conversation) {
         match news.state {
             ConversationState::Accepted if asking.is_ours => {}
-            ConversationState::Accepted => {
-                self.has_door = true;
-                self.desk.act(Action::OpenDoor(DOOR));
-            }
+            ConversationState::Accepted => self.talk.open_door(&mut self.desk),
             ConversationState::Denied if news.reason.as_deref() == Some(NOT_AVAILABLE) => {
                 self.state = State::LoggedIn;
                 self.refuse(Refusal::UserNotAvailable);
@@ -438,65 +358,12 @@ impl MacBridge {
             | ConversationState::Busy
             | ConversationState::TimedOut => false,
         };
-        let is_ours = self.chat.is_some() || self.has_door;
+        let is_ours = self.talk.is_ours();
         if is_over {
-            self.hang_up();
+            self.talk.hang_up(&mut self.desk);
         }
         if is_over && is_ours {
             self.state = State::LoggedIn;
-        }
-    }
-
-    /// Passes on what was said to the client before the chat stood.
-    fn flush(&mut self) {
-        let State::Chatting { with } = &self.state else { return };
-        let (with, held) = (with.clone(), std::mem::take(&mut self.held));
-        for delivery in held {
-            if delivery.from == with {
-                self.pass(&delivery);
-            } else {
-                self.held.push_back(delivery);
-            }
-        }
-        self.settle_chat();
-    }
-
-    fn pass(&mut self, delivery: &Delivery) {
-        if let Some((_, chat)) = &mut self.chat {
-            chat.say(&delivery.text);
-            self.desk.confirm(delivery.id);
-        }
-    }
-
-    fn on_delivery(&mut self, delivery: Delivery) {
-        let is_partner = self.state == State::Chatting { with: delivery.from.clone() };
-        if is_partner && self.chat.is_some() {
-            self.pass(&delivery);
-            self.settle_chat();
-        } else if self.held.len() < HELD_MAX {
-            self.held.push_back(delivery);
-        }
-    }
-
-    /// Does what the chat wants.
-    fn settle_chat(&mut self) {
-        let Some((call, mut chat)) = self.chat.take() else { return };
-        let mut is_over = false;
-        while let Some(outcome) = chat.poll() {
-            match outcome {
-                Outcome::Write(bytes) => self.desk.act(Action::Say { call, bytes }),
-                Outcome::Text(text) => {
-                    if let State::Chatting { with } = &self.state {
-                        let to = Recipient::User(with.clone());
-                        self.desk.tell(Send { to, text, reference: None });
-                    }
-                }
-                Outcome::Over => is_over = true,
-            }
-        }
-        self.chat = Some((call, chat));
-        if is_over {
-            self.hang_up();
         }
     }
 
@@ -640,7 +507,9 @@ impl Bridge for MacBridge {
     fn handle_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Conversation(news) => self.on_conversation(&news),
-            Event::Message(delivery) => self.on_delivery(delivery),
+            Event::Message(delivery) => {
+                self.talk.deliver(&mut self.desk, self.state.partner(), delivery);
+            }
             Event::Closing(_) => self.part(),
             Event::Receipt(_)
             | Event::Presence(_)
@@ -665,8 +534,8 @@ impl Bridge for MacBridge {
 
     fn handle_note_missed(&mut self, now: Now, to: &Name, _bytes: &[u8]) {
         // The caller is no client of this gateway: we call in its place.
-        if self.state == (State::Chatting { with: to.clone() }) && self.listens.is_some() {
-            self.call_at = Some(now.instant + CALL_AFTER);
+        if self.state.partner() == Some(to) {
+            self.talk.call_soon(now);
         }
     }
 
@@ -682,38 +551,14 @@ impl Bridge for MacBridge {
     }
 
     fn handle_call(&mut self, now: Now, call: Call, news: CallNews<'_>) {
-        let is_current = self.chat.as_ref().is_some_and(|(current, _)| *current == call);
-        match news {
-            CallNews::Came(_) if self.chat.is_none() => {
-                self.chat = Some((call, Chat::answered()));
-                self.flush();
-            }
-            CallNews::Connected if call == CALL && self.chat.is_none() => {
-                self.chat = Some((call, Chat::begun()));
-                self.flush();
-            }
-            CallNews::Said(bytes) if is_current => {
-                if let Some((_, chat)) = &mut self.chat {
-                    chat.hear(bytes);
-                }
-                self.settle_chat();
-            }
-            CallNews::Ended if is_current => self.chat = None,
-            CallNews::Came(_) | CallNews::Connected => self.desk.act(Action::HangUp(call)),
-            CallNews::Said(_) | CallNews::Ended => {}
-        }
+        self.talk.on_call(&mut self.desk, self.state.partner(), (call, news));
         self.go_on(now);
     }
 
     fn handle_timeout(&mut self, now: Now) {
         self.give_up(now);
         self.on_beat(now);
-        if let (Some(at), Some(to)) = (self.call_at, self.listens)
-            && at <= now.instant
-        {
-            self.call_at = None;
-            self.desk.act(Action::Dial { call: CALL, to });
-        }
+        self.talk.handle_timeout(&mut self.desk, now);
         self.go_on(now);
     }
 
@@ -735,7 +580,7 @@ impl Bridge for MacBridge {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let beat = self.heard_at.map(|heard| heard + HEARTBEAT_EVERY * (self.beats + 1));
-        let due = [self.asked_until(), beat, self.call_at].into_iter().flatten().min();
+        let due = [self.asked_until(), beat, self.talk.poll_timeout()].into_iter().flatten().min();
         due.filter(|_| !self.desk.is_finished())
     }
 }

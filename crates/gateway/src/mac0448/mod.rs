@@ -3,6 +3,8 @@
 mod bridge;
 mod chat;
 mod json;
+mod state;
+mod talk;
 #[cfg(test)]
 mod tests;
 pub mod wire;
