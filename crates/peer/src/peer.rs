@@ -700,6 +700,12 @@ impl Peer {
         self.0.sessions.path(who)
     }
 
+    /// What the connection to `who` that takes what is new has carried; `None`: none is open.
+    #[must_use]
+    pub fn path_stats(&self, who: &Name) -> Option<ConnectionStats> {
+        self.0.sessions.path_stats(who)
+    }
+
     /// Ends the session in good order. Not cancel safe: dropped half way, the server may or may
     /// not have heard of it.
     pub async fn logout(&self) {

@@ -7,8 +7,9 @@ use portolan_protocol::{AudioInfo, Timestamp};
 use super::{
     line::{
         CallLine, ConversationLine, File, FindingLine, Group, GroupLine, Help, Line, Member,
-        Message, PathLine, SettingsLine, Shared, Status, User,
+        Message, SettingsLine, Shared, User,
     },
+    status_line::{path_text, status_text},
     text::{plain, size, span, time},
     tree_line::tree_text,
 };
@@ -456,12 +457,6 @@ fn finding_text(finding: &FindingLine) -> String {
     text
 }
 
-fn path_text(path: &PathLine) -> String {
-    let addr = path.addr.as_ref().map(|addr| format!(" by {addr}")).unwrap_or_default();
-    let with = path.with.as_deref().unwrap_or("the server");
-    format!("{with}: {} over {}{addr}: {}", path.kind, path.transport, plain(&path.why))
-}
-
 fn file_table(with: &str, files: &[Shared]) -> String {
     if files.is_empty() {
         return format!("{with} shares nothing");
@@ -480,38 +475,6 @@ fn heard(audio: &AudioInfo) -> String {
     let name = words.map(|word| plain(word)).collect::<Vec<_>>().join(": ");
     let parts = [time.unwrap_or_default(), plain(&audio.codec), name];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-}
-
-fn status_text(status: &Status) -> String {
-    let rtt = status.rtt_us.map(|us| format!(", round trip {}.{} ms", us / 1000, us / 100 % 10));
-    let mut lines = vec![
-        format!("you          {} {}", status.name, status.id),
-        format!(
-            "server       {} over {}{}",
-            status.server,
-            status.transport,
-            rtt.unwrap_or_default()
-        ),
-        format!("             {} {}", plain(&status.server_software), status.server_id),
-        format!("             up since {}", time(Timestamp(status.server_since))),
-        format!(
-            "bytes        {} sent, {} received",
-            size(status.bytes_sent),
-            size(status.bytes_received)
-        ),
-        format!("talking with {}", status.conversation.as_deref().unwrap_or("nobody")),
-        format!("sharing      {}", plain(status.shared.as_deref().unwrap_or("nothing"))),
-        format!(
-            "in all       {} conversations, {} messages waiting, {} relays",
-            status.conversations, status.waiting, status.relays
-        ),
-    ];
-    lines.splice(5..5, status.connection.lines());
-    lines.extend(status.registries.iter().map(|registry| {
-        let (transport, address) = (plain(&registry.transport), plain(&registry.address));
-        format!("{transport:12} {} online at {address}", registry.online)
-    }));
-    lines.join("\n")
 }
 
 fn help(commands: &[Help]) -> String {

@@ -25,6 +25,7 @@ use super::{
     settings::Settings,
     slash::{ListOrder, Slash, parse},
     stage::{Piece, Stage, show},
+    status_line::{PathLine, Status},
     stream::{self, StreamOrder},
     talks::Talks,
 };
@@ -454,7 +455,7 @@ impl App {
                 self.output.show(&Line::history(&with, &page));
             }
             Slash::Status => self.status().await?,
-            Slash::Path(who) => self.output.show(&(&Event::Path(self.peer.path(&who))).into()),
+            Slash::Path(who) => self.path(&who),
             Slash::Say(text) => self.say_here(text).await?,
             // The loop has taken these.
             Slash::Send(..) | Slash::Get(..) | Slash::Play(_) | Slash::Quit | Slash::Nothing => {}
@@ -632,10 +633,17 @@ impl App {
         Ok(())
     }
 
+    fn path(&self, who: &Name) {
+        let traffic = self.peer.path_stats(who).map(|stats| (&stats).into());
+        let path = PathLine { traffic, ..(&self.peer.path(who)).into() };
+        self.output.show(&Line::Path(path));
+    }
+
     async fn status(&self) -> Result<(), Failure> {
         let server = self.peer.server_info().await?;
         let conversation = self.talks().current().map(ToString::to_string);
-        self.output.show(&Line::status(&self.peer, &server, conversation));
+        let status = Status::new(&self.peer, &server, conversation);
+        self.output.show(&Line::Status(Box::new(status)));
         Ok(())
     }
 }

@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use portolan_protocol::{
     Announcement, AudioInfo, Availability, Closing, Conversation, ConversationState, Delivery,
     FileInfo, GroupChange, GroupInfo, GroupNews, Messages, Presence, PresenceChange, Receipt,
-    ReceiptState, Recipient, ServerInfo, Settings, UserInfo,
+    ReceiptState, Recipient, Settings, UserInfo,
 };
 use serde::Serialize;
 
 use super::{
     audio::AudioLine,
-    counters::Counters,
     exit::Failure,
     group::role_word,
     playing::{Decoded, Devices, Playing},
+    status_line::{PathLine, Status},
     tree_line::TreeLine,
 };
 use crate::{
-    CallPhase, CallUpdate, Event, FilePhase, FileRules, FileUpdate, PathInfo, Peer, SessionEnd,
+    CallPhase, CallUpdate, Event, FilePhase, FileRules, FileUpdate, Peer, SessionEnd,
     event::kind_word,
 };
 
@@ -281,19 +281,6 @@ pub(crate) struct CallLine {
     pub(crate) reason: Option<String>,
 }
 
-/// How a peer is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct PathLine {
-    /// Nobody: the server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) with: Option<String>,
-    pub(crate) kind: &'static str,
-    pub(crate) transport: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) addr: Option<String>,
-    pub(crate) why: String,
-}
-
 /// Something that `doctor` has found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FindingLine {
@@ -322,39 +309,6 @@ pub(crate) struct Shared {
 pub(crate) struct Help {
     pub(crate) usage: String,
     pub(crate) help: &'static str,
-}
-
-/// The session and the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Status {
-    pub(crate) name: String,
-    pub(crate) id: String,
-    pub(crate) transport: String,
-    pub(crate) server: String,
-    pub(crate) server_id: String,
-    pub(crate) server_software: String,
-    pub(crate) server_since: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rtt_us: Option<u64>,
-    pub(crate) bytes_sent: u64,
-    pub(crate) bytes_received: u64,
-    pub(crate) connection: Box<Counters>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) shared: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) conversation: Option<String>,
-    pub(crate) conversations: u64,
-    pub(crate) waiting: u64,
-    pub(crate) relays: u64,
-    pub(crate) registries: Vec<Registry>,
-}
-
-/// The users of one transport.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Registry {
-    pub(crate) transport: String,
-    pub(crate) address: String,
-    pub(crate) online: u64,
 }
 
 impl Line {
@@ -445,34 +399,6 @@ impl Line {
         Self::Help { commands: commands.collect() }
     }
 
-    pub(crate) fn status(peer: &Peer, server: &ServerInfo, conversation: Option<String>) -> Self {
-        let stats = peer.stats();
-        let registries = server.registries.iter().map(|registry| Registry {
-            transport: registry.transport.clone(),
-            address: registry.address.clone(),
-            online: registry.online,
-        });
-        Self::Status(Box::new(Status {
-            name: peer.name().to_string(),
-            id: peer.id().to_string(),
-            transport: peer.transport().to_owned(),
-            server: peer.server_addr().to_string(),
-            server_id: peer.server_id().to_string(),
-            server_software: server.software.clone(),
-            server_since: server.since.0,
-            rtt_us: stats.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-            bytes_sent: stats.bytes_sent,
-            bytes_received: stats.bytes_received,
-            connection: Box::new(Counters::from(&stats)),
-            shared: peer.shared().map(|path| path.display().to_string()),
-            conversation,
-            conversations: server.conversations,
-            waiting: server.waiting,
-            relays: server.relays,
-            registries: registries.collect(),
-        }))
-    }
-
     /// As JSON, without the end of the line.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("our own lines are JSON")
@@ -493,7 +419,7 @@ impl From<&Event> for Line {
             Event::Call(update) => Self::Call(update.into()),
             Event::Tree(update) => Self::Tree(Box::new(update.into())),
             Event::Audio(update) => (&**update).into(),
-            Event::Path(path) => path.into(),
+            Event::Path(path) => Self::Path(path.into()),
             Event::Warning(warning) => Self::Error {
                 code: warning.code.as_str().to_owned(),
                 message: warning.message.clone(),
@@ -712,18 +638,6 @@ impl From<&CallUpdate> for CallLine {
             code,
             reason,
         }
-    }
-}
-
-impl From<&PathInfo> for Line {
-    fn from(path: &PathInfo) -> Self {
-        Self::Path(PathLine {
-            with: path.with.as_ref().map(ToString::to_string),
-            kind: path.kind_word(),
-            transport: path.transport,
-            addr: path.addr.map(|addr| addr.to_string()),
-            why: path.why.clone(),
-        })
     }
 }
 

@@ -35,6 +35,7 @@ mod settings;
 mod slash;
 mod sound;
 mod stage;
+mod status_line;
 mod stream;
 mod talks;
 mod text;

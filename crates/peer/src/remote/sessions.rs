@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use portolan_protocol::Name;
 use portolan_protocol_io::{FrameReader, FrameWriter};
-use portolan_transport::{CloseCode, Connection, Lifetime, Priority, RecvStream, SendStream};
+use portolan_transport::{
+    CloseCode, Connection, ConnectionStats, Lifetime, Priority, RecvStream, SendStream,
+};
 use tokio::{
     sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -141,6 +143,12 @@ impl Sessions {
             Some(session) => self.introducer.describe(who, &session.paths),
             None => self.introducer.no_path(who),
         }
+    }
+
+    /// What the best connection to `who` has carried.
+    pub(crate) fn path_stats(&self, who: &Name) -> Option<ConnectionStats> {
+        let session = self.lock().by_name.get(who).and_then(|cell| cell.get().cloned())?;
+        Some(session.paths.best().connection.stats())
     }
 
     async fn session(self: &Arc<Self>, who: &Name) -> Result<(Arc<Session>, bool), ReachError> {
