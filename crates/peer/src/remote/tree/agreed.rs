@@ -8,7 +8,7 @@ use std::{
 use portolan_protocol::{Name, OfferTree};
 use tokio::time::{Duration, Instant};
 
-use super::budget::Budget;
+use super::{budget::Budget, rounds::Rounds};
 use crate::TransferId;
 
 /// How long a broken transfer may go on without asking anew.
@@ -25,6 +25,7 @@ pub(crate) struct AgreedTree {
     pub(crate) id: TransferId,
     /// What of it may still come, however often it is offered again.
     pub(crate) budget: Arc<Budget>,
+    pub(crate) rounds: Rounds,
 }
 
 /// What was agreed to, within a bound; the oldest goes first.
@@ -65,6 +66,7 @@ impl AgreedTrees {
             since: now,
             id,
             budget: Budget::new(offer.files, offer.bytes, file_max),
+            rounds: Rounds::default(),
         };
         let mut agreed = self.lock();
         agreed.retain(|kept| !kept.is(who, &offer.name));

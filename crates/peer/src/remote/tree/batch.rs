@@ -1,6 +1,6 @@
 //! Small files, many to a stream.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use portolan_protocol::{
@@ -92,9 +92,12 @@ fn prepare(
         }
         settled.push(directory.clone());
     }
-    for listed in files {
+    for mut listed in files {
         match want(pull, &listed) {
-            Ok(file) => wanted.push((listed, file)),
+            Ok(file) if file.have.is_some() || pull.reserve(&mut listed) => {
+                wanted.push((listed, file));
+            }
+            Ok(_) => settled.push(listed.path),
             Err(error) if ends_all(&error) => return (settled, Err(error)),
             Err(error) => {
                 pull.missed(&listed.path, &error);
@@ -144,7 +147,7 @@ async fn receive(
         match reader.next(pull).await? {
             Next::Small(small) => {
                 let bytes = reader.bytes(pull, small.size).await?;
-                if !listed.reserved.fits(small.size) {
+                if !pull.fits(&mut listed, small.size) {
                     let reason = "it has grown beyond what was offered";
                     pull.tally.missed(&listed.path, ErrorCode::TooLarge, reason);
                     settled.push(listed.path);
@@ -179,18 +182,26 @@ async fn receive(
 fn write(pull: &Pull, mut arrived: mpsc::Receiver<Arrived>) -> Settled {
     let mut settled = Vec::new();
     while let Some(Arrived { listed, small, bytes }) = arrived.blocking_recv() {
-        match write_one(pull, &listed.path, &small, &bytes) {
+        let path = listed.path.clone();
+        match write_one(pull, &path, &small, &bytes) {
             Ok(()) => {
-                listed.reserved.spend();
+                listed.arrived();
                 pull.tally.advance(small.size);
                 pull.tally.arrived(1);
             }
+            // Another transfer of it was faster.
+            Err(FileError::Exists(full)) if is_same(&full, &small) => pull.tally.same(small.size),
             Err(error) if ends_all(&error) => return (settled, Err(error)),
-            Err(error) => pull.missed(&listed.path, &error),
+            Err(error) => pull.missed(&path, &error),
         }
-        settled.push(listed.path);
+        settled.push(path);
     }
     (settled, Ok(()))
+}
+
+fn is_same(full: &Path, small: &Small) -> bool {
+    let is_file = full.symlink_metadata().is_ok_and(|there| there.is_file());
+    is_file && matches!(hash_of_small(full, GROUP_MIN), Ok(Some(hash)) if hash == small.hash)
 }
 
 fn write_one(pull: &Pull, path: &str, small: &Small, bytes: &[u8]) -> Result<(), FileError> {

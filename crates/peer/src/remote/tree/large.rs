@@ -27,6 +27,10 @@ pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), Fi
         blocking(move || pull.landing.there(&path)).await
     };
     let (full, there) = looked?;
+    // One of the same length may be the same, which takes nothing of what may still come.
+    if there != There::File(listed.size) && !pull.reserve(&mut listed) {
+        return Ok(());
+    }
     let path = join(&pull.path, &listed.path);
     let get = PeerCommand::Get(Get { path, groups: true, tree: pull.ticket });
     let (stream, proven, attributes) = ask_for(&pull.sessions, &pull.who, get).await?;
@@ -44,7 +48,7 @@ pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), Fi
         decline(&mut writer, "a file of that name is there already").await;
         return Err(FileError::Exists(full));
     }
-    if !listed.reserved.fits(proven.0) {
+    if !pull.fits(&mut listed, proven.0) {
         decline(&mut writer, "it is larger than it was said to be").await;
         return Err(FileError::Size { announced: listed.size });
     }
@@ -60,12 +64,22 @@ pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), Fi
     let received = orders.unless(receiving).await;
     leave_receiving(&received, raw.get_mut());
     leave_sending(&received, writer.get_mut());
-    received?;
-    let _ = writer.get_mut().finish();
-    progress.settle();
-    listed.reserved.spend();
-    pull.tally.arrived(1);
-    Ok(())
+    match received {
+        Ok(_) => {
+            let _ = writer.get_mut().finish();
+            progress.settle();
+            listed.arrived();
+            pull.tally.arrived(1);
+            Ok(())
+        }
+        // Another transfer of it was faster.
+        Err(FileError::Exists(path)) if holds(host, &path, proven, None).await => {
+            progress.settle();
+            pull.tally.same(0);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Tells the owner that the file is not wanted after all.

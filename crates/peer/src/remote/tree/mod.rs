@@ -12,6 +12,7 @@ mod large;
 mod ledger;
 mod offer;
 mod pull;
+mod rounds;
 mod serve;
 mod take;
 mod tickets;
@@ -19,6 +20,7 @@ mod tickets;
 use portolan_protocol::{ErrorCode, LeftOut, Name};
 use tokio::{sync::SemaphorePermit, time::sleep};
 
+use agreed::AgreedTree;
 pub(crate) use agreed::AgreedTrees;
 pub(crate) use offer::offer_tree;
 pub(crate) use pull::{TreeRequest, get_tree};

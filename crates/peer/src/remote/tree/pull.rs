@@ -20,7 +20,9 @@ use super::{
     ends_all,
     large::large,
     ledger::Ledger,
-    queue, wait_after,
+    queue,
+    rounds::Turn,
+    wait_after,
 };
 use crate::{
     Direction, Existing, FileError, Keep, Place, TreePhase, TreeSummary,
@@ -59,6 +61,8 @@ pub(super) struct Pull {
     pub(super) landing: Landing,
     pub(super) tally: Arc<Tally>,
     pub(super) budget: Arc<Budget>,
+    /// Of an offered directory: held until nothing of it is written any more.
+    pub(super) _turn: Option<Turn>,
 }
 
 /// What is known of a directory across breaks.
@@ -73,7 +77,9 @@ pub(super) struct Course {
 pub(super) struct Listed {
     pub(super) path: String,
     pub(super) size: u64,
-    pub(super) reserved: Reserved,
+    /// Its part of what may still come; none of one that may be here already, which takes none
+    /// unless it comes after all.
+    pub(super) reserved: Option<Reserved>,
 }
 
 /// What one stream is for.
@@ -184,6 +190,7 @@ async fn begin(
         landing,
         tally: Arc::clone(tally),
         budget: Budget::new(sessions.host().limits.tree_files, u64::MAX, None),
+        _turn: None,
     };
     Ok((Arc::new(pull), walk))
 }
@@ -329,20 +336,13 @@ impl Pull {
             match admitted {
                 Err(refusal) => self.refuse(&entry, &refusal),
                 Ok(()) if entry.directory => directories.push(entry.path),
-                Ok(()) => match self.budget.reserve(entry.size) {
-                    None => {
-                        let reason =
-                            "it is more than was offered, or larger than files may be here";
-                        self.tally.missed(&entry.path, ErrorCode::TooLarge, reason);
+                Ok(()) => {
+                    let listed = Listed { path: entry.path, size: entry.size, reserved: None };
+                    match listed.size <= GROUP_MIN {
+                        true => files.push(listed),
+                        false => jobs.push(Job::Large(listed)),
                     }
-                    Some(reserved) => {
-                        let listed = Listed { path: entry.path, size: entry.size, reserved };
-                        match listed.size <= GROUP_MIN {
-                            true => files.push(listed),
-                            false => jobs.push(Job::Large(listed)),
-                        }
-                    }
-                },
+                }
             }
         }
         if !files.is_empty() || !directories.is_empty() {
@@ -391,9 +391,39 @@ impl Pull {
         }
     }
 
+    /// Takes room for a file that is not here; `false`: there is none, and it is counted as missed.
+    pub(super) fn reserve(&self, listed: &mut Listed) -> bool {
+        listed.reserved = self.budget.reserve(listed.size);
+        if listed.reserved.is_none() {
+            let reason = "it is more than was offered, or larger than files may be here";
+            self.tally.missed(&listed.path, ErrorCode::TooLarge, reason);
+        }
+        listed.reserved.is_some()
+    }
+
+    /// Whether a file that has so many bytes after all has room.
+    pub(super) fn fits(&self, listed: &mut Listed, bytes: u64) -> bool {
+        match &mut listed.reserved {
+            Some(reserved) => reserved.fits(bytes),
+            none => {
+                *none = self.budget.reserve(bytes);
+                none.is_some()
+            }
+        }
+    }
+
     /// Counts a file that does not arrive, for that reason.
     pub(super) fn missed(&self, path: &str, error: &FileError) {
         self.tally.missed(path, error.code(), &error.to_string());
+    }
+}
+
+impl Listed {
+    /// The file has arrived.
+    pub(super) fn arrived(self) {
+        if let Some(reserved) = self.reserved {
+            reserved.spend();
+        }
     }
 }
 

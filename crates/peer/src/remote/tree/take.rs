@@ -11,9 +11,9 @@ use portolan_protocol::{
 use tokio::time::{Duration, Instant, interval_at, timeout};
 
 use super::{
-    begun,
-    budget::Budget,
+    AgreedTree, begun,
     pull::{Course, Pull, open_walk},
+    rounds::Round,
 };
 use crate::{
     Direction, FileError, Place, Stop, TransferId,
@@ -51,8 +51,7 @@ pub(in crate::remote) async fn on_offer_tree(
     let id = agreed.as_ref().map_or_else(|| host.next_id(), |agreed| agreed.id);
     let tally = host.tally(begun(id, Direction::Receive, who, shown), REPORT_PATIENCE);
     let taking = Taking { sessions, who, offer: &offer, id, tally: &tally };
-    let budget = agreed.map(|agreed| agreed.budget);
-    let taken = taking.take(budget, (reader, &mut answers)).await;
+    let taken = taking.take(agreed, (reader, &mut answers)).await;
     match &taken {
         Err(Refusal::File(error)) => {
             settle(&host.agreements, (key, id), error);
@@ -109,7 +108,7 @@ struct Taking<'a> {
 impl Taking<'_> {
     async fn take(
         &self,
-        agreed: Option<Arc<Budget>>,
+        agreed: Option<AgreedTree>,
         (mut reader, answers): (Reader, &mut Answers),
     ) -> Result<PathBuf, Refusal> {
         let (host, offer) = (self.sessions.host(), self.offer);
@@ -118,8 +117,8 @@ impl Taking<'_> {
         // What cannot be written is refused before a person is asked.
         let landing = (place.clone(), offer.name.clone(), offer.bytes);
         blocking(move || Landing::check_space(&landing.0, &landing.1, landing.2)).await?;
-        let budget = match agreed {
-            Some(budget) => budget,
+        let agreed = match agreed {
+            Some(agreed) => agreed,
             None => {
                 // What there is no room for is refused before a person is asked.
                 drop(host.admit_tree(&offer.name, offer.bytes).await?);
@@ -130,15 +129,17 @@ impl Taking<'_> {
                     stopped = orders.stopped() => return Err(stopped.into()),
                 }
                 let terms = (self.id, host.rules().file_max);
-                host.agreed_trees.note(Instant::now(), self.who, offer, terms).budget
+                host.agreed_trees.note(Instant::now(), self.who, offer, terms)
             }
         };
-        let _admission = host.admit_tree(&offer.name, budget.bytes()).await?;
+        let round = agreed.rounds.begin();
+        let _admission = host.admit_tree(&offer.name, agreed.budget.bytes()).await?;
         let permit = timeout(host.timing.offer, host.theirs.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return Err(busy().into()) };
         answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
         tokio::select! {
-            fetched = self.fetch(place, budget) => Ok(fetched?),
+            fetched = self.fetch(place, &agreed, &round) => Ok(fetched?),
+            () = round.taken_over() => Err(self.taken_back().into()),
             never = self.tell(answers) => match never? {},
             _ = reader.next_frame() => Err(self.taken_back().into()),
         }
@@ -159,8 +160,14 @@ impl Taking<'_> {
         self.sessions.host().decide_tree(self.id, self.tally).await
     }
 
-    async fn fetch(&self, place: Place, budget: Arc<Budget>) -> Result<PathBuf, FileError> {
+    async fn fetch(
+        &self,
+        place: Place,
+        agreed: &AgreedTree,
+        round: &Round,
+    ) -> Result<PathBuf, FileError> {
         let host = self.sessions.host();
+        let turn = Some(round.turn().await);
         let directory = (Some(self.offer.tree), "");
         let (walk, info) = open_walk(&self.sessions, self.who, directory, None).await?;
         self.tally.expect(&info);
@@ -176,7 +183,8 @@ impl Taking<'_> {
             path: String::new(),
             landing,
             tally: Arc::clone(self.tally),
-            budget,
+            budget: Arc::clone(&agreed.budget),
+            _turn: turn,
         });
         pull.go_on(Some(walk), &mut Course::new(&pull)).await?;
         Ok(root)
