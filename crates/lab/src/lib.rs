@@ -7,13 +7,15 @@
 //!    ├─ report (table, JSON, one HTML page) and compare  ◄───────────────────┘
 //!    ├─ audio (talks over each transport and link: what is heard of them)
 //!    ├─ load (thousands of clients on one server: rates, latencies, memory)
-//!    ├─ nat (two peers behind every pair of translators, simulated or with sockets)
+//!    ├─ nat (two peers behind every pair of translators: simulated, with sockets, with the
+//!    │       shipped programs, which `cast` puts on hosts and drives)
 //!    ├─ probe (small programs that ask a network one question)
 //!    └─ net (a topology file: hosts, translators, programs, what happens when)
 //! ```
 
 pub mod audio;
 pub mod bench;
+mod cast;
 pub mod check;
 pub mod cli;
 pub mod load;
@@ -23,5 +25,6 @@ pub mod net;
 pub mod probe;
 pub mod report;
 pub mod result;
+mod scratch;
 pub mod virtual_time;
 mod watch;

@@ -25,10 +25,10 @@ use tokio_rustls::TlsConnector;
 use super::{
     client::Member,
     dialect::{Dialect, Mqtt, Packet},
-    host::Scratch,
     pipe::{Pipe, READ_SIZE},
     process::Process,
 };
+use crate::scratch::Scratch;
 
 /// How it is called in tables.
 pub(crate) const NAME: &str = "mosquitto";

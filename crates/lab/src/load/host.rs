@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::process::Process;
-use crate::report;
+use crate::{report, scratch::Scratch};
 
 /// `lab load-server`: the server of `lab load`, until standard input ends.
 #[derive(Debug, Clone, clap::Args)]
@@ -129,27 +129,5 @@ impl Host {
         if let Some(process) = self.process {
             process.end().await;
         }
-    }
-}
-
-/// A directory that goes with its owner.
-#[derive(Debug)]
-pub(crate) struct Scratch(pub(crate) PathBuf);
-
-impl Scratch {
-    /// Makes one inside of `parent`, or where the system keeps temporary files.
-    pub(crate) fn new(parent: Option<&std::path::Path>) -> io::Result<Self> {
-        let parent = parent.map_or_else(std::env::temp_dir, std::path::Path::to_path_buf);
-        let id = Identity::generate().id().to_string();
-        let unique: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-        let path = parent.join(format!("portolan-load-{unique}"));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

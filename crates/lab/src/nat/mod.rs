@@ -5,9 +5,11 @@
 //!        │                                │
 //!    simulated: agents in virtual time   sockets: nat-io in namespaces, behind the emulator
 //!        └────────────── table ───────────┘
+//!                                        programs: the shipped ones, each pair over each transport
 //! ```
 
 mod places;
+mod programs;
 mod simulated;
 mod sockets;
 mod table;
@@ -25,6 +27,13 @@ pub use table::{Cell, Matrix};
 
 /// What `lab nat` is asked for.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  lab nat                                     every pair in virtual time, any system
+  sudo lab nat --sockets                      with real sockets behind emulated translators
+  sudo lab nat --programs                     with `server` and `peer` over every transport
+  sudo lab nat --programs --transport udp --only symmetric,open --only symmetric,symmetric
+Places: open, full-cone, address-restricted, port-restricted, symmetric, carrier, udp-blocked")]
 pub struct Options {
     /// So many networks a pair, each with its own chance
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -33,6 +42,13 @@ pub struct Options {
     /// pair once (Linux, root or user namespaces)
     #[arg(long)]
     sockets: bool,
+    /// The shipped programs behind emulated translators: a server and two peers a pair, over each
+    /// transport; exit code 1 if a pair does not reach each other as it has to (Linux, root or user
+    /// namespaces)
+    #[arg(long, conflicts_with_all = ["sockets", "seeds"])]
+    programs: bool,
+    #[command(flatten)]
+    of_programs: programs::ProgramOptions,
     /// The table as JSON
     #[arg(long)]
     json: bool,
@@ -50,6 +66,12 @@ pub(crate) enum Outcome {
 /// Runs `lab nat`.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
+    if options.programs {
+        return programs::run(&options.of_programs, options.json).unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        });
+    }
     let matrix = if options.sockets {
         match sockets::measure() {
             Ok(Ok(matrix)) => matrix,

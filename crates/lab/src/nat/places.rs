@@ -24,8 +24,10 @@ pub(super) const STUN: [SocketAddr; 2] = {
 /// What stands between a peer and the internet.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// Its name.
+    /// Its name in tables.
     pub name: &'static str,
+    /// Its name on the command line.
+    pub word: &'static str,
     /// The translator that faces the internet; `None`: none does.
     rules: Option<fn() -> Nat>,
     /// Whether the home's own translator stands before a carrier's.
@@ -34,14 +36,38 @@ pub struct Place {
 
 /// Every place, as the tables show them.
 pub const PLACES: [Place; 7] = [
-    Place { name: "open", rules: None, is_carrier: false },
-    Place { name: "full cone", rules: Some(full_cone), is_carrier: false },
-    Place { name: "address-restricted", rules: Some(address_restricted), is_carrier: false },
-    Place { name: "port-restricted", rules: Some(Nat::default), is_carrier: false },
-    Place { name: "symmetric", rules: Some(symmetric), is_carrier: false },
-    Place { name: "carrier (double)", rules: Some(full_cone), is_carrier: true },
-    Place { name: "UDP blocked", rules: Some(blocked), is_carrier: false },
+    Place { name: "open", word: "open", rules: None, is_carrier: false },
+    Place { name: "full cone", word: "full-cone", rules: Some(full_cone), is_carrier: false },
+    Place {
+        name: "address-restricted",
+        word: "address-restricted",
+        rules: Some(address_restricted),
+        is_carrier: false,
+    },
+    Place {
+        name: "port-restricted",
+        word: "port-restricted",
+        rules: Some(Nat::default),
+        is_carrier: false,
+    },
+    Place { name: "symmetric", word: "symmetric", rules: Some(symmetric), is_carrier: false },
+    Place { name: "carrier (double)", word: "carrier", rules: Some(full_cone), is_carrier: true },
+    Place { name: "UDP blocked", word: "udp-blocked", rules: Some(blocked), is_carrier: false },
 ];
+
+impl Place {
+    /// The place that the command line means.
+    pub(super) fn known(word: &str) -> Result<&'static Self, String> {
+        let words: Vec<_> = PLACES.iter().map(|place| place.word).collect();
+        let found = PLACES.iter().find(|place| place.word == word || place.name == word);
+        found.ok_or_else(|| format!("no place is called {word:?}; there are {}", words.join(", ")))
+    }
+
+    /// Whether no UDP gets through.
+    pub(super) fn blocks_udp(&self) -> bool {
+        self.rules.is_some_and(|rules| rules().blocks_udp)
+    }
+}
 
 fn full_cone() -> Nat {
     Nat { filtering: Scope::EndpointIndependent, ..Nat::default() }

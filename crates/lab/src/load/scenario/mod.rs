@@ -10,14 +10,8 @@ use std::{pin::Pin, time::Duration};
 use portolan::Transport;
 use strsim::jaro_winkler;
 
-use super::{
-    LoadError,
-    figure::Sheet,
-    host::{Host, Scratch},
-    options::Options,
-    visit::Times,
-};
-use crate::bench::progress::Progress;
+use super::{LoadError, figure::Sheet, host::Host, options::Options, visit::Times};
+use crate::{bench::progress::Progress, scratch::Scratch};
 
 /// Everything that a scenario is told.
 pub(crate) struct Plan {

@@ -1,0 +1,147 @@
+//! A server and two peers who are logged in: what every experiment begins with.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use portolan_emulator::{Emulator, HostNamespace, Options, StartError};
+use portolan_netsim::topology::Topology;
+
+use super::{
+    actor::{Actor, ActorError},
+    programs::{Peer, Programs, Server},
+};
+use crate::scratch::Scratch;
+
+/// From the start of a program to its first word, on a machine that does much beside.
+const READY: Duration = Duration::from_secs(60);
+
+/// Why an experiment could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CastError {
+    #[error("the world cannot be built: {0}")]
+    World(#[from] StartError),
+    #[error("there is no host called {0}")]
+    Host(String),
+    #[error("cannot prepare the programs' directories: {0}")]
+    Files(#[from] io::Error),
+    #[error(transparent)]
+    Actor(#[from] ActorError),
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+/// Who takes part, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roles<'a> {
+    /// The server's host and address.
+    pub(crate) server: (&'a str, SocketAddr),
+    /// The hosts and names of the peers.
+    pub(crate) peers: [&'a str; 2],
+    /// What each of them gives as `--transport`.
+    pub(crate) transports: [&'a str; 2],
+    /// What both of them are started with beside.
+    pub(crate) options: &'a [&'a str],
+}
+
+/// A world in which a server and two peers are at work. Dropping it ends all of it.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(crate) peers: [Actor; 2],
+    _server: Actor,
+    _emulator: Emulator,
+    files: Scratch,
+}
+
+impl Crew {
+    /// Builds the world, starts the server, and then the peers, and waits until they are logged in.
+    ///
+    /// # Errors
+    /// When one of them does not come as far.
+    pub(crate) async fn start(
+        programs: &Programs,
+        topology: &Topology,
+        roles: Roles<'_>,
+    ) -> Result<Self, CastError> {
+        let files = Scratch::new(None)?;
+        let emulator = Emulator::start(topology, Options::default())?;
+        let (server_host, listen) = roles.server;
+        let home = folder(&files.0, "server")?;
+        let server = start_server(programs, host(&emulator, server_host)?, &home, listen);
+        let (server, key) = server.await?;
+        let mut peers = Vec::new();
+        for (name, transport) in roles.peers.into_iter().zip(roles.transports) {
+            let home = folder(&files.0, name)?;
+            let command = programs.peer(&Peer {
+                name,
+                home: &home,
+                server: listen,
+                server_key: &key,
+                transport,
+                options: roles.options,
+            })?;
+            peers.push(Actor::start(host(&emulator, name)?, name, command)?);
+        }
+        for peer in &mut peers {
+            peer.until("to be logged in", READY, |heard| heard.is("ready").then_some(())).await?;
+        }
+        let peers = <[Actor; 2]>::try_from(peers)
+            .map_err(|_| CastError::Unexpected("there are not two peers".to_owned()))?;
+        Ok(Self { peers, _server: server, _emulator: emulator, files })
+    }
+
+    /// The directory of a peer in which something of its lies: `share`, `downloads`.
+    pub(crate) fn directory(&self, peer: &str, which: &str) -> PathBuf {
+        self.files.0.join(peer).join(which)
+    }
+}
+
+fn host<'a>(emulator: &'a Emulator, name: &str) -> Result<&'a HostNamespace, CastError> {
+    emulator.host(name).ok_or_else(|| CastError::Host(name.to_owned()))
+}
+
+fn folder(parent: &Path, name: &str) -> io::Result<PathBuf> {
+    let path = parent.join(name);
+    fs::create_dir_all(&path)?;
+    Ok(path)
+}
+
+async fn start_server(
+    programs: &Programs,
+    host: &HostNamespace,
+    home: &Path,
+    listen: SocketAddr,
+) -> Result<(Actor, String), CastError> {
+    let command = programs.server(&Server { home, listen });
+    let mut server = Actor::start(host, "the server", command)?;
+    let key = server.until("to be ready", READY, |heard| {
+        heard.is("ready").then(|| heard.text("id").unwrap_or_default().to_owned())
+    });
+    let key = key.await?;
+    Ok((server, key))
+}
+
+/// Waits until a person or the system wants us to stop.
+#[cfg(unix)]
+pub(crate) async fn interrupted() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+/// Waits until a person wants us to stop.
+#[cfg(not(unix))]
+pub(crate) async fn interrupted() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

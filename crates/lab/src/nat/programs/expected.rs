@@ -1,0 +1,86 @@
+//! What is possible, and so what has to come out.
+//!
+//! Who asks stands on the left, who is asked above; the places are those of [`PLACES`], in order.
+//!
+//! *UDP and QUIC* (one port, one hole): a translator that gives one outside port to all remotes can
+//! be punched, whatever it lets in, because what goes out opens the way in. A symmetric one uses
+//! another port for each remote than the one that the server saw, so only a side that lets in every
+//! port of an address it has sent to can be met; opposite a strict filter, it stays with the relay.
+//! Where UDP is blocked, that side is logged in over TCP, and there is nothing to punch.
+//!
+//! *TCP*: somebody has to be reachable: whoever stands open is called, or calls back.
+
+use serde::Serialize;
+
+use super::super::{PLACES, Place};
+
+/// How two peers reach each other in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Way {
+    Direct,
+    Relayed,
+}
+
+/// `d`: direct, `r`: relayed.
+type Table = [&'static str; PLACES.len()];
+
+/// What UDP and QUIC can.
+const DATAGRAMS: Table = [
+    // open, full cone, address-restricted, port-restricted, symmetric, carrier, UDP blocked
+    "ddddddr", // open
+    "ddddddr", // full cone
+    "ddddddr", // address-restricted
+    "ddddrdr", // port-restricted
+    "dddrrrr", // symmetric
+    "ddddrdr", // carrier
+    "rrrrrrr", // UDP blocked
+];
+
+/// What TCP can.
+const TCP: Table = [
+    "ddddddd", // open
+    "drrrrrr", // full cone
+    "drrrrrr", // address-restricted
+    "drrrrrr", // port-restricted
+    "drrrrrr", // symmetric
+    "drrrrrr", // carrier
+    "drrrrrr", // UDP blocked
+];
+
+/// What has to come out where the first asks the second over this transport.
+pub(crate) fn expected(transport: &str, places: [&Place; 2]) -> Way {
+    let table = if transport == "tcp" { TCP } else { DATAGRAMS };
+    let [one, other] = places
+        .map(|place| PLACES.iter().position(|known| known.word == place.word).unwrap_or_default());
+    let mark = table.get(one).and_then(|row| row.chars().nth(other));
+    match mark {
+        Some('d') => Way::Direct,
+        Some(_) | None => Way::Relayed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DATAGRAMS, TCP, Way, expected};
+    use crate::nat::PLACES;
+
+    #[test]
+    fn every_pair_of_places_is_in_the_tables_and_both_may_ask() {
+        for table in [DATAGRAMS, TCP] {
+            for row in table {
+                assert_eq!(row.chars().filter(|mark| "dr".contains(*mark)).count(), PLACES.len());
+            }
+        }
+        for transport in ["tcp", "udp", "quic"] {
+            for one in &PLACES {
+                for other in &PLACES {
+                    let ways = [[one, other], [other, one]].map(|pair| expected(transport, pair));
+                    assert_eq!(ways[0], ways[1], "{transport}: {} - {}", one.name, other.name);
+                }
+            }
+        }
+        let symmetric = &PLACES[4];
+        assert_eq!(expected("udp", [symmetric, symmetric]), Way::Relayed);
+    }
+}
