@@ -43,13 +43,17 @@ impl Default for Limits {
 /// When an agent does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Between two checks (RFC 8445 §14.2: Ta).
+    /// Between two checks (RFC 8445 §14.2: Ta), if the second is not the first of its pair.
     pub pace: Duration,
+    /// Before the first check of a pair: there are few, and one of them is to work (RFC 8445
+    /// §14.2: no less than 5 ms).
+    pub first_pace: Duration,
     /// A check is repeated after this, then after twice as long, and so on.
     pub first_wait: Duration,
     /// The longest wait between two repetitions.
     pub longest_wait: Duration,
-    /// After the first pair works, better ones have this long to work too.
+    /// After the first pair works, better ones have this long to work too; less where answers
+    /// come quickly.
     pub settle: Duration,
     /// Birthday probing begins if nothing has worked by then.
     pub birthday_after: Duration,
@@ -67,6 +71,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             pace: Duration::from_millis(50),
+            first_pace: Duration::from_millis(5),
             first_wait: Duration::from_millis(250),
             longest_wait: Duration::from_millis(1600),
             settle: Duration::from_millis(150),

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use portolan_identity::Alpn;
 use portolan_transport::{
     AcceptError, BindConfig, BindError, CloseCode, ConnectError, Connection, ConnectionConfig,
-    Endpoint, Expect, Path, PathKind,
+    Dials, Endpoint, Expect, Path, PathKind, Simultaneous,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -25,12 +25,13 @@ use tracing::debug;
 
 use crate::{
     accept_queue::AcceptQueue,
+    claims::Claims,
     connection::{Started, TcpConnection, accept_tls, connect_tls},
     error::unreachable,
     greeting::turn_away,
     half_open::HalfOpen,
     host::Host,
-    socket,
+    socket, stun,
     watch::Watch,
 };
 
@@ -45,15 +46,18 @@ pub(crate) struct TcpEndpoint {
 }
 
 #[derive(Debug)]
-struct Inner {
-    local: SocketAddr,
-    config: ConnectionConfig,
+pub(crate) struct Inner {
+    pub(crate) local: SocketAddr,
+    pub(crate) config: ConnectionConfig,
+    dials: Dials,
+    /// Who is dialled while it dials us.
+    pub(crate) claims: Claims,
     queue: Arc<AcceptQueue>,
     half_open: Arc<HalfOpen>,
     accepted: Arc<Semaphore>,
     connections: Mutex<Connections>,
     drivers: TaskTracker,
-    closing: CancellationToken,
+    pub(crate) closing: CancellationToken,
 }
 
 /// The connections that are not over.
@@ -67,11 +71,13 @@ struct Connections {
 impl TcpEndpoint {
     pub(crate) fn bind(config: BindConfig) -> Result<Self, BindError> {
         let failed = |error| BindError::from_io(config.local, error);
-        let listener = socket::listen(config.local).map_err(failed)?;
+        let listener = socket::listen(config.local, config.dials).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let limits = config.connection.limits;
         let inner = Arc::new(Inner {
             local,
+            dials: config.dials,
+            claims: Claims::default(),
             queue: Arc::new(AcceptQueue::new(limits.accept_backlog)),
             half_open: Arc::new(HalfOpen::new(limits.half_open)),
             accepted: semaphore(limits.connections),
@@ -82,6 +88,10 @@ impl TcpEndpoint {
         });
         let listening = tokio::spawn(listen(listener, Arc::clone(&inner)));
         Ok(Self { inner, listening: Mutex::new(Some(listening)) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// Begins the end: nothing new starts, every connection closes. Answers the listening task.
@@ -144,6 +154,15 @@ impl Endpoint for TcpEndpoint {
         self.inner.local
     }
 
+    fn simultaneous(&self) -> Option<&dyn Simultaneous> {
+        match self.inner.dials {
+            Dials::AnyPort => None,
+            Dials::BoundPort if cfg!(unix) => Some(self),
+            // What would let two sockets share a port means something else there.
+            Dials::BoundPort => None,
+        }
+    }
+
     async fn close(&self, code: CloseCode, reason: &str) {
         if let Some(listening) = self.shut(code, reason) {
             // Aborted: what it answers means nothing, but with it the port is free.
@@ -173,10 +192,24 @@ impl Inner {
     /// The handshake of one that has connected to us; bounded in time by the caller.
     async fn welcome(
         self: &Arc<Self>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         remote: SocketAddr,
     ) -> Result<(), ConnectError> {
         socket::tune(&stream);
+        let failed = |error| unreachable(remote, error);
+        let mut first = [0; 1];
+        tokio::select! {
+            biased;
+            claim = self.claims.claimed(remote) => {
+                // Who does not take it has reached the remote otherwise.
+                let _unneeded = claim.try_send(stream);
+                return Ok(());
+            }
+            peeked = stream.peek(&mut first) => { peeked.map_err(failed)?; }
+        }
+        if stun::is_stun(first[0]) {
+            return stun::answer(&mut stream, remote).await.map_err(failed);
+        }
         let path = self.path(&stream, remote);
         let mut secured =
             accept_tls(stream, &self.config, Alpn::Tcp, (remote, &Expect::Any)).await?;
@@ -194,7 +227,7 @@ impl Inner {
     }
 
     /// Starts the driver, unless the endpoint is closed; `permit` is held until it ends.
-    fn run(
+    pub(crate) fn run(
         self: &Arc<Self>,
         started: Started<TcpStream>,
         permit: Option<OwnedSemaphorePermit>,
@@ -219,7 +252,7 @@ impl Inner {
         Some(connection)
     }
 
-    fn path(&self, stream: &TcpStream, remote: SocketAddr) -> Path {
+    pub(crate) fn path(&self, stream: &TcpStream, remote: SocketAddr) -> Path {
         let local = stream.local_addr().map_or(self.local, socket::canonical);
         Path { kind: PathKind::Direct, local, remote }
     }
@@ -268,7 +301,7 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Whether a socket bound to `local`'s address can connect to `remote`.
-fn reaches(local: SocketAddr, remote: SocketAddr) -> bool {
+pub(crate) fn reaches(local: SocketAddr, remote: SocketAddr) -> bool {
     local.is_ipv4() == remote.is_ipv4() || (local.is_ipv6() && local.ip().is_unspecified())
 }
 

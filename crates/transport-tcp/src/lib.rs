@@ -23,6 +23,10 @@
 //! they were decrypted, and only what comes cut is copied together. While much arrives, the socket
 //! is read four records at a time, in front of TLS, which would ask for a quarter of one.
 //!
+//! An endpoint that is bound with `Dials::BoundPort` can also dial who dials it at the same moment,
+//! from the port that it listens on, which passes translators; and every listener tells who asks by
+//! STUN as which it sees it.
+//!
 //! What it does not do: no retransmission, no congestion control (TCP's), no certificates.
 //!
 //! # Invariants
@@ -32,10 +36,13 @@
 //!   `tests/hostile.rs`.
 //! - Frames do not reach from one record of TLS into the next, and may do so in what the other side
 //!   sends: `tests/records.rs`.
+//! - Of two who dial each other at once one is TLS's client, whoever came first:
+//!   `tests/simultaneous.rs`.
 //! - The promises of `portolan-transport`: `tests/conformance.rs`.
 
 mod accept_queue;
 mod batch;
+mod claims;
 mod connection;
 mod counted;
 mod driver;
@@ -46,7 +53,9 @@ mod half_open;
 mod heartbeat;
 mod host;
 mod read_ahead;
+mod simultaneous;
 mod socket;
+mod stun;
 mod tunnel;
 mod watch;
 

@@ -1,7 +1,11 @@
 //! Sockets with our options.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
+use portolan_transport::Dials;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -14,33 +18,67 @@ const KERNEL_BACKLOG: u32 = 1024;
 const UNSENT_MAX: u32 = 128 << 10;
 
 /// A listener; `[::]` takes IPv4 too.
-pub(crate) fn listen(local: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match local {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
+pub(crate) fn listen(local: SocketAddr, dials: Dials) -> io::Result<TcpListener> {
+    let socket = new(local)?;
     if local.is_ipv6() && local.ip().is_unspecified() {
         SockRef::from(&socket).set_only_v6(false)?;
     }
     // Elsewhere this would let two programs listen on one port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
+    if cfg!(unix) && dials == Dials::BoundPort {
+        share_port(&socket)?;
+    }
     socket.bind(local)?;
     socket.listen(KERNEL_BACKLOG)
 }
 
 /// Connects from the address that the endpoint is bound to, if it is bound to one.
 pub(crate) async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match remote {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
+    let socket = new(remote)?;
     if !local.ip().is_unspecified() {
         socket.bind(SocketAddr::new(local.ip(), 0))?;
     }
     let stream = socket.connect(remote).await?;
     tune(&stream);
     Ok(stream)
+}
+
+/// Connects from the very port that a listener of [`Dials::BoundPort`] has.
+pub(crate) async fn connect_from_bound(
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> io::Result<TcpStream> {
+    let socket = new(remote)?;
+    socket.set_reuseaddr(true)?;
+    share_port(&socket)?;
+    let any = match remote {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let ip = if local.ip().is_unspecified() { any } else { local.ip() };
+    socket.bind(SocketAddr::new(ip, local.port()))?;
+    let stream = socket.connect(remote).await?;
+    tune(&stream);
+    Ok(stream)
+}
+
+fn new(family_of: SocketAddr) -> io::Result<TcpSocket> {
+    match family_of {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+/// Lets several sockets of this user have one port. Elsewhere nobody dials from a bound one.
+#[cfg(unix)]
+fn share_port(socket: &TcpSocket) -> io::Result<()> {
+    socket.set_reuseport(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_socket: &TcpSocket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Sets the options of a connection. They make it better, none is needed: errors are ignored.

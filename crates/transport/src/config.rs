@@ -16,13 +16,31 @@ pub struct BindConfig {
     /// What the endpoints of one program share: with the same value, transports over UDP that are
     /// bound to the same address use one socket.
     pub shared: Shared,
+    /// From which port connections of TCP begin.
+    pub dials: Dials,
+}
+
+/// From which port an endpoint over TCP dials. Others dial from the port that they are bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dials {
+    /// From any: the port that is bound belongs to this endpoint alone.
+    #[default]
+    AnyPort,
+    /// From the bound one too, which [`Simultaneous`](crate::Simultaneous) needs: programs of the
+    /// same user could then share it.
+    BoundPort,
 }
 
 impl BindConfig {
     /// Binds `local` as `identity`, with the default bounds and times and nothing shared.
     #[must_use]
     pub fn new(local: SocketAddr, identity: Identity) -> Self {
-        Self { local, connection: ConnectionConfig::new(identity), shared: Shared::default() }
+        Self {
+            local,
+            connection: ConnectionConfig::new(identity),
+            shared: Shared::default(),
+            dials: Dials::default(),
+        }
     }
 }
 

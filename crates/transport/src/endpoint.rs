@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use portolan_identity::Expect;
 
-use crate::{AcceptError, CloseCode, ConnectError, Connection, RebindError};
+use crate::{AcceptError, CloseCode, ConnectError, Connection, RebindError, Simultaneous};
 
 /// A bound local end: it connects to remote ends and accepts from them.
 ///
@@ -50,6 +50,13 @@ pub trait Endpoint: fmt::Debug + Send + Sync {
     async fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, RebindError> {
         let _ = local;
         Err(RebindError::Unsupported)
+    }
+
+    /// What lets two ends dial each other at the same moment, where that opens holes through
+    /// translators that datagrams do not: over TCP, bound with
+    /// [`Dials::BoundPort`](crate::Dials::BoundPort).
+    fn simultaneous(&self) -> Option<&dyn Simultaneous> {
+        None
     }
 
     /// Closes every connection with `code` and `reason`, stops listening, and waits until the

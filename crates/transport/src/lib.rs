@@ -27,6 +27,7 @@ mod datagram;
 mod endpoint;
 mod error;
 mod shared;
+mod simultaneous;
 mod stats;
 mod stream;
 mod transport;
@@ -34,7 +35,7 @@ mod tunnel;
 
 pub use backlog::Backlog;
 pub use close::{CloseCode, CloseReason};
-pub use config::{BindConfig, ConnectionConfig, Limits, Timing};
+pub use config::{BindConfig, ConnectionConfig, Dials, Limits, Timing};
 pub use connection::{Connection, Path, PathKind, Priority};
 pub use datagram::Lifetime;
 pub use endpoint::Endpoint;
@@ -43,6 +44,7 @@ pub use error::{
     RebindError, RecvDatagramError, SendDatagramError, WriteError,
 };
 pub use shared::Shared;
+pub use simultaneous::{Seen, Simultaneous, Speaks};
 pub use stats::{ConnectionStats, DatagramOutcomes, Waited};
 pub use stream::{RecvHalf, RecvStream, SendHalf, SendStream, StreamCode};
 pub use transport::{Capabilities, Carrier, Transport};

@@ -128,8 +128,8 @@ pub struct Agent {
     birthday: Birthday,
     /// When trying began.
     started: Instant,
-    /// The next check that is not triggered goes out no sooner.
-    pace_at: Instant,
+    /// When the last check went out that was not triggered.
+    paced: Option<Instant>,
     /// The first pair has worked.
     first_worked: Option<Instant>,
     /// The pair that the controlling end asks for.
@@ -159,7 +159,7 @@ impl Agent {
             events: VecDeque::new(),
             birthday: Birthday::new(),
             started: now,
-            pace_at: now,
+            paced: None,
             first_worked: None,
             chosen: None,
             selected: None,

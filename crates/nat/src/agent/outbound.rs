@@ -53,15 +53,22 @@ impl Agent {
         if let Some(index) = self.selected.filter(|index| is_due(&self.pairs[*index])) {
             return Some(index);
         }
-        if now < self.pace_at || self.is_failed {
+        if self.is_failed {
             return None;
         }
         let due = (0..self.pairs.len()).filter(|index| is_due(&self.pairs[*index]));
         let index = due
-            .filter(|index| self.may_check(*index))
+            .filter(|index| self.may_check(*index) && self.in_pace(*index, now) <= now)
             .max_by_key(|index| self.pairs[*index].priority)?;
-        self.pace_at = now + self.config.timing.pace;
+        self.paced = Some(now);
         Some(index)
+    }
+
+    /// The first moment, not before `at`, at which the pace allows a check of this pair.
+    pub(super) fn in_pace(&self, index: usize, at: Instant) -> Instant {
+        let timing = &self.config.timing;
+        let pace = if self.pairs[index].is_new() { timing.first_pace } else { timing.pace };
+        self.paced.map_or(at, |paced| at.max(paced + pace))
     }
 
     /// Whether the bounds for those who do not answer allow one more check.

@@ -93,6 +93,11 @@ impl Pair {
         self.socket == socket && self.remote == remote
     }
 
+    /// Whether nothing has been sent on it yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.unanswered == 0 && self.answered_at.is_none()
+    }
+
     /// Whether one more check may go to an address that does not answer. Who has sent us authentic
     /// checks gets twice as many: replayed ones do not make it endless.
     pub(super) fn has_budget(&self, limits: &Limits) -> bool {

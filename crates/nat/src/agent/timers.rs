@@ -51,7 +51,7 @@ impl Agent {
         let waiting = (0..self.pairs.len()).filter(|index| self.selected != Some(*index));
         let at = |index: usize| {
             let at = self.pairs[index].next_at?;
-            Some(if self.may_check(index) { at.max(self.pace_at) } else { at })
+            Some(if self.may_check(index) { self.in_pace(index, at) } else { at })
         };
         waiting.filter_map(at).min()
     }

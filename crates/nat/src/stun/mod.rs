@@ -17,7 +17,7 @@ pub use writer::Writer;
 const MAGIC_COOKIE: u32 = 0x2112_A442;
 
 /// Bytes before the first attribute.
-const HEADER_LEN: usize = 20;
+pub const HEADER_LEN: usize = 20;
 
 /// The one method in use (RFC 8489 §5): Binding.
 const BINDING: u16 = 0x001;

@@ -26,30 +26,23 @@ use portolan_protocol_io::{FrameReader, FrameWriter};
 use portolan_transport::{Carrier, CloseCode, Connection, Priority};
 use tokio::{
     task::JoinSet,
-    time::{Duration, Instant, sleep, timeout},
+    time::{Duration, sleep, timeout},
 };
 
 use super::{
     Introducer,
     binding::Binding,
+    outside::{Outside, View},
     paths::{Leg, Paths, Rank},
     port::{Annex, Place, Port, canonical, is_sane, join},
     punching::own_interfaces,
 };
 use crate::PathRule;
 
-/// A relay that has not answered a binding by then does not delay the meeting any further.
-const BIND_PATIENCE: Duration = Duration::from_millis(400);
 /// A direct path that is found so soon after the relayed one is waited for.
 const DIRECT_SOON: Duration = Duration::from_millis(500);
-/// From the exchange of addresses to a direct path.
-const DIRECT_PATIENCE: Duration = Duration::from_secs(10);
-/// Between the starts of two attempts (RFC 8305 §5).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(50);
 /// A side that is dialled in vain over TCP has so long to reach the other.
 const THEY_DIAL: Duration = Duration::from_secs(3);
-/// The called side dials back if nothing has come by then.
-const DIAL_BACK_AFTER: Duration = Duration::from_millis(150);
 /// How long a connection is expected.
 const EXPECTED: Duration = Duration::from_secs(20);
 /// Addresses of the other side that are tried.
@@ -79,6 +72,8 @@ pub(crate) struct Introduced {
     pub(crate) channel: Option<RelayChannel>,
     /// Where the relay is.
     pub(crate) server: SocketAddr,
+    /// What is being asked about our port, if there is one yet.
+    pub(crate) outside: Option<Arc<Outside>>,
 }
 
 /// The search for better ways of one session.
@@ -90,7 +85,7 @@ pub(crate) struct Meeting {
     channel: Option<RelayChannel>,
     server: SocketAddr,
     paths: Arc<Paths>,
-    binding: Mutex<Option<Arc<Binding>>>,
+    outside: Mutex<Option<Arc<Outside>>>,
     /// What the called side does meanwhile.
     expecting: Mutex<JoinSet<()>>,
     /// Further ports of ours from which a hole was found.
@@ -103,7 +98,7 @@ impl Meeting {
         who: &Name,
         introduced: Introduced,
     ) -> (Arc<Self>, Arc<Paths>) {
-        let Introduced { connection, role, channel, server } = introduced;
+        let Introduced { connection, role, channel, server, outside } = introduced;
         let rule = introducer.ports.rule();
         let paths = Paths::new(introducer.stream_leg(connection), rule.least());
         let meeting = Self {
@@ -113,7 +108,7 @@ impl Meeting {
             channel,
             server,
             paths: Arc::clone(&paths),
-            binding: Mutex::default(),
+            outside: Mutex::new(outside),
             expecting: Mutex::default(),
             annexes: Mutex::default(),
         };
@@ -153,13 +148,10 @@ impl Meeting {
     /// Exchanges addresses and tries them; an error says why there is no direct path.
     async fn attempt(self: &Arc<Self>) -> Result<(), String> {
         let port = self.introducer.port().await?;
-        let binding = self.bind(&port);
-        let seen = match &binding {
-            Some(binding) => binding.bound(BIND_PATIENCE).await,
-            None => None,
-        };
+        // What it keeps is kept while the addresses are tried.
+        let view = self.outside(&port).look(&port, self.rule()).await;
         let ticket = ticket();
-        let ends = self.ends(&port, seen);
+        let ends = self.ends(&port, &view);
         let scheme = port.transport.scheme();
         // They may come to us, where they cannot be reached and we can.
         let place = port.expect(self.peer(), ticket.clone(), Way::Direct);
@@ -171,8 +163,8 @@ impl Meeting {
             ));
         }
         let relayed = async {
-            if let Some(binding) = binding.filter(|_| theirs.relay && seen.is_some()) {
-                self.dial_relayed(&port, &binding, &ticket).await;
+            if let Some(binding) = view.binding.as_ref().filter(|_| theirs.relay) {
+                self.dial_relayed(&port, binding, &ticket).await;
                 sleep(DIRECT_SOON).await;
                 self.paths.settle();
             }
@@ -184,11 +176,7 @@ impl Meeting {
             if found.is_err() && port.transport.capabilities().carrier == Carrier::Tcp {
                 self.direct_within(THEY_DIAL).await;
             }
-            if self.paths.has(Rank::Direct) {
-                self.paths.settle();
-                return Ok(());
-            }
-            found
+            if self.paths.has(Rank::Direct) { Ok(()) } else { found }
         };
         let ((), direct) = tokio::join!(relayed, direct);
         direct
@@ -198,15 +186,11 @@ impl Meeting {
     pub(crate) async fn on_meet(self: &Arc<Self>, meet: Meet) -> Result<Ends, ErrorBody> {
         let unsupported = |why: String| ErrorBody::new(ErrorCode::Unsupported, why);
         let port = self.introducer.port().await.map_err(unsupported)?;
-        let binding = self.bind(&port);
         let peer = self.peer();
         let expect = |way| port.expect(peer, meet.ticket.clone(), way);
         let (relayed, direct) = (expect(Way::Relay), expect(Way::Direct));
-        let seen = match &binding {
-            Some(binding) => binding.bound(BIND_PATIENCE).await,
-            None => None,
-        };
-        let ends = self.ends(&port, seen);
+        let view = self.outside(&port).look(&port, self.rule()).await;
+        let ends = self.ends(&port, &view);
         if meet.ends.transport != port.transport.scheme() {
             self.paths.settle();
             return Ok(ends);
@@ -215,7 +199,7 @@ impl Meeting {
         self.while_expecting(async move {
             let theirs = meet.ends.candidates;
             tokio::join!(
-                this.expect_relayed(&port, relayed, binding),
+                this.expect_relayed(&port, relayed, view.binding),
                 this.welcome(&port, direct),
                 this.dial_back(&port, &theirs, &ticket),
                 async {
@@ -246,21 +230,8 @@ impl Meeting {
         }
     }
 
-    /// Over TCP whoever can be reached is reached by the other.
-    async fn dial_back(&self, port: &Port, theirs: &[Candidate], ticket: &Ticket) {
-        if port.transport.capabilities().carrier != Carrier::Tcp {
-            return;
-        }
-        self.direct_within(DIAL_BACK_AFTER).await;
-        if !self.paths.has(Rank::Direct)
-            && let Err(why) = self.dial_direct(port, theirs, ticket).await
-        {
-            tracing::debug!(who = %self.who, why, "dialled back in vain");
-        }
-    }
-
     /// Waits for a direct connection, but no longer than that.
-    async fn direct_within(&self, patience: Duration) {
+    pub(super) async fn direct_within(&self, patience: Duration) {
         let mut news = self.paths.news();
         let found =
             async { while !self.paths.has(Rank::Direct) && news.changed().await.is_ok() {} };
@@ -292,7 +263,7 @@ impl Meeting {
         }
     }
 
-    /// Tries the other side's addresses side by side; the first that is let in counts.
+    /// Tries the other side's addresses; the first that lets us in counts.
     async fn dial_direct(
         &self,
         port: &Port,
@@ -302,44 +273,9 @@ impl Meeting {
         if self.rule() == PathRule::RelayOnly {
             return Err("only the relay is used here".to_owned());
         }
-        if let Some(stun) = &port.stun {
-            return self.punch_and_dial((port, stun), theirs, ticket).await;
-        }
-        let candidates = self.usable(port, theirs);
-        if candidates.is_empty() {
-            return Err("there is no address of theirs to try".to_owned());
-        }
-        let (began, expect) = (Instant::now(), Expect::Id(self.peer()));
-        let mut attempts = JoinSet::new();
-        for (number, (addr, found)) in (0..).zip(candidates) {
-            let (endpoint, ticket) = (Arc::clone(&port.endpoint), ticket.clone());
-            attempts.spawn(async move {
-                sleep(ATTEMPT_DELAY * number).await;
-                let connection = endpoint.connect(addr, expect).await.ok()?;
-                join(&connection, ticket, Way::Direct).await?;
-                Some((connection, found))
-            });
-        }
-        let first = async {
-            while let Some(attempt) = attempts.join_next().await {
-                if let Ok(Some(reached)) = attempt {
-                    return Some(reached);
-                }
-            }
-            None
-        };
-        match timeout(DIRECT_PATIENCE, first).await {
-            Ok(Some((connection, found))) => {
-                let after = began.elapsed().as_millis();
-                let what = kind_word(found);
-                self.take_direct(port, connection, &format!("found in {after} ms at {what}"));
-                Ok(())
-            }
-            Ok(None) => Err("none of their addresses lets us in".to_owned()),
-            Err(_) => Err(format!(
-                "none of their addresses has answered within {} s",
-                DIRECT_PATIENCE.as_secs()
-            )),
+        match &port.stun {
+            Some(stun) => self.punch_and_dial((port, stun), theirs, ticket).await,
+            None => self.dial(port, theirs, ticket).await,
         }
     }
 
@@ -364,6 +300,8 @@ impl Meeting {
             why: format!("nothing of ours lies between; {why}"),
             _kept: None,
         });
+        // There is no better way to wait for.
+        self.paths.settle();
     }
 
     /// Where of what the other side names we may and can go.
@@ -393,16 +331,17 @@ impl Meeting {
     }
 
     /// Where we can be reached.
-    fn ends(&self, port: &Port, seen: Option<SocketAddr>) -> Ends {
-        let transport = port.transport.scheme().to_owned();
+    fn ends(&self, port: &Port, view: &View) -> Ends {
+        let (transport, relay) = (port.transport.scheme().to_owned(), view.binding.is_some());
         if self.rule() == PathRule::RelayOnly {
-            return Ends { transport, candidates: Vec::new(), relay: seen.is_some() };
+            return Ends { transport, candidates: Vec::new(), relay };
         }
         let local = port.endpoint.local_addr();
         let own = self.own_addresses().into_iter();
         let own = own.filter(|ip| local.is_ipv6() || ip.is_ipv4());
         let mut found: Vec<_> =
             own.map(|ip| (SocketAddr::new(ip, local.port()), CandidateKind::Host)).collect();
+        let seen = view.seen.as_ref().map(|seen| seen.address);
         if let Some(seen) = seen
             && found.iter().all(|(addr, _)| *addr != seen)
         {
@@ -415,7 +354,7 @@ impl Meeting {
             found,
             priority: u32::MAX - place,
         });
-        Ends { candidates: candidates.collect(), relay: seen.is_some(), transport }
+        Ends { candidates: candidates.collect(), relay, transport }
     }
 
     /// Those of our addresses that lead to the server, and to the rest of the world.
@@ -441,16 +380,11 @@ impl Meeting {
         own
     }
 
-    /// Our side of the relay's channel, from the first use on.
-    fn bind(&self, port: &Port) -> Option<Arc<Binding>> {
-        if !self.rule().relays() {
-            return None;
-        }
-        let (lane, channel) = (port.relay.as_ref()?, self.channel.as_ref()?);
-        let mut binding = self.binding.lock().unwrap_or_else(PoisonError::into_inner);
-        let bound =
-            binding.get_or_insert_with(|| Arc::new(Binding::new(lane, self.server, channel)));
-        Some(Arc::clone(bound))
+    /// What is asked about our port, from the first use on.
+    fn outside(&self, port: &Arc<Port>) -> Arc<Outside> {
+        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = (self.server, self.channel.as_ref());
+        Arc::clone(outside.get_or_insert_with(|| Outside::begin(port, self.rule(), at)))
     }
 
     /// Sees whether the other side is still there, and ends the session if not: over UDP nobody
@@ -504,6 +438,10 @@ impl Meeting {
         Arc::clone(&self.paths.first().connection)
     }
 
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     pub(super) fn peer(&self) -> PeerId {
         self.paths.first().connection.remote_id()
     }
@@ -514,14 +452,4 @@ fn ticket() -> Ticket {
     let random = portolan_identity::provider().secure_random;
     random.fill(&mut ticket).expect("the system gives random bytes");
     Ticket(ticket)
-}
-
-fn kind_word(found: CandidateKind) -> &'static str {
-    match found {
-        CandidateKind::Host => "an address of their machine",
-        CandidateKind::Reflexive => "their address as seen from outside",
-        CandidateKind::Mapped => "a port that their router has mapped",
-        CandidateKind::Lan => "their address on the LAN",
-        CandidateKind::Relay => "a relay",
-    }
 }

@@ -7,6 +7,7 @@
 mod agreements;
 mod binding;
 mod datagrams;
+mod dialling;
 mod drive;
 mod exchange;
 mod find;
@@ -14,6 +15,7 @@ mod gather;
 mod host;
 mod known_peers;
 mod meeting;
+mod outside;
 mod paths;
 mod pool;
 mod port;

@@ -15,7 +15,7 @@ use portolan_protocol::{
 };
 use portolan_protocol_io::{FrameReader, FrameWriter};
 use portolan_transport::{
-    BindConfig, BindError, Carrier, CloseCode, Connection, Endpoint, Priority, Transport,
+    BindConfig, BindError, Carrier, CloseCode, Connection, Dials, Endpoint, Priority, Transport,
 };
 use tokio::{
     sync::mpsc,
@@ -93,6 +93,7 @@ impl Port {
         mut config: BindConfig,
     ) -> Result<Self, BindError> {
         config.local = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+        config.dials = Dials::BoundPort;
         let endpoint = match transport.bind(config.clone()).await {
             Ok(endpoint) => endpoint,
             // A system without IPv6.
@@ -120,6 +121,11 @@ impl Port {
         let accepting = accept(Arc::clone(&endpoint), Arc::clone(&self.guests));
         let _accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
         Ok(Annex { endpoint, _accepting })
+    }
+
+    /// Lets a connection in that both sides have opened, as if it had come to the port.
+    pub(super) async fn admit(&self, connection: &Arc<dyn Connection>) {
+        welcome(&self.guests, connection).await;
     }
 
     /// Expects one connection of `peer`, which shows `ticket` and came by `way`.
@@ -173,16 +179,19 @@ async fn accept(endpoint: Arc<dyn Endpoint>, guests: Arc<Guests>) {
                     connection.close(CloseCode::BUSY, "too many connections at once");
                 } else {
                     let guests = Arc::clone(&guests);
-                    strangers.spawn(async move {
-                        let admitted = timeout(JOIN_TIME, admit(&guests, &connection)).await;
-                        if !matches!(admitted, Ok(Some(()))) {
-                            connection.close(UNKNOWN_PEER, "unknown_peer: no such ticket");
-                        }
-                    });
+                    strangers.spawn(async move { welcome(&guests, &connection).await });
                 }
             }
             Some(_) = strangers.join_next(), if !strangers.is_empty() => {}
         }
+    }
+}
+
+/// Lets in who shows a ticket that counts.
+async fn welcome(guests: &Guests, connection: &Arc<dyn Connection>) {
+    let admitted = timeout(JOIN_TIME, admit(guests, connection)).await;
+    if !matches!(admitted, Ok(Some(()))) {
+        connection.close(UNKNOWN_PEER, "unknown_peer: no such ticket");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Introductions: a relayed stream, and the end-to-end encrypted connection inside it.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use portolan_identity::{Expect, Identity, KnownHostsError, PeerId};
 use portolan_protocol::{
@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     KnownPeers, Ports, Sessions,
     meeting::{Introduced, Role},
+    outside::Outside,
     paths::{Leg, Paths, Rank},
     port::Port,
     rate::Rate,
@@ -63,6 +64,7 @@ impl Introducer {
         self.known.check(who, user.id).await.map_err(ReachError::KeyChanged)?;
         let server = self.server().remote_addr();
         let (carrier, channel) = self.timed(who, self.relay(who, user.id)).await?;
+        let outside = self.look_outside(server, channel.as_ref()).await;
         let config = self.connection_config();
         let connection = self
             .tunnel
@@ -77,12 +79,22 @@ impl Introducer {
                 error => tracing::warn!(%error, "the key of {who} could not be remembered"),
             }
         }
-        Ok(Introduced { connection, role: Role::Caller, channel, server })
+        Ok(Introduced { connection, role: Role::Caller, channel, server, outside })
     }
 
     /// Our port for other peers.
     pub(crate) async fn port(&self) -> Result<Arc<Port>, String> {
         self.ports.port(self.link.current().connected.way.transport).await
+    }
+
+    /// Begins to ask as which we are seen; `None`: there is no port, and later it is said why.
+    async fn look_outside(
+        &self,
+        server: SocketAddr,
+        channel: Option<&RelayChannel>,
+    ) -> Option<Arc<Outside>> {
+        let port = self.port().await.ok()?;
+        Some(Outside::begin(&port, self.ports.rule(), (server, channel)))
     }
 
     /// A session's first way.
@@ -204,6 +216,7 @@ impl Introducer {
         let server = self.server().remote_addr();
         let ready = OpeningMessage::Answer(id, Opened::Ready(Ready::default()));
         writer.send(&ready).await.map_err(|error| broken(who, &error))?;
+        let outside = self.look_outside(server, relayed.channel.as_ref()).await;
         let carrier = carrier(reader.into_raw(), writer.into_inner());
         let config = self.connection_config();
         let connection = self
@@ -215,7 +228,7 @@ impl Introducer {
             tracing::warn!(%error, "the key of {who} could not be remembered");
         }
         let channel = relayed.channel.clone();
-        Ok(Introduced { connection, role: Role::Callee, channel, server })
+        Ok(Introduced { connection, role: Role::Callee, channel, server, outside })
     }
 
     fn connection_config(&self) -> ConnectionConfig {

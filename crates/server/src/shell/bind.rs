@@ -79,5 +79,6 @@ async fn bind_one(
         limits: config.transport_limits(transport.scheme()),
         timing: config.transport_timing(transport.scheme()),
     };
-    transport.bind(BindConfig { local, connection, shared: config.shared.clone() }).await
+    let bare = BindConfig::new(local, config.identity.clone());
+    transport.bind(BindConfig { connection, shared: config.shared.clone(), ..bare }).await
 }
