@@ -15,7 +15,7 @@ use portolan_transport::{
 use portolan_transport_tcp::Tcp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 async fn dialling(identity: Identity, at: [u8; 4]) -> Arc<dyn Endpoint> {
@@ -113,9 +113,10 @@ fn nobody_there_is_said_after_a_few_tries() {
     run(async {
         let a = dialling(alice(), [127, 0, 0, 1]).await;
         let Some(simultaneous) = a.simultaneous() else { return };
-        let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let nobody = free.local_addr().expect("bound");
-        drop(free);
+        // Bound, so that nobody else gets it, and not listening.
+        let bound = tokio::net::TcpSocket::new_v4().expect("a socket");
+        bound.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let nobody = bound.local_addr().expect("bound");
         let opened = simultaneous.open(nobody, Expect::Any, Speaks::First).await;
         assert!(matches!(opened, Err(ConnectError::Unreachable { .. })), "{opened:?}");
     });
