@@ -30,7 +30,7 @@ mod service;
 mod spare;
 
 pub use gather::{Interface, host_candidates, interfaces};
-pub use lan::{Announcement, LanError, LanServer, find_servers};
+pub use lan::{Announcement, LanBrowser, LanError, LanRole, LanServer, Sighting, find_servers};
 pub use mapper::{MapError, MappingProtocol, PortLease, Router};
 pub use port::{AskError, StunPort, USERS_MAX};
 pub use punching::{PunchEvent, Punching};

@@ -15,7 +15,10 @@ use portolan_identity::{Expect, Identity};
 use portolan_protocol::{DeviceId, Hash, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
-use crate::{Addresses, CallRule, FileRules, PathRule, SystemAddresses, session::random};
+use crate::{
+    Addresses, CallRule, FileRules, Hosting, PathRule, ServerSource, SystemAddresses,
+    session::random,
+};
 
 /// The parts that the facade puts together: this crate names no concrete transport.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,8 @@ pub struct Stack {
     pub transports: &'static [&'static dyn Transport],
     /// What makes a connection between two peers out of a relayed stream.
     pub tunnel: &'static dyn Tunnel,
+    /// What starts a server where nobody has set one up; `None`: this program never hosts.
+    pub hosting: Option<&'static dyn Hosting>,
 }
 
 impl Stack {
@@ -53,6 +58,11 @@ pub struct Config {
     /// Name and port of the server: looked up again before each attempt to come back, in case its
     /// addresses have changed. `None`: they do not.
     pub host: Option<(String, u16)>,
+    /// Finds the server again before each attempt to come back, where it may be another one each
+    /// time. `None`: it is always the same.
+    pub source: Option<Arc<dyn ServerSource>>,
+    /// Where the names of users mean something.
+    pub scope: NameScope,
     /// What makes the connections between peers.
     pub tunnel: &'static dyn Tunnel,
     /// Lets the owner of a name move it to a new key.
@@ -136,6 +146,8 @@ impl Config {
             transport,
             more_ways: Vec::new(),
             host: None,
+            source: None,
+            scope: NameScope::default(),
             tunnel,
             password: None,
             device: None,
@@ -163,6 +175,16 @@ impl Config {
         let first = Way { server: self.server, transport: self.transport };
         std::iter::once(first).chain(self.more_ways.iter().copied()).collect()
     }
+}
+
+/// Where the names of users mean something, and so which names are remembered with their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NameScope {
+    /// At one server: it keeps them for their keys.
+    #[default]
+    Server,
+    /// On networks without a server, whoever hosts them just now.
+    Lan,
 }
 
 /// A way to a server.

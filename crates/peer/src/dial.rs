@@ -39,12 +39,18 @@ pub(crate) struct Connected {
 /// Tries the ways one after another without waiting for failures to be slow; the first that gets
 /// through counts, the others are dropped before they have said anything. Cancel safe.
 ///
-/// Says which way it was, by its place in `ways`, of which there is at least one.
+/// Says which way it was, by its place in `ways`, of which there is at least one. Ways that the
+/// configuration does not allow are not tried.
 pub(crate) async fn dial(
     config: &Config,
     ways: &[Way],
 ) -> Result<(usize, Connected), ConnectError> {
-    let mut waiting = ways.iter().copied().enumerate();
+    let is_allowed = |(_, way): &(usize, Way)| config.paths.allows_server(way.server.ip());
+    let allowed: Vec<_> = ways.iter().copied().enumerate().filter(is_allowed).collect();
+    if let (true, Some(way)) = (allowed.is_empty(), ways.first()) {
+        return Err(ConnectError::OutsideLan(way.server));
+    }
+    let mut waiting = allowed.into_iter();
     let mut attempts = JoinSet::new();
     let mut first_error: Option<ConnectError> = None;
     loop {

@@ -1,6 +1,6 @@
 //! One error enum an operation.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use portolan_identity::{KnownHostsError, PeerId};
 use portolan_protocol::{Closing, ErrorBody, ErrorCode, Hash, Name};
@@ -33,6 +33,12 @@ pub enum ConnectError {
     /// What is to be shared cannot be.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// The server is not on a private network, and no other may be used.
+    #[error(
+        "{0} is not an address of a private network, and with --lan-only no other is used: name a \
+         server on this network, or leave --lan-only away"
+    )]
+    OutsideLan(SocketAddr),
 }
 
 /// Why a session with the server is over.

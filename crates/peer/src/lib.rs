@@ -77,6 +77,7 @@ mod event;
 mod file_rules;
 mod files;
 mod groups;
+mod lan;
 mod network;
 mod path_rule;
 mod peer;
@@ -90,8 +91,8 @@ pub use calls::{
     CallUpdate, CallWatch, Listening, ReceivedAudio, SentAudio, Stage, Switch,
 };
 pub use config::{
-    Attempts, Backoff, Config, Existing, FileRule, Keep, Limits, Place, ReceiptRule, Reconnect,
-    Stack, Timing, Wanted, Way,
+    Attempts, Backoff, Config, Existing, FileRule, Keep, Limits, NameScope, Place, ReceiptRule,
+    Reconnect, Stack, Timing, Wanted, Way,
 };
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{
@@ -100,10 +101,12 @@ pub use event::{
 };
 pub use file_rules::{FileRules, RuleChanges};
 pub use files::ShareError;
+pub use lan::{FoundServer, Hosting, RunningHost, ServerSource};
 pub use network::{Addresses, SystemAddresses};
 pub use path_rule::PathRule;
 pub use peer::{Dialed, Peer, ReceivedFile, SentFile};
 pub use playback::RemoteAudio;
+pub use remote::Familiarity;
 pub use tree::{TreePhase, TreeSummary, TreeUpdate};
 
 /// Program and version, for the other side's logs.

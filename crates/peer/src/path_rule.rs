@@ -50,16 +50,26 @@ impl PathRule {
 
     /// Whether a peer may be sought at `ip`.
     pub(crate) fn allows(self, ip: IpAddr) -> bool {
-        match (self, ip.to_canonical()) {
-            (Self::Any | Self::DirectOnly, _) => true,
-            (Self::RelayOnly, _) => false,
-            (Self::LanOnly, IpAddr::V4(v4)) => {
-                v4.is_private() || v4.is_link_local() || v4.is_loopback()
-            }
-            (Self::LanOnly, IpAddr::V6(v6)) => {
-                v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback()
-            }
+        match self {
+            Self::Any | Self::DirectOnly => true,
+            Self::RelayOnly => false,
+            Self::LanOnly => is_private(ip.to_canonical()),
         }
+    }
+
+    /// Whether a server may be used at `ip`.
+    pub(crate) fn allows_server(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any | Self::DirectOnly | Self::RelayOnly => true,
+            Self::LanOnly => is_private(ip.to_canonical()),
+        }
+    }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),
     }
 }
 
@@ -93,6 +103,9 @@ mod tests {
         for (ip, allowed) in rows {
             let seen = PathRule::TABLE.map(|(rule, _)| rule.allows(ip.parse().unwrap()));
             assert_eq!(seen, allowed, "{ip}");
+            let servers = PathRule::TABLE.map(|(rule, _)| rule.allows_server(ip.parse().unwrap()));
+            let is_lan = allowed[3];
+            assert_eq!(servers, [true, true, true, is_lan], "{ip}");
         }
     }
 }

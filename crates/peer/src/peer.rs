@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use portolan_identity::PeerId;
+use portolan_identity::{KnownHostsError, PeerId};
 use portolan_protocol::{
     Accept, AskServerInfo, ChangeSettings, ClearMailbox, Command, Converse, Deny, Echo, End,
     FileInfo, FileList, Hash, Heartbeat, List, Listen, LoggedIn, Logout, Lookup, Mailbox,
@@ -18,9 +18,10 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    CallError, CallId, CallMedia, CallWatch, Config, ConnectError, Events, Existing, FileError,
-    FileRules, FileUpdate, PathInfo, Place, RemoteAudio, RequestError, RuleChanges, SessionEnd,
-    ShareError, Stage, Stop, Switch, TransferId, TreeSummary, Wanted, Way,
+    CallError, CallId, CallMedia, CallWatch, Config, ConnectError, Events, Existing, Familiarity,
+    FileError, FileRules, FileUpdate, NameScope, PathInfo, Place, ReachError, RemoteAudio,
+    RequestError, RuleChanges, SessionEnd, ShareError, Stage, Stop, Switch, TransferId,
+    TreeSummary, Wanted, Way,
     calls::Part,
     dial::{Connected, dial},
     files::{Order, Share},
@@ -115,7 +116,7 @@ fn introducer(config: &Config, name: &Name, link: &Arc<Link>, requests: Requests
         link: Arc::clone(link),
         tunnel: config.tunnel,
         requests,
-        known: KnownPeers::new(config.known_peers.clone(), server),
+        known: KnownPeers::new(config.known_peers.clone(), config.scope, server),
         streams: config.limits.streams,
         request_timeout: config.timing.request,
         ports: Arc::new(Ports::new(config)),
@@ -184,6 +185,12 @@ impl Peer {
     #[must_use]
     pub fn id(&self) -> PeerId {
         self.0.config.identity.id()
+    }
+
+    /// Where the names of users mean something.
+    #[must_use]
+    pub fn scope(&self) -> NameScope {
+        self.0.config.scope
     }
 
     /// The server's key.
@@ -276,6 +283,28 @@ impl Peer {
     /// [`RequestError::Refused`] when nobody has the name.
     pub async fn whois(&self, who: &Name) -> Result<UserInfo, RequestError> {
         ask!(self, Lookup { name: who.clone(), whom: Whom::All }, User)
+    }
+
+    /// How well the keys are known that the server names for these users, in their order.
+    ///
+    /// # Errors
+    /// [`KnownHostsError`] when the file of known peers cannot be read.
+    pub async fn familiarity(
+        &self,
+        users: &[UserInfo],
+    ) -> Result<Vec<Familiarity>, KnownHostsError> {
+        let users = users.iter().map(|user| (&user.name, user.id));
+        self.0.sessions.introducer().known.judge(users).await
+    }
+
+    /// Compares the key that the server names for `who` with the one that we remember.
+    ///
+    /// # Errors
+    /// [`ReachError::KeyChanged`] when it is another one, and [`ReachError::Request`].
+    pub async fn check_key(&self, who: &Name) -> Result<(), ReachError> {
+        let user = self.whois(who).await?;
+        let known = &self.0.sessions.introducer().known;
+        known.check(who, user.id).await.map_err(ReachError::KeyChanged)
     }
 
     /// Tells others that we are away, in these words, or that we are back.

@@ -24,7 +24,7 @@ use self::support::{Harbour, STACK, bytes, entries, identity, wait_for};
 
 const ROLE: &str = "PORTOLAN_TEST_PEER";
 
-const BOTH: Stack = Stack { transports: &[&Tcp, &Udp], tunnel: &TcpTunnel };
+const BOTH: Stack = Stack { transports: &[&Tcp, &Udp], tunnel: &TcpTunnel, hosting: None };
 
 fn main() -> ExitCode {
     if let Some(role) = std::env::var_os(ROLE) {
@@ -144,7 +144,6 @@ fn wrong_usage() {
         (&["--no-such-flag"], "Usage"),
         (&["say"], "Usage"),
         (&["play"], "Usage"),
-        (&["alice"], "--server"),
         (&["list", "--server", "localhost"], "--as NAME"),
         (&["alice", "--server", "local host"], "host:port"),
         (&["alice", "--server", "localhost", "--transport", "pigeon"], "tcp"),

@@ -24,6 +24,8 @@
 
 #[cfg(feature = "cli")]
 pub mod demo;
+#[cfg(feature = "cli")]
+pub mod hosting;
 
 pub use portolan_identity::{Expect, Identity, KeyLogFile, KnownHosts, PeerId};
 pub use portolan_peer as peer;

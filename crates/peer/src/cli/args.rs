@@ -8,6 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   peer demo                                  see everything at work, in one process
   peer alice --server chat.example.org       talk; /help shows the commands
+  peer alice                                 talk with those on this network, no server needed
   peer alice --server udp://127.0.0.1:7275 --accept-files ask --share ~/Public
   peer list --as alice --server 127.0.0.1
   peer list --registry udp --as alice --server 127.0.0.1
@@ -53,8 +54,8 @@ pub(crate) struct Arguments {
 /// What every use of the program may say.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
-    /// The server: host, host:port or udp://host:port; `lan`: the one that announces itself on
-    /// this network
+    /// The server: host, host:port or udp://host:port; without it, or with `lan`: the one that
+    /// announces itself on this network, or else whoever is there (docs/lan.md)
     #[arg(long, global = true, env = "PORTOLAN_SERVER", value_name = "HOST[:PORT]")]
     pub(crate) server: Option<String>,
     /// How to get there: tcp, udp, quic or auto (the first that gets through)
@@ -124,13 +125,16 @@ pub(crate) struct Options {
     /// End when the connection to the server is lost, instead of coming back
     #[arg(long, global = true, env = "PORTOLAN_NO_RECONNECT")]
     pub(crate) no_reconnect: bool,
+    /// Never host the network yourself where there is no server and nobody else does
+    #[arg(long, global = true, env = "PORTOLAN_NO_HOST")]
+    pub(crate) no_host: bool,
     /// Reach other peers directly or not at all; the server only introduces (docs/nat.md)
     #[arg(long, global = true, env = "PORTOLAN_DIRECT_ONLY")]
     pub(crate) direct_only: bool,
     /// Reach other peers through the server alone: nobody learns your address
     #[arg(long, global = true, env = "PORTOLAN_RELAY_ONLY", conflicts_with = "direct_only")]
     pub(crate) relay_only: bool,
-    /// Reach other peers directly and at addresses of private networks alone
+    /// Use addresses of private networks alone, directly, and of servers likewise
     #[arg(
         long,
         global = true,

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use portolan_identity::{Expect, KnownHosts, PeerId, Verdict};
@@ -13,41 +14,121 @@ use tokio::task::spawn_blocking;
 use super::{
     address::ServerAddress,
     calls::AnswerRule,
-    exit::Failure,
-    lan,
+    exit::{Exit, Failure},
+    lan::{self, Hosts},
     networks::{self, Networks, Place},
+    output::Output,
     password::Source,
     settings::{Choice, FirstMeeting, Settings},
     watch::with_key_log,
 };
 use crate::{
-    Addresses, Config, ConnectError, Dialed, Events, Peer, ReceiptRule, Reconnect, Stack,
-    SystemAddresses, Way,
+    Addresses, Config, ConnectError, Dialed, Events, NameScope, Peer, ReceiptRule, Reconnect,
+    ServerSource, Stack, SystemAddresses, Way,
     dial::{look_up, ways},
+    lan::{LanFinder, Target},
 };
+
+/// Hosts that are tried one after another before a person is told.
+const HOST_TRIES: usize = 3;
+
+/// What a run does with the session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stay {
+    pub(crate) receipts: ReceiptRule,
+    pub(crate) reconnect: Reconnect,
+    /// Where there is no server.
+    pub(crate) hosts: Hosts,
+}
+
+/// A session, and what keeps it together where there is no server.
+pub(crate) struct Session {
+    pub(crate) peer: Peer,
+    pub(crate) events: Events,
+    pub(crate) lan: Option<Arc<LanFinder>>,
+}
 
 /// Connects, settles trust and logs in.
 pub(crate) async fn log_in(
     settings: &Settings,
     stack: &Stack,
-    (receipts, reconnect): (ReceiptRule, Reconnect),
-) -> Result<(Peer, Events), Failure> {
+    stay: Stay,
+    output: &Arc<Output>,
+) -> Result<Session, Failure> {
+    if let Some(server) = lan::named(settings) {
+        return log_in_at(settings, stack, stay, server).await;
+    }
+    let transports = match settings.transport {
+        Choice::One(transport) => vec![transport],
+        Choice::Auto => usual(stack),
+    };
+    let people = (settings.name()?, transports.clone());
+    let finder = Arc::new(lan::finder(settings, stack, people, (stay.hosts, output)));
+    for _ in 1..HOST_TRIES {
+        match log_in_on_lan(settings, stack, (stay, &transports), &finder).await {
+            // It was there a moment ago: there may be another one.
+            Err(failure) if failure.exit == Exit::Unreachable && finder.has_tried() => {
+                tracing::info!(%failure, "the host was not reached");
+            }
+            result => return result,
+        }
+    }
+    log_in_on_lan(settings, stack, (stay, &transports), &finder).await
+}
+
+async fn log_in_on_lan(
+    settings: &Settings,
+    stack: &Stack,
+    (stay, transports): (Stay, &[&'static dyn Transport]),
+    finder: &Arc<LanFinder>,
+) -> Result<Session, Failure> {
+    let host = match lan::begin(finder, settings).await? {
+        Target::SetUp(server) => {
+            let server = lan::address(settings, &server)?;
+            return log_in_at(settings, stack, stay, &server).await;
+        }
+        Target::Passing(host) => host,
+    };
+    let ways = ways(&host.addresses, transports);
+    let mut config = config(settings, stack, (settings.name()?, ways)).await?;
+    // Whoever hosts is nobody's acquaintance: its key is only what it has announced.
+    config.expect = Expect::Id(host.id);
+    config.receipts = stay.receipts;
+    config.reconnect = lan::patience(stay.reconnect);
+    config.source = Some(Arc::clone(finder) as Arc<dyn ServerSource>);
+    config.scope = NameScope::Lan;
+    let (peer, events) = Peer::connect(config).await?;
+    finder.reached(host.id);
+    Ok(Session { peer, events, lan: Some(Arc::clone(finder)) })
+}
+
+async fn log_in_at(
+    settings: &Settings,
+    stack: &Stack,
+    stay: Stay,
+    server: &ServerAddress,
+) -> Result<Session, Failure> {
     let name = settings.name()?;
-    let server = lan::find(settings.server()?).await?;
-    let mut config = config(settings, stack, (name, &server)).await?;
-    config.receipts = receipts;
-    config.reconnect = reconnect;
+    let addresses = resolve(server).await?;
+    let transports: Vec<&'static dyn Transport> = match settings.transport {
+        Choice::One(transport) => vec![transport],
+        Choice::Auto => by_network(settings, stack, (server, addresses.first())).await,
+    };
+    let mut config = config(settings, stack, (name, ways(&addresses, &transports))).await?;
+    config.host = Some((server.host.clone(), server.port));
+    config.receipts = stay.receipts;
+    config.reconnect = stay.reconnect;
     let mut ways = config.ways();
     loop {
         let dialed = Dialed::connect_by(config.clone(), &ways).await?;
         let way = dialed.way();
-        settle_trust(settings, &server, dialed.server_id()).await?;
+        settle_trust(settings, server, dialed.server_id()).await?;
         match dialed.login().await {
-            Ok(session) => {
+            Ok((peer, events)) => {
                 if let Some(Way { server: address, transport }) = ways.get(way).copied() {
-                    remember_network(settings, stack, (&server, address), transport).await;
+                    remember_network(settings, stack, (server, address), transport).await;
                 }
-                return Ok(session);
+                return Ok(Session { peer, events, lan: None });
             }
             // It got through and then no further: the other ways may be better.
             Err(error @ (ConnectError::Ended(_) | ConnectError::TimedOut)) if ways.len() > 1 => {
@@ -63,7 +144,7 @@ pub(crate) async fn log_in(
 async fn config(
     settings: &Settings,
     stack: &Stack,
-    (name, server_name): (Name, &ServerAddress),
+    (name, ways): (Name, Vec<Way>),
 ) -> Result<Config, Failure> {
     let (identity, password) = {
         let (settings, name) = (settings.clone(), name.clone());
@@ -73,18 +154,12 @@ async fn config(
         };
         spawn_blocking(read).await.map_err(|error| panicked(&error))??
     };
-    let addresses = resolve(server_name).await?;
-    let transports: Vec<&'static dyn Transport> = match settings.transport {
-        Choice::One(transport) => vec![transport],
-        Choice::Auto => by_network(settings, stack, (server_name, addresses.first())).await,
-    };
     let expect = settings.trust.pinned.map_or(Expect::Any, Expect::Id);
-    let mut ways = ways(&addresses, &transports).into_iter();
+    let mut ways = ways.into_iter();
     let nowhere = || Failure::unreachable("there is no address to connect to");
     let Way { server, transport } = ways.next().ok_or_else(nowhere)?;
     let mut config = Config::new(name, identity, server, expect, transport, stack.tunnel);
     config.more_ways = ways.collect();
-    config.host = Some((server_name.host.clone(), server_name.port));
     config.share.clone_from(&settings.share);
     config.downloads.clone_from(&settings.downloads);
     config.accept_files = settings.accept_files.unwrap_or_default();

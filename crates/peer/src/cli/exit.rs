@@ -124,6 +124,7 @@ impl From<ConnectError> for Failure {
             ) => return Self::unreachable(with_causes(&error)),
             ConnectError::Refused(body) => (Exit::Refused, body.code),
             ConnectError::Version(_) => (Exit::Refused, ErrorCode::Version),
+            ConnectError::OutsideLan(_) => return Self::usage(with_causes(&error)),
             ConnectError::Ended(end) => return end.into(),
             ConnectError::TimedOut => (Exit::TimedOut, ErrorCode::TimedOut),
         };

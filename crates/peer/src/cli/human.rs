@@ -6,8 +6,8 @@ use portolan_protocol::{AudioInfo, Timestamp};
 
 use super::{
     line::{
-        CallLine, ConversationLine, File, FindingLine, Group, GroupLine, Help, Line, Member,
-        Message, SettingsLine, Shared, User,
+        CallLine, ConversationLine, File, FindingLine, Group, GroupLine, Help, LanLine, Line,
+        Member, Message, SettingsLine, Shared, User,
     },
     status_line::{path_text, status_text},
     text::{plain, size, span, time},
@@ -58,6 +58,7 @@ pub(crate) fn render(line: &Line) -> Option<(Channel, String)> {
         }
         Line::Transfers { files } => result(transfer_table(files)),
         Line::Tree(update) => tree_text(update).map(|text| (Channel::Message, text)),
+        Line::Lan(line) => message(lan(line)),
         Line::Path(path) => result(path_text(path)),
         Line::Finding(finding) => result(finding_text(finding)),
         Line::Files { with, files } => result(file_table(with, files)),
@@ -99,8 +100,46 @@ fn user_table(users: &[User]) -> String {
         return "nobody is there".to_owned();
     }
     table(users.iter().map(|user| {
-        [user.name.clone(), transports(user), state(user), since(user), user.id.clone(), away(user)]
+        [user.name.clone(), transports(user), state(user), since(user), key(user), away(user)]
     }))
+}
+
+/// The key; where there is no server, its beginning and whether it is the one that we know.
+fn key(user: &User) -> String {
+    match user.known {
+        None => user.id.clone(),
+        Some("changed") => format!("{} CHANGED", short(&user.id)),
+        Some(word) => format!("{} {word}", short(&user.id)),
+    }
+}
+
+/// Enough of a key to tell people apart; whoever wants to be sure compares all of it.
+fn short(id: &str) -> String {
+    id.split('-').take(2).collect::<Vec<_>>().join("-")
+}
+
+/// Who hosts, and what that means for those who are here.
+fn lan(line: &LanLine) -> String {
+    let host = short(&line.id);
+    let lost = match line.again {
+        true => ". Groups, and messages that waited, are gone with the one before",
+        false => "",
+    };
+    match line.state {
+        "hosting" => {
+            let first = line.addresses.first().map_or("ADDRESS", String::as_str);
+            format!(
+                "* there is no server on this network: this program hosts it as {host}{lost}. \
+                 Others find it with `peer NAME`, and where devices are kept apart with \
+                 `peer NAME --server {first}`"
+            )
+        }
+        "joining" => format!(
+            "* {host} hosts this network, in the program of somebody who is here{lost}. It sees \
+             messages, as any server does; files and calls are sealed for the key of the other"
+        ),
+        _ => format!("* {host} hosts this network too and counts more: everybody goes there"),
+    }
 }
 
 /// The transports of all sessions of a name, the latest first.

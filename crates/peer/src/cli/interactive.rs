@@ -15,12 +15,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     calls::{AnswerRule, CallBook},
-    connect::log_in,
+    connect::{Session, Stay, log_in},
     exit::{Exit, Failure},
     group::GroupOrder,
     input::{Input, Names, TerminalGuard, edit_lines, learn, read_lines},
+    key_checks::KeyChecks,
+    lan::Hosts,
     line::Line,
-    one_shot::{at_most, echo, get, get_directory, is_directory, send, show_sent, waiting},
+    one_shot::{at_most, echo, get, get_directory, is_directory, listed, send, show_sent, waiting},
     output::Output,
     settings::Settings,
     slash::{ListOrder, Slash, parse},
@@ -31,7 +33,7 @@ use super::{
 };
 use crate::{
     AudioUpdate, CallDirection, CallMedia, CallPhase, CallUpdate, Event, Events, Existing,
-    FileRule, Peer, ReceiptRule, RequestError, SessionEnd, Stack, TransferId, Wanted,
+    FileRule, NameScope, Peer, ReceiptRule, RequestError, SessionEnd, Stack, TransferId, Wanted,
 };
 
 /// Transfers that one person may have started and not seen the end of.
@@ -45,7 +47,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) async fn run(
     mut settings: Settings,
     stack: &Stack,
-    output: Output,
+    output: Arc<Output>,
 ) -> Result<Exit, Failure> {
     let _terminal = TerminalGuard::new();
     let edits = !output.is_json() && io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -57,8 +59,9 @@ pub(crate) async fn run(
     }
     let answer = settings.answer.clone().unwrap_or_default();
     let sound = (settings.source.clone(), settings.sink.clone());
-    let (peer, events) =
-        log_in(&settings, stack, (ReceiptRule::Automatic, settings.reconnect)).await?;
+    let reconnect = settings.reconnect;
+    let stay = Stay { receipts: ReceiptRule::Automatic, reconnect, hosts: Hosts::Yes };
+    let Session { peer, events, lan } = log_in(&settings, stack, stay, &output).await?;
     let names = Names::default();
     let lines = if edits {
         let edited = edit_lines(settings.history(), Arc::clone(&names));
@@ -81,13 +84,19 @@ pub(crate) async fn run(
     let app = App { peer, output, names, existing, stage, answer, sound, talks, book, stream };
     let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
     let (transfers, running) = (JoinSet::new(), None);
-    Loop { app: Arc::new(app), lines, events, transfers, running, shown }.run().await
+    let app = Arc::new(app);
+    let checks = KeyChecks::new(app.peer.scope());
+    let done = Loop { app, lines, events, transfers, running, shown, checks }.run().await;
+    if let Some(lan) = lan {
+        lan.leave().await;
+    }
+    done
 }
 
 /// What commands work on.
 struct App {
     peer: Peer,
-    output: Output,
+    output: Arc<Output>,
     names: Names,
     existing: Existing,
     /// Where things are played.
@@ -149,6 +158,7 @@ struct Loop {
     /// One command at a time, so that they are carried out in order; no line is read meanwhile.
     running: Option<Running>,
     shown: Shown,
+    checks: KeyChecks,
 }
 
 /// Why the loop ends.
@@ -201,6 +211,10 @@ impl Loop {
             input = self.lines.recv(), if !running => self.on_input(input),
             Some(_) = self.transfers.join_next(), if !self.transfers.is_empty() => None,
             Some(_) = self.shown.telling.join_next(), if !self.shown.telling.is_empty() => None,
+            Some(warning) = self.checks.next() => {
+                self.app.output.show(&warning);
+                None
+            }
             _ = tokio::signal::ctrl_c() => Some(Ending::Interrupted),
         }
     }
@@ -231,6 +245,7 @@ impl Loop {
         if let Some(id) = event.message_id() {
             self.shown.note(id);
         }
+        self.checks.on_event(&event, &self.app.peer);
         let Event::Closed(end) = event else { return None };
         Some(Ending::Session(end))
     }
@@ -466,7 +481,7 @@ impl App {
     async fn list(&self, order: &ListOrder) -> Result<(), Failure> {
         let users = self.peer.users(order.question()).await?;
         users.iter().for_each(|user| learn(&self.names, user.name.as_str()));
-        self.output.show(&Line::users(&users));
+        self.output.show(&listed(&self.peer, &users).await?);
         Ok(())
     }
 
@@ -561,6 +576,9 @@ impl App {
     }
 
     async fn say(&self, to: Recipient, text: String) -> Result<(), Failure> {
+        if let (NameScope::Lan, Recipient::User(who)) = (self.peer.scope(), &to) {
+            self.peer.check_key(who).await?;
+        }
         let sent = self.peer.send(to.clone(), text).await?;
         let direct = matches!(to, Recipient::User(_)) && sent.waiting == 0;
         if self.output.is_json() || !direct {

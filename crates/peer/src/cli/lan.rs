@@ -1,39 +1,137 @@
-//! `--server lan`: the server that announces itself on this network.
+//! `--server lan`, and no `--server` at all: who is on this network, and what to do where nobody is.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use portolan_nat_io::{LanServer, find_servers};
+use portolan_nat_io::{LanServer, interfaces};
+use portolan_protocol::{Name, UserInfo};
+use portolan_transport::Transport;
 
-use super::{address::ServerAddress, exit::Failure, text::plain};
+use super::{
+    address::ServerAddress,
+    exit::Failure,
+    line::{LanLine, Line, User},
+    output::Output,
+    settings::Settings,
+    text::plain,
+};
+use crate::{
+    Backoff, Familiarity, Peer, Reconnect, Stack,
+    lan::{LanError, LanFinder, LanNews, Rules, Target, Turn},
+};
 
 /// The word in place of a host.
 const WORD: &str = "lan";
-/// Who is there has answered by then.
-const SEARCH: Duration = Duration::from_millis(1500);
+/// People of one network come together again soon, and are few.
+const BACKOFF: Backoff = Backoff {
+    start: std::time::Duration::from_millis(200),
+    cap: std::time::Duration::from_secs(3),
+    give_up_after: None,
+};
 
-/// The address, or if it is the word for it that of the one server of this network. Its key is
-/// asked about as that of any other.
-pub(super) async fn find(address: &ServerAddress) -> Result<ServerAddress, Failure> {
-    if address.host != WORD {
-        return Ok(address.clone());
-    }
-    let found = find_servers(SEARCH).await.map_err(|error| Failure::failed(error.to_string()))?;
-    choose(address.scheme.clone(), &found)
+/// Whether a run hosts a network where nobody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hosts {
+    /// It stays for others to find.
+    Yes,
+    /// It is gone in a moment, or told not to.
+    No,
 }
 
-fn choose(scheme: Option<String>, found: &[LanServer]) -> Result<ServerAddress, Failure> {
-    let [server] = found else { return Err(advise(found)) };
-    let first = server.addresses.first().ok_or_else(|| advise(&[]))?;
+/// The server that was named; `None`: whoever is on this network.
+pub(super) fn named(settings: &Settings) -> Option<&ServerAddress> {
+    settings.server.as_ref().filter(|address| address.host != WORD)
+}
+
+/// What finds the host of this network, for a run that may stay with it.
+pub(super) fn finder(
+    settings: &Settings,
+    stack: &Stack,
+    (name, transports): (Name, Vec<&'static dyn Transport>),
+    (hosts, output): (Hosts, &Arc<Output>),
+) -> LanFinder {
+    let output = Arc::clone(output);
+    let rules = Rules {
+        pinned: settings.trust.pinned,
+        hosting: stack.hosting.filter(|_| hosts == Hosts::Yes && !settings.no_host),
+        transports,
+        tell: Arc::new(move |news| output.show(&Line::Lan(line(news)))),
+    };
+    LanFinder::new(rules, name, stack)
+}
+
+/// The same for one who stays where people come and go.
+pub(super) fn patience(reconnect: Reconnect) -> Reconnect {
+    match reconnect {
+        Reconnect::Never => Reconnect::Never,
+        Reconnect::With(_) => Reconnect::With(BACKOFF),
+    }
+}
+
+fn line(news: LanNews) -> LanLine {
+    let texts =
+        |found: &crate::FoundServer| found.addresses.iter().map(ToString::to_string).collect();
+    let (state, found, again) = match &news {
+        LanNews::Hosting(found, turn) => ("hosting", Some(found), *turn == Turn::Again),
+        LanNews::Joining(found, turn) => ("joining", Some(found), *turn == Turn::Again),
+        LanNews::GivingWay { .. } => ("giving_way", None, true),
+    };
+    let id = match &news {
+        LanNews::Hosting(found, _) | LanNews::Joining(found, _) => found.id,
+        LanNews::GivingWay { to } => *to,
+    };
+    let addresses = found.map(texts).unwrap_or_default();
+    LanLine { state, id: id.to_string(), addresses, again }
+}
+
+/// The address of a server that announces itself. Its key is asked about as that of any other.
+pub(super) fn address(settings: &Settings, server: &LanServer) -> Result<ServerAddress, Failure> {
+    let scheme = settings.server.as_ref().and_then(|address| address.scheme.clone());
+    let first = server.addresses.first();
+    let first = first.ok_or_else(|| failure(LanError::Nobody, settings))?;
     Ok(ServerAddress { scheme, host: first.ip().to_string(), port: first.port() })
 }
 
-fn advise(found: &[LanServer]) -> Failure {
-    if found.is_empty() {
+/// Where to begin.
+pub(super) async fn begin(finder: &LanFinder, settings: &Settings) -> Result<Target, Failure> {
+    finder.begin().await.map_err(|error| failure(error, settings))
+}
+
+fn failure(error: LanError, settings: &Settings) -> Failure {
+    match error {
+        LanError::Nobody => nobody(settings, is_alone()),
+        LanError::Several(found) => several(&found),
+        LanError::Multicast(_) => Failure::failed(format!(
+            "{error}; name the server with --server HOST, or look closer with `peer doctor`"
+        )),
+        LanError::Hosting(_) => Failure::failed(error.to_string()),
+    }
+}
+
+/// Whether this machine is on no network at all.
+fn is_alone() -> bool {
+    let found = interfaces().unwrap_or_default();
+    found.iter().all(|interface| interface.ip.is_loopback())
+}
+
+fn nobody(settings: &Settings, is_alone: bool) -> Failure {
+    if is_alone {
         return Failure::unreachable(
-            "no server announces itself on this network; a server does with --lan NAME. Guest \
-             networks often keep devices apart: then name the server with --server HOST",
+            "this machine is on no network; connect it, or name a server on it with \
+             --server 127.0.0.1",
         );
     }
+    let who = match settings.trust.pinned {
+        Some(_) => "no server with this key announces itself on this network",
+        None => "nobody is on this network: no server announces itself, and no program hosts it",
+    };
+    Failure::unreachable(format!(
+        "{who}. `peer NAME` hosts it while it runs, `server --lan NAME` for good. Guest networks \
+         often keep devices apart: then name the server with --server HOST; `peer doctor` looks \
+         closer"
+    ))
+}
+
+fn several(found: &[LanServer]) -> Failure {
     let line = |server: &LanServer| {
         let address = server.addresses.first().map(ToString::to_string).unwrap_or_default();
         format!("\n  {} at {address}, key {}", plain(&server.name), plain(&server.key))
@@ -42,25 +140,40 @@ fn advise(found: &[LanServer]) -> Failure {
     Failure::usage(format!("several servers are on this network; choose with --server:{all}"))
 }
 
+/// Users with how well their keys are known, as far as that can be read.
+pub(super) async fn users(peer: &Peer, users: &[UserInfo]) -> Result<Line, Failure> {
+    let judged = peer.familiarity(users).await?;
+    let with = |(user, familiarity): (&UserInfo, Familiarity)| {
+        let known = if user.id == peer.id() { "you" } else { word(familiarity) };
+        User { known: Some(known), ..user.into() }
+    };
+    Ok(Line::Users { users: users.iter().zip(judged).map(with).collect() })
+}
+
+const fn word(familiarity: Familiarity) -> &'static str {
+    match familiarity {
+        Familiarity::Known => "known",
+        Familiarity::New => "new",
+        Familiarity::Changed => "changed",
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use portolan_nat_io::LanRole;
+
     use super::*;
 
     fn server(name: &str, address: &str) -> LanServer {
         let addresses = vec![address.parse().unwrap()];
-        LanServer { name: name.to_owned(), key: "KEY".to_owned(), addresses }
+        LanServer { name: name.to_owned(), key: "KEY".to_owned(), role: LanRole::SetUp, addresses }
     }
 
     #[test]
-    fn the_only_server_is_taken_and_others_are_shown() {
-        let home = server("home", "192.168.1.9:7275");
-        let scheme = Some("udp".to_owned());
-        let chosen = choose(scheme.clone(), std::slice::from_ref(&home)).unwrap();
-        assert_eq!(chosen.to_string(), "192.168.1.9:7275");
-        assert_eq!(chosen.scheme, scheme);
-        let several = choose(None, &[home, server("evil\u{1b}[2J", "10.0.0.1:1")]).unwrap_err();
-        assert!(several.message.contains("home at 192.168.1.9:7275, key KEY"), "{several}");
-        assert!(!several.message.contains('\u{1b}'), "names are shown without control characters");
-        assert!(choose(None, &[]).unwrap_err().message.contains("--lan NAME"));
+    fn who_has_to_choose_is_shown_the_servers() {
+        let both = [server("home", "192.168.1.9:7275"), server("evil\u{1b}[2J", "10.0.0.1:1")];
+        let failure = several(&both);
+        assert!(failure.message.contains("home at 192.168.1.9:7275, key KEY"), "{failure}");
+        assert!(!failure.message.contains('\u{1b}'), "names are shown without control characters");
     }
 }

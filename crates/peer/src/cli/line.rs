@@ -94,6 +94,7 @@ pub(crate) enum Line {
     },
     Tree(Box<TreeLine>),
     Path(PathLine),
+    Lan(LanLine),
     Finding(FindingLine),
     Files {
         with: String,
@@ -161,6 +162,9 @@ pub(crate) struct User {
     pub(crate) away: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) also: Vec<String>,
+    /// Without a server: `known`, `new`, `changed` or `you`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) known: Option<&'static str>,
 }
 
 /// A message.
@@ -279,6 +283,20 @@ pub(crate) struct CallLine {
     pub(crate) code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+}
+
+/// Who hosts a network without a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LanLine {
+    /// `hosting`, `joining` or `giving_way`.
+    pub(crate) state: &'static str,
+    /// The host's key.
+    pub(crate) id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<String>,
+    /// There was another host before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) again: bool,
 }
 
 /// Something that `doctor` has found.
@@ -460,6 +478,7 @@ impl From<&UserInfo> for User {
             with: user.with.as_ref().map(ToString::to_string),
             away: user.away.clone(),
             also: user.also.clone(),
+            known: None,
         }
     }
 }

@@ -23,6 +23,7 @@ mod group;
 mod human;
 mod input;
 mod interactive;
+mod key_checks;
 mod lan;
 mod line;
 mod networks;
@@ -42,7 +43,7 @@ mod text;
 mod tree_line;
 mod watch;
 
-use std::{pin::Pin, process::ExitCode};
+use std::{pin::Pin, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
@@ -143,14 +144,15 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
         }
         Some(command) => {
             settings.take_device()?;
-            let done = one_shot::run(command, &settings, &stack, &output.with_bars()).await;
+            let output = Arc::new(output.with_bars());
+            let done = one_shot::run(command, &settings, &stack, &output).await;
             watch::finish(&settings.shared);
             done
         }
         None => {
             settings.take_device()?;
             let shared = settings.shared.clone();
-            let done = Box::pin(interactive::run(settings, &stack, output)).await;
+            let done = Box::pin(interactive::run(settings, &stack, Arc::new(output))).await;
             watch::finish(&shared);
             done
         }

@@ -2,10 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use portolan_protocol::{ChangeSettings, Delivery, Name, Recipient, Sent};
+use portolan_protocol::{ChangeSettings, Delivery, Name, Recipient, Sent, UserInfo};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout},
@@ -14,8 +15,9 @@ use tokio::{
 use super::{
     args::OneShot,
     calls::{call, duration},
-    connect::log_in,
+    connect::{Session, Stay, log_in},
     exit::{Exit, Failure},
+    lan::{self, Hosts},
     line::Line,
     output::Output,
     password::Source,
@@ -26,8 +28,8 @@ use super::{
     stream,
 };
 use crate::{
-    CallMedia, Event, Existing, FilePhase, Peer, Place, ReceiptRule, Reconnect, Stack, TreePhase,
-    TreeSummary, Wanted,
+    CallMedia, Event, Existing, FilePhase, NameScope, Peer, Place, ReceiptRule, Reconnect, Stack,
+    TreePhase, TreeSummary, Wanted,
 };
 
 /// Does one thing, and says how to exit.
@@ -35,7 +37,7 @@ pub(crate) async fn run(
     command: OneShot,
     settings: &Settings,
     stack: &Stack,
-    output: &Output,
+    output: &Arc<Output>,
 ) -> Result<Exit, Failure> {
     let command = Checked::new(command)?;
     let reports = command.reports(output);
@@ -45,7 +47,13 @@ pub(crate) async fn run(
         Checked::Call { .. } | Checked::Stream { .. } => settings.reconnect,
         _ => Reconnect::Never,
     };
-    let (peer, mut events) = log_in(settings, stack, (ReceiptRule::Manual, reconnect)).await?;
+    let stay = Stay { receipts: ReceiptRule::Manual, reconnect, hosts: Hosts::No };
+    let Session { peer, mut events, .. } = log_in(settings, stack, stay, output).await?;
+    if peer.scope() == NameScope::Lan
+        && let Some(who) = command.addressee()
+    {
+        peer.check_key(who).await?;
+    }
     let outcome = {
         let work = execute(&peer, command, settings, output);
         tokio::pin!(work);
@@ -142,6 +150,14 @@ impl Checked {
         }
     }
 
+    /// Who gets a message through the server, whose key nobody else compares.
+    fn addressee(&self) -> Option<&Name> {
+        match self {
+            Self::Say { to: Recipient::User(who), .. } => Some(who),
+            _ => None,
+        }
+    }
+
     fn new(command: OneShot) -> Result<Self, Failure> {
         Ok(match command {
             OneShot::List { all: true, .. } => Self::List(ListOrder::All),
@@ -216,7 +232,10 @@ async fn execute(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        Checked::List(order) => output.show(&Line::users(&peer.users(order.question()).await?)),
+        Checked::List(order) => {
+            let users = peer.users(order.question()).await?;
+            output.show(&listed(peer, &users).await?);
+        }
         Checked::Whois { who } => output.show(&Line::whois(&peer.whois(&who).await?)),
         Checked::Say { to, text } => {
             let sent = peer.send(to.clone(), text).await?;
@@ -248,6 +267,14 @@ async fn execute(
         }
     }
     Ok(())
+}
+
+/// The users, and where there is no server also how well their keys are known.
+pub(crate) async fn listed(peer: &Peer, users: &[UserInfo]) -> Result<Line, Failure> {
+    match peer.scope() {
+        NameScope::Server => Ok(Line::users(users)),
+        NameScope::Lan => lan::users(peer, users).await,
+    }
 }
 
 /// Everything that waits for us, in order; the server bounds it.

@@ -24,7 +24,10 @@ const CONFIG_MAX: u64 = 64 << 10;
 /// What holds for this run.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    /// `None`, or the word `lan`: whoever is on this network.
     pub(crate) server: Option<ServerAddress>,
+    /// Never to host a network where nobody does.
+    pub(crate) no_host: bool,
     pub(crate) transport: Choice,
     pub(crate) name: Option<String>,
     pub(crate) trust: Trust,
@@ -124,6 +127,7 @@ struct ConfigFile {
     keep_times: Option<bool>,
     keep_modes: Option<bool>,
     no_reconnect: Option<bool>,
+    no_host: Option<bool>,
     paths: Option<String>,
     beside: Option<bool>,
     qlog: Option<PathBuf>,
@@ -169,6 +173,7 @@ impl Settings {
         let is_final = options.no_reconnect || file.no_reconnect.unwrap_or(false);
         Ok(Self {
             server,
+            no_host: options.no_host || file.no_host.unwrap_or(false),
             transport,
             name: options.as_name.clone().or(file.name),
             trust: Trust { pinned, first_meeting },
@@ -189,15 +194,6 @@ impl Settings {
             paths: path_rule(options, file.paths.as_deref())?,
             output: if options.json { Format::Json } else { Format::Human },
             shared: shared(options.qlog.as_deref().or(file.qlog.as_deref()))?,
-        })
-    }
-
-    pub(crate) fn server(&self) -> Result<&ServerAddress, Failure> {
-        self.server.as_ref().ok_or_else(|| {
-            Failure::usage(
-                "which server? use --server HOST[:PORT] or PORTOLAN_SERVER, or --server lan for \
-                 one on this network",
-            )
         })
     }
 

@@ -34,6 +34,7 @@ mod tries;
 pub(crate) use datagrams::{DatagramInbox, Datagrams};
 pub(crate) use gather::{GatherRequest, gather};
 pub(crate) use host::{Decision, Host};
+pub use known_peers::Familiarity;
 pub(crate) use known_peers::KnownPeers;
 pub(crate) use meeting::Meeting;
 pub(crate) use paths::Rank;

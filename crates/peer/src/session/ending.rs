@@ -65,6 +65,7 @@ pub(crate) fn end_of_attempts(error: &ConnectError) -> Option<SessionEnd> {
         ConnectError::Ended(end) => is_for_good(end).then(|| end.clone()),
         ConnectError::Bind(_)
         | ConnectError::Share(_)
+        | ConnectError::OutsideLan(_)
         | ConnectError::TimedOut
         | ConnectError::Transport(
             Transport::Unreachable { .. }

@@ -151,7 +151,8 @@ impl Supervisor {
                 return Err(end);
             }
             tracing::info!(%why, attempt, ?after, "the connection to the server is lost");
-            self.lasting.hold_attempt(Reconnecting { attempt, after, why });
+            let news = Reconnecting { attempt, after, why: why.clone() };
+            self.lasting.hold_attempt(news);
             if is_asked_to_rest {
                 self.meanwhile(sleep(after)).await?;
             } else {
@@ -160,12 +161,15 @@ impl Supervisor {
                 let network = NetworkWatch::new(&self.config, first, now);
                 self.meanwhile(pause(after, network)).await?;
             }
-            self.find_server().await?;
+            if !self.find_server().await? {
+                "nobody is there".clone_into(&mut why);
+                continue;
+            }
             let attempt = arrive(self.config.clone(), self.ways.clone());
             match self.meanwhile(attempt).await? {
                 (_, Ok(arrived)) => return Ok(self.arrived(arrived)),
                 (way, Err(error)) => {
-                    if let Some(end) = end_of_attempts(&error) {
+                    if let Some(end) = self.end_of_attempts(&error) {
                         return Err(end);
                     }
                     self.prefer_others_to(way);
@@ -176,21 +180,49 @@ impl Supervisor {
         Err(end)
     }
 
+    /// Finds the server again; `false`: there is none now.
+    async fn find_server(&mut self) -> Result<bool, SessionEnd> {
+        let Some(source) = self.config.source.clone() else {
+            self.look_server_up().await?;
+            return Ok(true);
+        };
+        let Some(found) = self.meanwhile(source.find()).await? else { return Ok(false) };
+        let mut ways = ways(&found.addresses, &self.transports());
+        ways.retain(|way| self.config.paths.allows_server(way.server.ip()));
+        let Some(first) = ways.first() else { return Ok(false) };
+        (self.config.server, self.config.expect) = (first.server, Expect::Id(found.id));
+        self.ways = ways;
+        Ok(true)
+    }
+
     /// Looks the server up again. A network that is away has no answer: the old ways stay.
-    async fn find_server(&mut self) -> Result<(), SessionEnd> {
+    async fn look_server_up(&mut self) -> Result<(), SessionEnd> {
         let Some((host, port)) = self.config.host.clone() else { return Ok(()) };
         let found = self.meanwhile(look_up(&host, port)).await?.unwrap_or_default();
         let is_known = |addr: &SocketAddr| self.ways.iter().any(|way| way.server == *addr);
         if !found.is_empty() && !found.iter().all(is_known) {
-            let mut transports: Vec<&'static dyn Transport> = Vec::new();
-            for way in &self.ways {
-                if transports.iter().all(|known| known.scheme() != way.transport.scheme()) {
-                    transports.push(way.transport);
-                }
-            }
-            self.ways = ways(&found, &transports);
+            self.ways = ways(&found, &self.transports());
         }
         Ok(())
+    }
+
+    /// The transports of all ways, each once.
+    fn transports(&self) -> Vec<&'static dyn Transport> {
+        let mut transports: Vec<&'static dyn Transport> = Vec::new();
+        for way in &self.ways {
+            if transports.iter().all(|known| known.scheme() != way.transport.scheme()) {
+                transports.push(way.transport);
+            }
+        }
+        transports
+    }
+
+    /// The end that a failed attempt means. Where servers come and go, another key at an address
+    /// is only another server, and the right one is looked for.
+    fn end_of_attempts(&self, error: &ConnectError) -> Option<SessionEnd> {
+        let end = end_of_attempts(error)?;
+        let may_move = self.config.source.is_some();
+        (!may_move || !matches!(end, SessionEnd::WrongServer(_))).then_some(end)
     }
 
     /// Does something while the application takes its events and may leave.
@@ -209,6 +241,14 @@ impl Supervisor {
         let Arrived { connected, control, welcome, logged_in } = arrived;
         let Way { transport, .. } = connected.way;
         let server = connected.connection.remote_addr();
+        let id = connected.connection.remote_id();
+        if id != self.link.current().connected.connection.remote_id() {
+            // Its numbers of messages are its own.
+            self.lasting.inbox = Inbox::new(self.config.limits.seen_messages);
+        }
+        if let Some(source) = &self.config.source {
+            source.reached(id);
+        }
         self.link.replace(Arc::new(Established { connected, welcome, logged_in }));
         let news = Reconnected { transport: transport.scheme(), server };
         self.lasting.hold(Event::Reconnected(news));

@@ -23,7 +23,7 @@ use portolan_transport::{
 use portolan_transport_tcp::{Tcp, TcpTunnel};
 
 pub static TRANSPORTS: &[&dyn Transport] = &[&Tcp];
-pub const STACK: Stack = Stack { transports: TRANSPORTS, tunnel: &TcpTunnel };
+pub const STACK: Stack = Stack { transports: TRANSPORTS, tunnel: &TcpTunnel, hosting: None };
 
 /// Long enough for a loaded machine; nothing is asserted about time.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -23,12 +23,21 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    fn start(label: &str, mut command: Command) -> Self {
+    fn start(label: &str, command: Command) -> Self {
+        Self::start_by(label, command, Command::spawn)
+    }
+
+    /// Starts it in a way of the caller's.
+    pub(crate) fn start_by(
+        label: &str,
+        mut command: Command,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PORTOLAN_")) {
             command.env_remove(name);
         }
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(&mut command).unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, lines) = sync_channel(10_000);
         // Ends with the program: its output does.

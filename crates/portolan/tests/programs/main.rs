@@ -10,6 +10,7 @@ mod gateways;
 mod harness;
 mod hostile;
 mod kills;
+mod lan;
 mod operation;
 mod refusals;
 mod storage;

@@ -15,7 +15,7 @@ use std::{
 use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_gateway::OptionsError;
 use portolan_identity::PeerId;
-use portolan_nat_io::{Announcement, LanError, ServiceError, StunService};
+use portolan_nat_io::{Announcement, LanError, LanRole, ServiceError, StunService};
 use portolan_transport::{Carrier, Endpoint};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -199,7 +199,7 @@ impl Server {
         }
         if let Some(name) = &config.lan {
             let port = server.bound.first().map_or(0, |bound| bound.endpoint.local_addr().port());
-            let announced = Announcement::start(name, port, &server.id.to_string())?;
+            let announced = Announcement::start(name, port, &server.id.to_string(), LanRole::SetUp)?;
             server.announcement = Some(announced);
         }
         if let Some(listener) = monitor {

@@ -8,19 +8,21 @@ use std::{
 
 use portolan_datagram_io::SharedSockets;
 use portolan_nat::Survey;
-use portolan_nat_io::{MappingProtocol, Router, StunPort, interfaces};
+use portolan_nat_io::{LanServer, MappingProtocol, Router, StunPort, find_servers, interfaces};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
 
-use super::super::{exit::Failure, settings::Settings};
+use super::super::{exit::Failure, lan, settings::Settings};
 use crate::dial::look_up;
 
 /// A server that is there answers sooner.
 const TCP_PATIENCE: Duration = Duration::from_secs(5);
 /// A port of the router is borrowed for so long.
 const LEASE: Duration = Duration::from_secs(120);
+/// Who announces something on this network has done so by then.
+const LISTEN_TIME: Duration = Duration::from_secs(3);
 /// What QUIC and our UDP need, in bytes of a datagram.
 pub(super) const NEEDED: usize = 1200;
 /// A whole packet of Ethernet over IPv4.
@@ -33,6 +35,8 @@ pub(super) struct Facts {
     pub(super) own: Vec<IpAddr>,
     pub(super) server: Option<ServerFacts>,
     pub(super) router: Option<RouterFacts>,
+    /// Who announces servers on this network, or why nobody can be heard.
+    pub(super) lan: Result<Vec<LanServer>, String>,
     pub(super) now: SystemTime,
     /// When this program was installed.
     pub(super) installed: Option<SystemTime>,
@@ -65,14 +69,14 @@ impl Facts {
             interfaces().map_err(|error| Failure::failed(format!("no addresses: {error}")))?;
         let own = own.into_iter().map(|interface| interface.ip).filter(|ip| !ip.is_loopback());
         let server = async {
-            let Some(server) = &settings.server else { return Ok(None) };
+            let Some(server) = lan::named(settings) else { return Ok(None) };
             let found = look_up(&server.host, server.port).await.map_err(|error| {
                 Failure::unreachable(format!("cannot find {:?}: {error}", server.host))
             })?;
             let Some(address) = found.first() else { return Ok(None) };
             ask_server(settings, *address).await.map(Some)
         };
-        let (server, router) = tokio::join!(server, ask_router());
+        let (server, router, lan) = tokio::join!(server, ask_router(), find_servers(LISTEN_TIME));
         let installed = std::env::current_exe().and_then(std::fs::metadata);
         #[expect(clippy::disallowed_methods, reason = "whether the clock is right is the question")]
         let now = SystemTime::now();
@@ -80,6 +84,7 @@ impl Facts {
             own: own.collect(),
             server: server?,
             router,
+            lan: lan.map_err(|error| error.to_string()),
             now,
             installed: installed.and_then(|found| found.modified()).ok(),
         })

@@ -6,9 +6,10 @@ use std::{
 };
 
 use portolan_nat::{Scope, Survey};
+use portolan_nat_io::{LanRole, LanServer};
 
 use super::{
-    super::line::FindingLine,
+    super::{line::FindingLine, text::plain},
     facts::{ETHERNET, Facts, NEEDED, RouterFacts, ServerFacts},
 };
 
@@ -78,6 +79,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
                 .fix("say which with --server HOST: it can tell as which you are seen"),
         ),
     }
+    findings.push(lan(&facts.lan));
     findings.push(router(facts.router.as_ref()));
     findings.extend(facts.router.as_ref().and_then(|router| second_translator(router, facts)));
     findings.push(clock(facts));
@@ -120,6 +122,31 @@ fn ipv6(own: &[IpAddr]) -> Finding {
             .means("every path goes through IPv4 and its translators")
             .fix("switch IPv6 on in the router, if the provider has it"),
     }
+}
+
+fn lan(found: &Result<Vec<LanServer>, String>) -> Finding {
+    let servers = match found {
+        Err(why) => {
+            return Finding::new("lan", State::Limited, plain(why))
+                .means("nobody on this network is found without --server")
+                .fix("let UDP port 5353 through the firewall of this machine, or use --server");
+        }
+        Ok(servers) => servers,
+    };
+    if servers.is_empty() {
+        return Finding::new("lan", State::Unknown, "nobody announces a server on this network")
+            .means("nobody is here, or the network keeps devices apart")
+            .fix("if somebody is, use --server with the address that `peer NAME` shows there");
+    }
+    let line = |server: &LanServer| {
+        let address = server.addresses.first().map(ToString::to_string).unwrap_or_default();
+        match server.role {
+            LanRole::SetUp => format!("{} at {address}", plain(&server.name)),
+            LanRole::Passing => format!("somebody's program at {address}"),
+        }
+    };
+    let all: Vec<String> = servers.iter().map(line).collect();
+    Finding::new("lan", State::Good, all.join(", ")).means("`peer NAME` needs no --server here")
 }
 
 fn tcp(server: &ServerFacts) -> Finding {
@@ -304,6 +331,12 @@ mod tests {
                 passes_needed: true,
                 passes_ethernet: true,
             }),
+            lan: Ok(vec![LanServer {
+                name: "home".to_owned(),
+                key: "KEY".to_owned(),
+                role: LanRole::SetUp,
+                addresses: vec![at("192.168.1.9:7275")],
+            }]),
             router: Some(RouterFacts {
                 gateway: "192.168.1.1".parse().unwrap(),
                 ports: vec![(MappingProtocol::Pcp, Ok(at("198.51.100.7:7000")))],
@@ -340,7 +373,7 @@ mod tests {
     #[test]
     fn what_limits_or_breaks_is_found_with_a_fix() {
         type Change = fn(&mut Facts);
-        let rows: [(&str, State, Change); 10] = [
+        let rows: [(&str, State, Change); 12] = [
             ("addresses", State::Broken, |facts| facts.own.clear()),
             ("ipv6", State::Limited, |facts| facts.own.truncate(1)),
             ("tcp", State::Broken, |facts| {
@@ -354,6 +387,8 @@ mod tests {
             ("mtu", State::Limited, |facts| {
                 facts.server.as_mut().unwrap().passes_needed = false;
             }),
+            ("lan", State::Limited, |facts| facts.lan = Err("port 5353 is taken".to_owned())),
+            ("lan", State::Unknown, |facts| facts.lan = Ok(Vec::new())),
             ("router", State::Limited, |facts| {
                 facts.router.as_mut().unwrap().ports[0].1 = Err("no answer".to_owned());
             }),
