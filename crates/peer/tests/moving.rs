@@ -4,8 +4,12 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use portolan_identity::{Expect, PeerId};
 use portolan_peer::{
     Backoff, Config, Event, FoundServer, NameScope, Peer, Reconnect, ServerSource,
 };
@@ -31,21 +35,23 @@ impl ServerSource for Signpost {
         self.0.lock().unwrap().clone()
     }
 
-    fn reached(&self, _id: portolan_identity::PeerId) {}
+    fn reached(&self, _id: PeerId) {}
 }
 
-fn config(harbour: &Harbour, of: &str, signpost: &Arc<Signpost>) -> Config {
+fn config(harbour: &Harbour, of: &str, (server, signpost): (&Server, &Arc<Signpost>)) -> Config {
     let mut config = harbour.config(of);
+    (config.server, config.expect) = (server.addresses()[0].1, Expect::Id(server.id()));
     config.source = Some(Arc::clone(signpost) as Arc<dyn ServerSource>);
     config.scope = NameScope::Lan;
-    let soon = std::time::Duration::from_millis(20);
+    let soon = Duration::from_millis(20);
     config.reconnect = Reconnect::With(Backoff { start: soon, cap: soon, give_up_after: None });
     config
 }
 
-async fn next_server(of: &str) -> Server {
+async fn start_server(of: &str) -> Server {
     let listen = "127.0.0.1:0".parse().unwrap();
-    let config = portolan_server::Config::new(listen, TRANSPORTS, identity(of));
+    let mut config = portolan_server::Config::new(listen, TRANSPORTS, identity(of));
+    config.timing.restart = Duration::ZERO;
     within("starting", Server::start(config)).await.unwrap()
 }
 
@@ -57,29 +63,29 @@ async fn say(from: &Peer, to: &str, text: &str) {
 async fn a_session_goes_on_at_the_server_that_is_there_now_with_its_names_and_messages() {
     let harbour = Harbour::open().await;
     let signpost = Arc::new(Signpost::default());
-    let (alice, mut news_of_alice) = harbour.peer_with(config(&harbour, "alice", &signpost)).await;
-    let (bob, mut news_of_bob) = harbour.peer_with(config(&harbour, "bob", &signpost)).await;
+    let first = start_server("first").await;
+    let config = |of| config(&harbour, of, (&first, &signpost));
+    let (alice, mut news_of_alice) = harbour.peer_with(config("alice")).await;
+    let (bob, mut news_of_bob) = harbour.peer_with(config("bob")).await;
     say(&alice, "bob", "first").await;
-    let is = |text: &'static str| {
-        move |event: &Event| matches!(event, Event::Message(message) if message.text == text)
-    };
+    let is = |text: &'static str| move |event: &Event| matches!(event, Event::Message(message) if message.text == text);
     wait_for(&mut news_of_bob, "a message", is("first")).await;
 
     // For a while there is none at all, and what is asked then waits.
-    let first = harbour.server.id();
-    within("the end", harbour.server.shutdown("gone")).await;
+    let first_id = first.id();
+    within("the end", first.shutdown("gone")).await;
     let waits = tokio::spawn({
         let alice = alice.clone();
         async move { say(&alice, "alice", "to myself").await }
     });
     let attempt = |event: &Event| matches!(event, Event::Reconnecting(news) if news.attempt > 1);
     wait_for(&mut news_of_alice, "a second attempt", attempt).await;
-    let second = next_server("second").await;
+    let second = start_server("second").await;
     signpost.point_to(&second);
     for (peer, news) in [(&alice, &mut news_of_alice), (&bob, &mut news_of_bob)] {
         wait_for(news, "the next server", |event| matches!(event, Event::Reconnected(_))).await;
         assert_eq!(peer.server_id(), second.id());
-        assert_ne!(peer.server_id(), first);
+        assert_ne!(peer.server_id(), first_id);
     }
     within("the request", waits).await.unwrap();
     wait_for(&mut news_of_alice, "a message", is("to myself")).await;
@@ -87,7 +93,7 @@ async fn a_session_goes_on_at_the_server_that_is_there_now_with_its_names_and_me
     wait_for(&mut news_of_alice, "a message", is("second")).await;
 
     // It may move again.
-    let third = next_server("third").await;
+    let third = start_server("third").await;
     signpost.point_to(&third);
     within("the end", second.shutdown("gone")).await;
     wait_for(&mut news_of_bob, "the last server", |event| matches!(event, Event::Reconnected(_)))

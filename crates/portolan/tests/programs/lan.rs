@@ -19,6 +19,7 @@ struct Place {
 
 impl Place {
     /// `None` with a plain line where the system has not got what it takes.
+    #[expect(clippy::print_stdout, reason = "what is left out is said")]
     fn open() -> Option<Self> {
         match Emulator::start(&network(), Options::default()) {
             Ok(emulator) => Some(Self { emulator, directory: TempDir::new().unwrap() }),

@@ -199,7 +199,8 @@ impl Server {
         }
         if let Some(name) = &config.lan {
             let port = server.bound.first().map_or(0, |bound| bound.endpoint.local_addr().port());
-            let announced = Announcement::start(name, port, &server.id.to_string(), LanRole::SetUp)?;
+            let announced =
+                Announcement::start(name, port, &server.id.to_string(), LanRole::SetUp)?;
             server.announcement = Some(announced);
         }
         if let Some(listener) = monitor {
