@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use portolan_protocol::{ErrorCode, LeftOut, Miss, Name};
 
-use crate::{Direction, Event, FilePhase, FileUpdate, TransferId};
+use crate::{Direction, Event, FilePhase, FileUpdate, TransferId, Via};
 
 /// Where the transfer of a directory stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct TreeUpdate {
     pub failed: u64,
     /// What is passed over.
     pub left_out: LeftOut,
+    /// How the bytes go, as far as is known.
+    pub via: Option<Via>,
     /// Bytes a second of late.
     pub rate: Option<u64>,
     /// What is left, at that rate.
@@ -183,6 +185,7 @@ pub(crate) fn event_of_parked(update: FileUpdate) -> Event {
         same: 0,
         failed: 0,
         left_out: LeftOut::default(),
+        via: update.via,
         rate: None,
         eta: None,
     })
@@ -200,7 +203,7 @@ impl TreeUpdate {
             bytes: self.bytes,
             resumed: 0,
             total: self.total,
-            via: None,
+            via: self.via,
             rate: self.rate,
             eta: self.eta,
         }

@@ -110,6 +110,7 @@ async fn a_shared_directory_arrives_whole_and_the_second_time_nothing_goes_over(
     let done = tree_event(&mut events, "the end", |phase| matches!(phase, TreePhase::Done { .. }));
     let done = done.await;
     assert_eq!((done.files, done.files_total, done.bytes, done.total), (4, 4, total, total));
+    assert!(done.via.is_some(), "{done:?}");
 
     let before = alice.stats().bytes_received;
     let again = get(&alice, "music", Existing::Keep).await.unwrap();
@@ -250,8 +251,13 @@ async fn times_and_modes_are_kept_by_choice_of_the_receiver() {
 
     let harbour = Harbour::open().await;
     let sent = harbour.directory.path().join("sent");
-    fill(&sent, &[("small", 5), ("large", LARGE)]);
+    fill(&sent, &[("small", 5), ("large", LARGE), ("deep/er/file", 5)]);
     let then = std::time::UNIX_EPOCH + Duration::from_millis(1_000_000_000_500);
+    for directory in ["deep/er", "deep", ""] {
+        let directory = fs::File::open(sent.join(directory)).unwrap();
+        directory.set_permissions(fs::Permissions::from_mode(0o1551)).unwrap();
+        directory.set_modified(then).unwrap();
+    }
     for file in ["small", "large"] {
         let file = fs::File::options().write(true).open(sent.join(file)).unwrap();
         file.set_modified(then).unwrap();
@@ -266,6 +272,18 @@ async fn times_and_modes_are_kept_by_choice_of_the_receiver() {
         within("sending", alice.send_directory(&to, &sent)).await.unwrap();
         let single = within("sending", alice.send_file(&to, &sent.join("small"))).await;
         single.unwrap();
+        for directory in ["sent", "sent/deep", "sent/deep/er"] {
+            let there = harbour.downloads(who).join(directory).metadata().unwrap();
+            let (mode, time) = (there.permissions().mode() & 0o7777, there.mtime());
+            match keep.times {
+                // Its owner goes on to be able to write into it.
+                true => assert_eq!((mode, time), (0o751, 1_000_000_000), "{directory}"),
+                false => {
+                    assert_ne!(time, 1_000_000_000, "{directory}");
+                    assert_ne!(mode, 0o751, "{directory}");
+                }
+            }
+        }
         for file in ["sent/small", "sent/large", "small"] {
             let there = harbour.downloads(who).join(file).metadata().unwrap();
             let mode = there.permissions().mode() & 0o7777;
@@ -280,6 +298,10 @@ async fn times_and_modes_are_kept_by_choice_of_the_receiver() {
                 }
             }
         }
+    } // So that what they hold can be removed.
+    for directory in ["", "deep", "deep/er"] {
+        let path = sent.join(directory);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
@@ -551,6 +573,7 @@ impl Liar {
                         path: path.trim_end_matches('/').to_owned(),
                         directory: path.ends_with('/'),
                         size: *size,
+                        ..TreeEntry::default()
                     });
                     let entries = Entries { entries: entries.collect(), more: number < last };
                     let event = PeerMessage::Event(PeerEvent::Entries(entries));

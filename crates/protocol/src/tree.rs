@@ -36,6 +36,12 @@ pub struct TreeInfo {
     /// What is passed over.
     #[serde(default, skip_serializing_if = "LeftOut::is_empty")]
     pub left_out: LeftOut,
+    /// When the directory itself last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+    /// Who may read, write and enter it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
 }
 
 /// A part of what is in a directory.
@@ -58,6 +64,12 @@ pub struct TreeEntry {
     /// Bytes.
     #[serde(default)]
     pub size: u64,
+    /// Of a directory: when it last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+    /// Of a directory: who may read, write and enter it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
 }
 
 /// What a walk passes over, by reason.

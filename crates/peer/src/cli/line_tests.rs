@@ -70,8 +70,9 @@ fn tree(phase: TreePhase) -> Event {
         same: 1,
         failed: 1,
         left_out: LeftOut { links: 2, ..LeftOut::default() },
-        rate: None,
-        eta: None,
+        via: Some(Via { kind: PathKind::Direct, transport: "quic" }),
+        rate: Some(100),
+        eta: Some(Duration::from_millis(50)),
     })
 }
 
@@ -164,11 +165,11 @@ fn every_event_has_the_documented_shape() {
         ),
         (
             (&tree(TreePhase::Missed { file: "b".into(), code: ErrorCode::Conflict, reason: "it is there".into() })).into(),
-            r#"{"event":"tree","id":4,"phase":"missed","name":"a","files":1,"files_total":3,"bytes":5,"total":10,"same":1,"failed":1,"left_out":{"hidden":0,"links":2,"special":0,"names":0,"unreadable":0,"beyond":0},"with":"bob","direction":"receive","file":"b","code":"conflict","reason":"it is there"}"#.into(),
+            r#"{"event":"tree","id":4,"phase":"missed","name":"a","files":1,"files_total":3,"bytes":5,"total":10,"same":1,"failed":1,"left_out":{"hidden":0,"links":2,"special":0,"names":0,"unreadable":0,"beyond":0},"with":"bob","direction":"receive","via":"direct","transport":"quic","rate":100,"eta_ms":50,"file":"b","code":"conflict","reason":"it is there"}"#.into(),
         ),
         (
             (&tree(TreePhase::Partial { path: Some("d/a".into()) })).into(),
-            r#"{"event":"tree","id":4,"phase":"partial","name":"a","files":1,"files_total":3,"bytes":5,"total":10,"same":1,"failed":1,"left_out":{"hidden":0,"links":2,"special":0,"names":0,"unreadable":0,"beyond":0},"with":"bob","direction":"receive","path":"d/a"}"#.into(),
+            r#"{"event":"tree","id":4,"phase":"partial","name":"a","files":1,"files_total":3,"bytes":5,"total":10,"same":1,"failed":1,"left_out":{"hidden":0,"links":2,"special":0,"names":0,"unreadable":0,"beyond":0},"with":"bob","direction":"receive","via":"direct","transport":"quic","rate":100,"eta_ms":50,"path":"d/a"}"#.into(),
         ),
         (
             (&file(FilePhase::Interrupted { reason: "gone".into() })).into(),

@@ -4,10 +4,11 @@ use portolan_protocol::LeftOut;
 use serde::Serialize;
 
 use super::{
+    human::badge,
     line::File,
     text::{plain, size},
 };
-use crate::{TreePhase, TreeUpdate};
+use crate::{TreePhase, TreeUpdate, event::kind_word};
 
 /// The transfer of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +26,11 @@ pub(crate) struct TreeLine {
     pub(crate) left_out: LeftOut,
     pub(crate) with: String,
     pub(crate) direction: &'static str,
+    /// `relayed`, `direct` or `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) via: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transport: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +82,8 @@ impl From<&TreeUpdate> for TreeLine {
             left_out: update.left_out,
             with: update.with.to_string(),
             direction: update.direction.as_str(),
+            via: update.via.map(|via| kind_word(Some(via.kind))),
+            transport: update.via.map(|via| via.transport),
             rate: update.rate,
             eta_ms: update.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
             path,
@@ -99,8 +107,8 @@ impl From<&TreeLine> for File {
             hash: None,
             with: tree.with.clone(),
             direction: tree.direction,
-            via: None,
-            transport: None,
+            via: tree.via,
+            transport: tree.transport,
             rate: tree.rate,
             eta_ms: tree.eta_ms,
             path: None,
@@ -122,7 +130,11 @@ pub(crate) fn tree_text(tree: &TreeLine) -> Option<String> {
             "* {with} offers the directory {name}/ ({all}): /accept-file {id} or /deny-file {id}"
         ),
         "waiting" => format!("* waiting for {with} to take {name}/ ({all})"),
-        "started" => format!("* directory {id}: {arrow}, {all}{}", left_out(tree.left_out)),
+        "started" => {
+            let badge = Some(badge(&tree.into())).filter(|badge| !badge.is_empty());
+            let badge = badge.map(|badge| format!(", {badge}")).unwrap_or_default();
+            format!("* directory {id}: {arrow}, {all}{badge}{}", left_out(tree.left_out))
+        }
         "progress" => return None,
         "missed" => {
             let file = plain(tree.file.as_deref().unwrap_or_default());

@@ -10,6 +10,9 @@ use portolan_protocol::{MODE_MASK, Timestamp};
 
 use crate::Keep;
 
+/// The owner reads, writes and enters.
+const OWNER: u32 = 0o700;
+
 /// Time and mode as the sender told them, as far as they are to be kept.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attributes {
@@ -25,6 +28,17 @@ impl Attributes {
             modified: modified.filter(|_| keep.times),
             mode: mode.filter(|_| keep.modes).map(|mode| mode & MODE_MASK),
         }
+    }
+
+    /// As a directory has them: its owner goes on to be able to read and write it, so that the rest
+    /// of what broke off can come into it.
+    pub(crate) fn of_directory(self) -> Self {
+        Self { mode: self.mode.map(|mode| mode | OWNER), ..self }
+    }
+
+    /// Whether there is nothing to set.
+    pub(crate) fn is_empty(self) -> bool {
+        self.modified.is_none() && self.mode.is_none()
     }
 
     /// Sets them on a file that is written. One that its system does not take is passed over.

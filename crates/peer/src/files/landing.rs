@@ -90,6 +90,19 @@ impl Landing {
         Ok(full)
     }
 
+    /// Gives a directory below, or the directory itself, what is kept of the sender's, after all that
+    /// belongs into it was written. What its system does not take is passed over.
+    pub(crate) fn dress(&self, path: &str, attributes: Attributes) {
+        let open = || -> Result<fs::File, FileError> {
+            let full = self.directory(path)?;
+            open_directory(&full).map_err(|source| failed("open", &full, source))
+        };
+        match open() {
+            Ok(directory) => attributes.of_directory().apply(&directory),
+            Err(error) => tracing::warn!(%error, "time or mode of a directory could not be kept"),
+        }
+    }
+
     /// Where a file below goes: the directory, made, and the name.
     pub(crate) fn place<'a>(&self, path: &'a str) -> Result<(PathBuf, &'a str), FileError> {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -177,6 +190,21 @@ fn make(path: &Path) -> Result<(), FileError> {
         },
         Err(source) => Err(failed("look at", path, source)),
     }
+}
+
+#[cfg(unix)]
+fn open_directory(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use rustix::fs::OFlags;
+
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_directory(_path: &Path) -> io::Result<fs::File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn in_the_way(path: &Path) -> FileError {

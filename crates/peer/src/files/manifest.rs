@@ -122,7 +122,7 @@ impl Manifest {
 }
 
 /// Compares paths part by part.
-fn compare(one: &str, other: &str) -> Ordering {
+pub(crate) fn compare(one: &str, other: &str) -> Ordering {
     one.split('/').cmp(other.split('/'))
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     fn entry(path: &str) -> TreeEntry {
         let directory = path.ends_with('/');
-        TreeEntry { path: path.trim_end_matches('/').to_owned(), directory, size: 0 }
+        TreeEntry { path: path.trim_end_matches('/').to_owned(), directory, ..TreeEntry::default() }
     }
 
     fn admitted(paths: &[&str]) -> Vec<bool> {

@@ -1,47 +1,27 @@
-//! Reports about one transfer: stages always, progress a few times a second.
+//! Reports about one file that goes over: alone, or as a part of a directory.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use portolan_protocol::{ErrorCode, Hash, Name};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
-use super::{Orders, Tally, Ticket};
-use crate::{Event, FileError, FilePhase, FileUpdate, Via};
+use super::{Orders, Pace, Reporter, Tally};
+use crate::{Event, FileError, FilePhase, FileUpdate};
 
-/// How much the latest rate counts against those before it.
-const SMOOTHING: f64 = 0.3;
-
-/// Tells how bytes go at the moment.
-type Ways = Box<dyn Fn() -> Option<Via> + Send + Sync>;
-
-/// Reports about one transfer.
+/// Reports about one file.
+#[derive(Debug)]
 pub(crate) struct Progress {
-    ways: Option<Ways>,
-    events: mpsc::Sender<Event>,
-    every: Duration,
-    patience: Duration,
     standing: Standing,
     update: FileUpdate,
-    rate: Option<f64>,
+    pace: Pace,
     begun: bool,
-    reported_at: Instant,
-    reported_bytes: u64,
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress").field("update", &self.update).finish_non_exhaustive()
-    }
 }
 
 /// Whether a file stands for itself.
 #[derive(Debug)]
 enum Standing {
     /// It is on the list of transfers.
-    Alone(Ticket),
+    Alone(Reporter),
     /// Its directory is, and reports in its place.
     Part(Part),
 }
@@ -69,51 +49,13 @@ impl Drop for Part {
 }
 
 impl Progress {
-    /// Reports begin with `update`; a stage waits `patience` for room, then is dropped.
-    pub(crate) fn new(
-        events: mpsc::Sender<Event>,
-        (ticket, update): (Ticket, FileUpdate),
-        every: Duration,
-        patience: Duration,
-    ) -> Self {
-        Self::standing((events, Standing::Alone(ticket)), update, every, patience)
+    /// Reports begin with `update`.
+    pub(crate) fn new(reporter: Reporter, update: FileUpdate) -> Self {
+        Self::standing(Standing::Alone(reporter), update)
     }
 
-    fn standing(
-        (events, standing): (mpsc::Sender<Event>, Standing),
-        update: FileUpdate,
-        every: Duration,
-        patience: Duration,
-    ) -> Self {
-        let reported_at = Instant::now();
-        Self {
-            ways: None,
-            events,
-            every,
-            patience,
-            standing,
-            update,
-            rate: None,
-            begun: false,
-            reported_at,
-            reported_bytes: 0,
-        }
-    }
-
-    /// Reports say how the bytes go.
-    pub(crate) fn seen_by(
-        mut self,
-        ways: impl Fn() -> Option<Via> + Send + Sync + 'static,
-    ) -> Self {
-        self.ways = Some(Box::new(ways));
-        self
-    }
-
-    fn look_at_the_way(&mut self) {
-        // Where nothing is known of it any more, the last word stays.
-        if let Some(via) = self.ways.as_ref().and_then(|ways| ways()) {
-            self.update.via = Some(via);
-        }
+    fn standing(standing: Standing, update: FileUpdate) -> Self {
+        Self { standing, update, pace: Pace::new(Instant::now()), begun: false }
     }
 
     /// Counts a file as a part of a directory, and reports nothing itself.
@@ -133,7 +75,7 @@ impl Progress {
             eta: None,
         };
         let part = Standing::Part(Part { tally: Arc::clone(tally), counted: 0 });
-        Self::standing((tally.events(), part), update, Duration::MAX, Duration::ZERO)
+        Self::standing(part, update)
     }
 
     /// The file of a directory has arrived: its bytes stay counted.
@@ -162,7 +104,7 @@ impl Progress {
     /// What people want of the transfer.
     pub(crate) fn orders(&self) -> Orders {
         match &self.standing {
-            Standing::Alone(ticket) => ticket.orders(),
+            Standing::Alone(reporter) => reporter.orders(),
             Standing::Part(part) => part.tally.orders(),
         }
     }
@@ -190,14 +132,13 @@ impl Progress {
         if let Standing::Part(part) = &mut self.standing {
             part.set(bytes);
         }
-        self.reported_bytes = bytes;
-        self.reported_at = Instant::now();
+        self.pace.start_at(Instant::now(), bytes);
     }
 
     /// Notes what is left of a broken transfer.
     pub(crate) fn fall_back_to(&mut self, bytes: u64) {
         self.update.bytes = bytes;
-        self.reported_bytes = bytes;
+        self.pace.fall_back_to(bytes);
         if let Standing::Part(part) = &mut self.standing {
             part.set(bytes);
         }
@@ -206,43 +147,34 @@ impl Progress {
     /// Counts bytes, and reports them when it is time and the application has room for it.
     pub(crate) fn advance(&mut self, bytes: u64) {
         self.update.bytes += bytes;
-        if let Standing::Part(part) = &mut self.standing {
-            part.counted += bytes;
-            return part.tally.advance(bytes);
+        let reporter = match &mut self.standing {
+            Standing::Part(part) => {
+                part.counted += bytes;
+                return part.tally.advance(bytes);
+            }
+            Standing::Alone(reporter) => reporter,
+        };
+        let left = self.update.total.saturating_sub(self.update.bytes);
+        let seen = self.pace.look(Instant::now(), reporter.every(), (self.update.bytes, left));
+        if let Some(seen) = seen {
+            (self.update.rate, self.update.eta) = (Some(seen.rate), seen.eta);
+            self.update.phase = FilePhase::Progress;
+            reporter.look_at_the_way(&mut self.update.via);
+            reporter.note(&self.update);
+            reporter.mention(Event::File(self.update.clone()));
         }
-        let now = Instant::now();
-        let passed = now.duration_since(self.reported_at);
-        if passed < self.every {
-            return;
-        }
-        self.measure(passed);
-        self.reported_at = now;
-        self.update.phase = FilePhase::Progress;
-        self.look_at_the_way();
-        self.note();
-        let _ = self.events.try_send(Event::File(self.update.clone()));
     }
 
     /// Reports a stage.
     pub(crate) async fn stage(&mut self, phase: FilePhase) {
-        if let Standing::Part(_) = &self.standing {
-            return;
-        }
+        let Standing::Alone(reporter) = &self.standing else { return };
         if phase == FilePhase::Started {
-            self.reported_at = Instant::now();
-            self.look_at_the_way();
+            self.pace.start_at(Instant::now(), self.update.bytes);
+            reporter.look_at_the_way(&mut self.update.via);
         }
         self.update.phase = phase;
-        self.note();
-        let report = self.events.send(Event::File(self.update.clone()));
-        let _ = timeout(self.patience, report).await;
-    }
-
-    /// Brings the list of transfers up to date.
-    fn note(&self) {
-        if let Standing::Alone(ticket) = &self.standing {
-            ticket.note(&self.update);
-        }
+        reporter.note(&self.update);
+        reporter.tell(Event::File(self.update.clone())).await;
     }
 
     /// Reports that a file of that size waits for a decision.
@@ -257,7 +189,7 @@ impl Progress {
     }
 
     pub(crate) async fn interrupted(&mut self, reason: String) {
-        (self.rate, self.update.rate, self.update.eta) = (None, None, None);
+        self.rest();
         self.stage(FilePhase::Interrupted { reason }).await;
     }
 
@@ -265,16 +197,21 @@ impl Progress {
     pub(crate) async fn paused(&mut self, reason: String) {
         let phase = FilePhase::Paused { reason };
         if self.update.phase != phase {
-            (self.rate, self.update.rate, self.update.eta) = (None, None, None);
+            self.rest();
             self.stage(phase).await;
         }
+    }
+
+    fn rest(&mut self) {
+        self.pace.rest();
+        (self.update.rate, self.update.eta) = (None, None);
     }
 
     /// Reports that a person holds it, and stays on the list until it goes on.
     pub(crate) async fn parked(&mut self, reason: String) {
         self.paused(reason).await;
-        if let Standing::Alone(ticket) = &self.standing {
-            ticket.park();
+        if let Standing::Alone(reporter) = &self.standing {
+            reporter.park();
         }
     }
 
@@ -290,23 +227,5 @@ impl Progress {
             _ => FilePhase::Failed { code, reason },
         };
         self.stage(phase).await;
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "an estimate for people"
-    )]
-    fn measure(&mut self, passed: Duration) {
-        let bytes = self.update.bytes.saturating_sub(self.reported_bytes);
-        self.reported_bytes = self.update.bytes;
-        let latest = bytes as f64 / passed.as_secs_f64().max(0.001);
-        let rate = self.rate.map_or(latest, |rate| rate + SMOOTHING * (latest - rate));
-        self.rate = Some(rate);
-        self.update.rate = Some(rate as u64);
-        let left = self.update.total.saturating_sub(self.update.bytes);
-        self.update.eta =
-            (rate >= 1.0).then(|| Duration::try_from_secs_f64(left as f64 / rate).ok()).flatten();
     }
 }

@@ -1,30 +1,21 @@
-//! Reports about a directory that goes over: stages always, progress a few times a second.
+//! Reports about a directory that goes over.
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use portolan_protocol::{ErrorCode, MISSES_MAX, Miss, Name, Received, TreeInfo};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
-use super::{Orders, Ticket};
+use super::{Orders, Pace, Reporter};
 use crate::{Direction, Event, TransferId, TreePhase, TreeSummary, TreeUpdate};
-
-/// How much the latest rate counts against those before it.
-const SMOOTHING: f64 = 0.3;
 
 /// Counts what becomes of the files of a directory, for those who move them, and reports it.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    events: mpsc::Sender<Event>,
-    every: Duration,
-    patience: Duration,
-    ticket: Ticket,
+    reporter: Reporter,
     state: Mutex<State>,
 }
 
@@ -35,29 +26,15 @@ struct State {
     begun: bool,
     /// Bytes that ever came, also those of files that were given up.
     moved: u64,
-    rate: Option<f64>,
-    reported_at: Instant,
-    reported_moved: u64,
+    pace: Pace,
 }
 
 impl Tally {
-    /// Reports begin with `update`; a stage waits `patience` for room, then is dropped.
-    pub(crate) fn new(
-        events: mpsc::Sender<Event>,
-        (ticket, update): (Ticket, TreeUpdate),
-        every: Duration,
-        patience: Duration,
-    ) -> Self {
-        let state = State {
-            update,
-            misses: Vec::new(),
-            begun: false,
-            moved: 0,
-            rate: None,
-            reported_at: Instant::now(),
-            reported_moved: 0,
-        };
-        Self { events, every, patience, ticket, state: Mutex::new(state) }
+    /// Reports begin with `update`.
+    pub(crate) fn new(reporter: Reporter, update: TreeUpdate) -> Arc<Self> {
+        let (misses, begun, moved, pace) = (Vec::new(), false, 0, Pace::new(Instant::now()));
+        let state = Mutex::new(State { update, misses, begun, moved, pace });
+        Arc::new(Self { reporter, state })
     }
 
     /// Notes how much there is, once it is known.
@@ -73,11 +50,6 @@ impl Tally {
         self.lock().update.total
     }
 
-    /// Where single files of it would be reported.
-    pub(super) fn events(&self) -> mpsc::Sender<Event> {
-        self.events.clone()
-    }
-
     /// With whom and which way.
     pub(super) fn route(&self) -> (TransferId, Name, Direction) {
         let state = self.lock();
@@ -90,7 +62,7 @@ impl Tally {
 
     /// What people want of the transfer.
     pub(crate) fn orders(&self) -> Orders {
-        self.ticket.orders()
+        self.reporter.orders()
     }
 
     /// Whether a transfer has begun: from then on a break is worth another try.
@@ -146,7 +118,7 @@ impl Tally {
         }
         let (file, reason) = (path.to_owned(), reason.to_owned());
         state.update.phase = TreePhase::Missed { file, code, reason };
-        let _ = self.events.try_send(Event::Tree(state.update.clone()));
+        self.reporter.mention(Event::Tree(state.update.clone()));
     }
 
     /// Takes over what the receiver says of it at the end.
@@ -158,7 +130,7 @@ impl Tally {
             state.update.phase = TreePhase::Missed { file, code, reason };
             state.update.failed = (state.misses.len() as u64).saturating_add(1);
             state.misses.push(miss);
-            let _ = self.events.try_send(Event::Tree(state.update.clone()));
+            self.reporter.mention(Event::Tree(state.update.clone()));
         }
         state.update.files = received.files.saturating_add(received.same);
         state.update.same = received.same;
@@ -189,10 +161,13 @@ impl Tally {
             match &phase {
                 TreePhase::Started => {
                     state.begun = true;
-                    state.reported_at = Instant::now();
+                    let moved = state.moved;
+                    state.pace.start_at(Instant::now(), moved);
+                    self.reporter.look_at_the_way(&mut state.update.via);
                 }
                 TreePhase::Interrupted { .. } | TreePhase::Paused { .. } | TreePhase::Queued => {
-                    (state.rate, state.update.rate, state.update.eta) = (None, None, None);
+                    state.pace.rest();
+                    (state.update.rate, state.update.eta) = (None, None);
                 }
                 TreePhase::Done { .. } | TreePhase::Partial { .. } => {
                     state.update.eta = Some(Duration::ZERO);
@@ -208,10 +183,10 @@ impl Tally {
                 | TreePhase::Missed { .. } => {}
             }
             state.update.phase = phase;
-            self.ticket.note(&state.update.listed());
+            self.reporter.note(&state.update.listed());
             state.update.clone()
         };
-        let _ = timeout(self.patience, self.events.send(Event::Tree(update))).await;
+        self.reporter.tell(Event::Tree(update)).await;
     }
 
     /// Reports how it ended: whole, in part, or not at all.
@@ -234,7 +209,7 @@ impl Tally {
     /// Reports that a person holds it, and stays on the list until it goes on.
     pub(crate) async fn parked(&self, reason: String) {
         self.paused(reason).await;
-        self.ticket.park();
+        self.reporter.park();
     }
 
     /// Whether that was last reported of the whole.
@@ -255,39 +230,21 @@ impl Tally {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
-        let now = Instant::now();
-        let passed = now.duration_since(state.reported_at);
-        if passed < self.every || !state.begun {
+        if !state.begun {
             return;
         }
-        state.reported_at = now;
-        state.measure(passed);
-        state.update.phase = TreePhase::Progress;
-        self.ticket.note(&state.update.listed());
-        let _ = self.events.try_send(Event::Tree(state.update.clone()));
+        let State { update, pace, moved, .. } = &mut *state;
+        let left = update.total.saturating_sub(update.bytes);
+        let seen = pace.look(Instant::now(), self.reporter.every(), (*moved, left));
+        let Some(seen) = seen else { return };
+        (update.rate, update.eta) = (Some(seen.rate), seen.eta);
+        update.phase = TreePhase::Progress;
+        self.reporter.look_at_the_way(&mut update.via);
+        self.reporter.note(&update.listed());
+        self.reporter.mention(Event::Tree(update.clone()));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "an estimate for people"
-    )]
-    fn measure(&mut self, passed: Duration) {
-        let bytes = self.moved.saturating_sub(self.reported_moved);
-        self.reported_moved = self.moved;
-        let latest = bytes as f64 / passed.as_secs_f64().max(0.001);
-        let rate = self.rate.map_or(latest, |rate| rate + SMOOTHING * (latest - rate));
-        self.rate = Some(rate);
-        self.update.rate = Some(rate as u64);
-        let left = self.update.total.saturating_sub(self.update.bytes);
-        self.update.eta =
-            (rate >= 1.0).then(|| Duration::try_from_secs_f64(left as f64 / rate).ok()).flatten();
     }
 }

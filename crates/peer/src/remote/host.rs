@@ -28,7 +28,7 @@ use crate::{
     Keep, Limits, RuleChanges, Stop, Timing, TransferId, TreePhase, TreeUpdate, Warning,
     calls::Calls,
     files::{
-        Admission, Heard, Order, OrderReached, Progress, Quota, Share, ShareError, Tally,
+        Admission, Heard, Order, OrderReached, Progress, Quota, Reporter, Share, ShareError, Tally,
         Transfers, Trees,
     },
     tree::event_of_parked,
@@ -199,18 +199,24 @@ impl Host {
             rate: None,
             eta: None,
         };
-        let events = self.events.clone();
-        let ticket = self.transfers.begin(update.clone());
-        let (ways, with) = (self.ways.get().cloned(), with.clone());
-        let via = move || ways.as_ref()?.upgrade()?.via(&with);
-        Progress::new(events, (ticket, update), self.timing.progress, patience).seen_by(via)
+        Progress::new(self.reporter(update.clone(), patience), update)
     }
 
     /// Begins to report on a directory; a stage waits `patience` for room.
     pub(crate) fn tally(&self, update: TreeUpdate, patience: Duration) -> Arc<Tally> {
-        let ticket = self.transfers.begin(update.listed());
-        let events = self.events.clone();
-        Arc::new(Tally::new(events, (ticket, update), self.timing.progress, patience))
+        Tally::new(self.reporter(update.listed(), patience), update)
+    }
+
+    /// Puts a transfer on the list and tells of it.
+    fn reporter(&self, listed: FileUpdate, patience: Duration) -> Reporter {
+        let (ways, with) = (self.ways.get().cloned(), listed.with.clone());
+        Reporter {
+            ticket: self.transfers.begin(listed),
+            events: self.events.clone(),
+            ways: Box::new(move || ways.as_ref()?.upgrade()?.via(&with)),
+            every: self.timing.progress,
+            patience,
+        }
     }
 
     /// Tells the application what it may also ask for; not waited for.

@@ -330,8 +330,13 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
         Verified { hash: Hash([0xab; 32]) }.into(),
         Found { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) }.into(),
         Answered { codec: CODEC_OPUS.into(), stream: 6 }.into(),
-        TreeInfo { files: 2, bytes: 5, left_out: LeftOut { links: 1, ..LeftOut::default() } }
-            .into(),
+        TreeInfo {
+            files: 2,
+            bytes: 5,
+            left_out: LeftOut { links: 1, ..LeftOut::default() },
+            ..TreeInfo::default()
+        }
+        .into(),
         Sending {}.into(),
         Received { files: 1, same: 1, failed: 1, misses: vec![miss] }.into(),
         ends().into(),
@@ -352,7 +357,7 @@ pub(crate) fn peer_events() -> Vec<PeerEvent> {
         Clock { asked: 7, told: Some(8) }.into(),
         Position { timestamp: 960, at: 9, position_ms: 20, plays: true }.into(),
         Entries {
-            entries: vec![TreeEntry { path: "b".into(), directory: true, size: 0 }],
+            entries: vec![TreeEntry { path: "b".into(), directory: true, ..TreeEntry::default() }],
             more: false,
         }
         .into(),

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 /// Pages under way, in order, and what came before them.
 ///
-/// Bounded by the jobs at once: a page is begun when one of its jobs is.
+/// Bounded by the pages that whoever fills it lets wait behind one that takes long.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Everything up to this path is settled.
@@ -24,6 +24,11 @@ struct Page {
 }
 
 impl Ledger {
+    /// Pages under way, or waiting for one before them.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Where a walk goes on.
     pub(crate) fn behind(&self) -> Option<&str> {
         self.behind.as_deref()
@@ -36,14 +41,15 @@ impl Ledger {
         self.first + self.pages.len() as u64 - 1
     }
 
-    /// Notes files of a page that are settled, and that a job of it is done, if it is.
-    pub(crate) fn settle(&mut self, page: u64, settled: Vec<String>, done: bool) {
+    /// Notes files of a page that are settled, and that a job of it is done, if it is; says whether
+    /// a walk goes on further behind now.
+    pub(crate) fn settle(&mut self, page: u64, settled: Vec<String>, done: bool) -> bool {
         let at = page.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         if let Some(page) = at.and_then(|at| self.pages.get_mut(at)) {
             page.settled.extend(settled);
             page.jobs -= usize::from(done);
         }
-        self.advance();
+        self.advance()
     }
 
     /// The transfer broke off: what is not settled is listed again.
@@ -57,12 +63,14 @@ impl Ledger {
         self.settled.contains(path)
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self) -> bool {
+        let before = self.first;
         while self.pages.front().is_some_and(|page| page.jobs == 0) {
             let Some(page) = self.pages.pop_front() else { break };
             self.first += 1;
             self.behind = Some(page.last);
         }
+        self.first > before
     }
 }
 

@@ -8,6 +8,7 @@
 mod agreed;
 mod batch;
 mod budget;
+mod directories;
 mod large;
 mod ledger;
 mod offer;
@@ -87,6 +88,7 @@ fn begun(id: TransferId, direction: Direction, with: &Name, name: &str) -> TreeU
         same: 0,
         failed: 0,
         left_out: LeftOut::default(),
+        via: None,
         rate: None,
         eta: None,
     }

@@ -9,7 +9,7 @@ use portolan_protocol::{
 use portolan_protocol_io::ReadMessageError;
 use portolan_transport::Priority;
 use tokio::{
-    task::JoinSet,
+    task::{JoinError, JoinSet, spawn_blocking},
     time::{Duration, timeout},
 };
 
@@ -17,6 +17,7 @@ use super::{
     batch::batch,
     begun,
     budget::{Budget, Reserved},
+    directories::Directories,
     ends_all,
     large::large,
     ledger::Ledger,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     Direction, Existing, FileError, Keep, Place, TreePhase, TreeSummary,
-    files::{Landing, Manifest, Refusal, Tally, check_path},
+    files::{Attributes, Landing, Manifest, Refusal, Tally, check_path},
     remote::{
         Sessions,
         sessions::PeerStream,
@@ -37,6 +38,9 @@ use crate::{
 
 /// Streams on which files come at once: enough to hide a round trip behind the others.
 const JOBS_MAX: usize = 6;
+/// Pages whose files are settled while one before them is not: behind a file that takes long, so many
+/// are gone through meanwhile.
+const PAGES_MAX: usize = 64;
 /// How long jobs beside one that failed may take to end.
 const LAST_JOBS: Duration = Duration::from_secs(5);
 
@@ -59,6 +63,8 @@ pub(super) struct Pull {
     /// Which directory there.
     pub(super) path: String,
     pub(super) landing: Landing,
+    /// What the directory itself gets at the end, unless it is one that its user has named.
+    pub(super) top: Attributes,
     pub(super) tally: Arc<Tally>,
     pub(super) budget: Arc<Budget>,
     /// Of an offered directory: held until nothing of it is written any more.
@@ -70,6 +76,7 @@ pub(super) struct Pull {
 pub(super) struct Course {
     ledger: Ledger,
     manifest: Manifest,
+    directories: Directories,
 }
 
 /// A file that was listed and may come.
@@ -188,11 +195,18 @@ async fn begin(
         ticket: None,
         path: path.to_owned(),
         landing,
+        top: top(&request.place, request.keep, &info),
         tally: Arc::clone(tally),
         budget: Budget::new(sessions.host().limits.tree_files, u64::MAX, None),
         _turn: None,
     };
     Ok((Arc::new(pull), walk))
+}
+
+/// What a directory that is made gets of the one that it comes from.
+pub(super) fn top(place: &Place, keep: Keep, info: &TreeInfo) -> Attributes {
+    let keep = if place.is_above() { keep } else { Keep::default() };
+    Attributes::kept(keep, info.modified, info.mode)
 }
 
 /// Asks for what is in a directory; the entries follow on the stream.
@@ -216,12 +230,25 @@ impl Course {
     pub(super) fn new(pull: &Pull) -> Self {
         let limits = pull.sessions.host().limits;
         let manifest = Manifest::new(limits.share_depth, limits.share_entries);
-        Self { ledger: Ledger::default(), manifest }
+        let directories = Directories::new(pull.landing.keep());
+        Self { ledger: Ledger::default(), manifest, directories }
     }
 
     fn restart(&mut self) {
         self.ledger.restart();
         self.manifest.restart();
+        self.directories.restart(self.ledger.behind());
+    }
+
+    /// Notes what became of a job.
+    fn note(&mut self, done: Result<Done, JoinError>) -> Result<(), FileError> {
+        let Done { page, settled, result } = done.map_err(FileError::from_panic)?;
+        if self.ledger.settle(page, settled, result.is_ok())
+            && let Some(behind) = self.ledger.behind()
+        {
+            self.directories.settled_to(behind);
+        }
+        result
     }
 }
 
@@ -247,12 +274,18 @@ impl Pull {
         let drained = async {
             let mut result = Ok(());
             while let Some(done) = jobs.join_next().await {
-                result = result.and(note(course, done));
+                result = result.and(course.note(done));
+                self.dress(course).await;
             }
             result
         };
         match fed {
-            Ok(()) => orders.unless(drained).await,
+            Ok(()) => {
+                orders.unless(drained).await?;
+                course.directories.settled(self.top);
+                self.dress(course).await;
+                Ok(())
+            }
             // Those beside it mostly fail for the same reason; what they have settled counts.
             Err(error) => {
                 let _ = timeout(LAST_JOBS, drained).await;
@@ -271,19 +304,20 @@ impl Pull {
             let entries = loop {
                 tokio::select! {
                     entries = self.next_entries(walk) => break entries?,
-                    Some(done) = jobs.join_next() => note(course, done)?,
+                    Some(done) = jobs.join_next() => course.note(done)?,
                 }
             };
+            self.dress(course).await;
             let more = entries.more;
             let last = entries.entries.last().map(|entry| entry.path.clone());
             let work = self.plan(entries, course)?;
             let Some(last) = last else { return Ok(()) };
             let page = course.ledger.begin(last, work.len());
             for job in work {
-                while jobs.len() >= JOBS_MAX
+                while (jobs.len() >= JOBS_MAX || course.ledger.pages() > PAGES_MAX)
                     && let Some(done) = jobs.join_next().await
                 {
-                    note(course, done)?;
+                    course.note(done)?;
                 }
                 jobs.spawn(Arc::clone(self).work(page, job));
             }
@@ -330,6 +364,9 @@ impl Pull {
                 who: self.who.clone(),
                 detail: "its list is not in order".into(),
             })?;
+            if admitted.is_ok() {
+                course.directories.note(&entry);
+            }
             if course.ledger.is_settled(&entry.path) {
                 continue;
             }
@@ -349,6 +386,23 @@ impl Pull {
             jobs.insert(0, Job::Batch { directories, files });
         }
         Ok(jobs)
+    }
+
+    /// Gives directories into which nothing more is written what is kept of them.
+    async fn dress(self: &Arc<Self>, course: &mut Course) {
+        let over = course.directories.take_over();
+        if over.is_empty() {
+            return;
+        }
+        let pull = Arc::clone(self);
+        let dressing = spawn_blocking(move || {
+            for (path, attributes) in over {
+                pull.landing.dress(&path, attributes);
+            }
+        });
+        if let Err(error) = dressing.await {
+            tracing::error!(%error, "times and modes of directories were not kept");
+        }
     }
 
     fn refuse(&self, entry: &TreeEntry, refusal: &Refusal) {
@@ -425,11 +479,4 @@ impl Listed {
             reserved.spend();
         }
     }
-}
-
-/// Notes what became of a job.
-fn note(course: &mut Course, done: Result<Done, tokio::task::JoinError>) -> Result<(), FileError> {
-    let Done { page, settled, result } = done.map_err(FileError::from_panic)?;
-    course.ledger.settle(page, settled, result.is_ok());
-    result
 }

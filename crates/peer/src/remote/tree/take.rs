@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant, interval_at, timeout};
 
 use super::{
     AgreedTree, begun,
-    pull::{Course, Pull, open_walk},
+    pull::{Course, Pull, open_walk, top},
     rounds::Round,
 };
 use crate::{
@@ -171,6 +171,7 @@ impl Taking<'_> {
         let directory = (Some(self.offer.tree), "");
         let (walk, info) = open_walk(&self.sessions, self.who, directory, None).await?;
         self.tally.expect(&info);
+        let top = top(&place, host.keep, &info);
         let landing = {
             let (name, existing, keep) = (self.offer.name.clone(), host.existing, host.keep);
             blocking(move || Landing::new(&place, &name, existing, keep)).await?
@@ -182,6 +183,7 @@ impl Taking<'_> {
             ticket: directory.0,
             path: String::new(),
             landing,
+            top,
             tally: Arc::clone(self.tally),
             budget: Arc::clone(&agreed.budget),
             _turn: turn,
