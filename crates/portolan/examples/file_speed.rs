@@ -257,7 +257,7 @@ impl Plain {
 
     async fn call(&self, who: &str, other: &Identity) -> Result<Arc<dyn Connection>, Failure> {
         let (mut writer, mut reader) = open(&self.connection, Priority::Bulk).await?;
-        let opening = Opening::Relay(Relay { to: Name::new(who)? });
+        let opening = Opening::Relay(Relay { to: Name::new(who)?, elsewhere: None });
         writer.send(&OpeningMessage::Request(RequestId(1), opening)).await?;
         let _: OpeningMessage = reader.next_message().await?;
         let carrier = Box::new(tokio::io::join(reader.into_raw(), writer.into_inner()));

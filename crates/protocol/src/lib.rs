@@ -41,6 +41,7 @@ mod meeting;
 mod name;
 mod opening;
 mod peer_message;
+mod relaying;
 mod reply;
 mod table;
 mod tree;
@@ -63,9 +64,15 @@ pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;
 pub use meeting::{Ends, Join, Joined, Meet, Ticket, Way};
 pub use name::{Name, NameError};
-pub use opening::{ChannelKey, Opened, Opening, Ready, Relay, RelayChannel, Relayed};
+pub use opening::{
+    AskLoad, ChannelKey, Opened, Opening, PLACES_MAX, Ready, Relay, RelayChannel, Relayed,
+};
 pub use peer_message::*;
 pub use portolan_peer_id::PeerId;
+pub use relaying::{
+    Elsewhere, Enter, Introduction, PassTerms, RelayInfo, RelayLoad, RelayPass, RelayPlace, Side,
+    Signature,
+};
 pub use reply::*;
 pub use table::Table;
 pub use tree::*;

@@ -5,7 +5,7 @@ use std::fmt;
 use portolan_peer_id::PeerId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, command::Empty, table::table};
+use crate::{Elsewhere, Enter, Name, RelayLoad, RelayPlace, command::Empty, table::table};
 
 table! {
     /// What a new stream is for. Answered by [`Opened`] or an error.
@@ -16,6 +16,10 @@ table! {
         Relay(Relay) = "relay",
         /// Server to client: another user's [`Relay`] arrives.
         Relayed(Relayed) = "relayed",
+        /// Client to relay: bytes to whoever holds the other pass of an introduction.
+        Enter(Enter) = "enter",
+        /// Server to relay: how much is there to do?
+        Load(AskLoad) = "load",
     }
 }
 
@@ -24,6 +28,8 @@ table! {
     pub enum Opened {
         /// What follows on the stream is what was asked for.
         Ready(Ready) = "ready",
+        /// To `load`: how much there is to do.
+        Load(RelayLoad) = "load",
     }
 }
 
@@ -32,7 +38,14 @@ table! {
 pub struct Relay {
     /// Who is called.
     pub to: Name,
+    /// The caller can go to another relay; without, only the server itself will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
 }
+
+/// Asks a relay how much it has to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskLoad {}
 
 /// Tells of a byte stream from another user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +57,13 @@ pub struct Relayed {
     /// Datagrams too may go through the server, for as long as the stream is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<RelayChannel>,
+    /// Relays that may carry the bytes instead, best first; at most [`PLACES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<RelayPlace>,
 }
+
+/// Relays that are offered for one introduction.
+pub const PLACES_MAX: usize = 3;
 
 /// The stream is ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +74,12 @@ pub struct Ready {
     /// For a relay: datagrams too may go through the server, for as long as the stream is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<RelayChannel>,
+    /// From the callee: it waits at the relay of this key, and not on this stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered: Option<PeerId>,
+    /// To the caller: the callee waits there, and not on this stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<RelayPlace>,
 }
 
 /// One side's way to send datagrams to the other through the server (`docs/relay.md`).

@@ -4,8 +4,8 @@ use portolan_peer_id::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, MessageId, Name, Role, Settings, Timestamp, UserInfo, command::Empty, event::Delivery,
-    table::table,
+    Limits, MessageId, Name, RelayInfo, Role, Settings, Timestamp, UserInfo, command::Empty,
+    event::Delivery, table::table,
 };
 
 table! {
@@ -239,6 +239,9 @@ pub struct ServerInfo {
     pub waiting: u64,
     /// Relay streams under way.
     pub relays: u64,
+    /// Other relays that the server uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relay_servers: Vec<RelayInfo>,
 }
 
 /// The clients of one transport.

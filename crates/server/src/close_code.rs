@@ -24,5 +24,7 @@ pub const SILENT: CloseCode = CloseCode(23);
 pub const RELAY_IDLE: StreamCode = StreamCode(16);
 /// The other end of a relay is gone.
 pub const RELAY_GONE: StreamCode = StreamCode(17);
+/// What a pass has granted to a relay is used up.
+pub const RELAY_SPENT: StreamCode = StreamCode(20);
 /// The first frame of a stream was not an opening that is served.
 pub const NO_OPENING: StreamCode = StreamCode(18);

@@ -3,6 +3,7 @@
 mod bus;
 mod gateways;
 mod registries;
+mod relaying;
 mod rights;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -16,6 +17,7 @@ pub use bus::BusKind;
 pub use gateways::GatewayConfig;
 pub(crate) use registries::with_heartbeat;
 pub use registries::{RegistryConfig, RegistryConfigs};
+pub use relaying::{RelayServer, Relaying};
 pub use rights::{Right, Rights};
 
 /// Everything that [`Server::start`](crate::Server::start) needs.
@@ -39,6 +41,10 @@ pub struct Config {
     pub registries: RegistryConfigs,
     /// Names that nobody may take.
     pub reserved: Vec<Name>,
+    /// Other relays that carry for our users; we do where there is none.
+    pub relays: Vec<RelayServer>,
+    /// For whom we relay besides our own users.
+    pub relaying: Relaying,
     /// Which older programs' clients are let in, and where.
     pub gateways: Vec<GatewayConfig>,
     /// How news reach the clients.
@@ -79,6 +85,8 @@ impl Config {
             rights: Rights::default(),
             registries: RegistryConfigs::new(),
             reserved: Vec::new(),
+            relays: Vec::new(),
+            relaying: Relaying::default(),
             gateways: Vec::new(),
             bus: BusKind::default(),
             password_cost: PasswordCost::default(),
@@ -147,6 +155,8 @@ pub struct Timing {
     pub relay_open: Duration,
     /// A relay on which nothing moves for this long is reset.
     pub relay_idle: Duration,
+    /// What another relay carries for our users ends after this time.
+    pub pass_lasts: Duration,
     /// What is still queued for a client that is sent away may take this long.
     pub farewell: Duration,
     /// Relays have this long to end before a server that goes down sends its clients away.
@@ -169,6 +179,7 @@ impl Default for Timing {
             attention: Duration::from_secs(20),
             relay_open: Duration::from_secs(10),
             relay_idle: Duration::from_secs(60),
+            pass_lasts: Duration::from_secs(24 * 3600),
             farewell: Duration::from_secs(2),
             drain: Duration::from_secs(5),
             restart: Duration::from_secs(5),
@@ -237,6 +248,8 @@ pub struct Limits {
     pub relay_datagrams: u32,
     /// Bytes of the same that wait while the socket has no room.
     pub relay_queue: usize,
+    /// Bytes that another relay may carry for one introduction of ours, both ways.
+    pub pass_bytes: u64,
     /// STUN answers for one machine (an IPv4 address, an IPv6 /64).
     pub stun: Rate,
     /// With more users online than this, nobody is told who comes and goes.
@@ -351,6 +364,7 @@ impl Default for Limits {
             relay_rate: 1 << 30,
             relay_datagrams: 1_000_000,
             relay_queue: 256 << 10,
+            pass_bytes: 256 << 30,
             stun: Rate { per_second: 10.0, burst: 50.0 },
             presence_users: 1_000,
             store_queue: 4_096,

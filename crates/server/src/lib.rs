@@ -50,7 +50,7 @@ pub mod store;
 
 pub use config::{
     BusKind, Config, EventLog, GatewayConfig, Limits, PasswordCost, Rate, RegistryConfig,
-    RegistryConfigs, Right, Rights, Storage, Timing,
+    RegistryConfigs, RelayServer, Relaying, Right, Rights, Storage, Timing,
 };
 pub use event_log::LogEntry;
 pub use shell::{BindAllError, Server, StartError};

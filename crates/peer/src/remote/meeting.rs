@@ -32,6 +32,7 @@ use tokio::{
 use super::{
     Introducer,
     binding::Binding,
+    elsewhere::At,
     outside::{Outside, View},
     paths::{Leg, Paths, Rank},
     port::{Annex, Place, Port, canonical, is_sane, join},
@@ -70,10 +71,12 @@ pub(crate) struct Introduced {
     pub(crate) role: Role,
     /// The way for datagrams beside the stream.
     pub(crate) channel: Option<RelayChannel>,
-    /// Where the relay is.
+    /// Where the server is.
     pub(crate) server: SocketAddr,
     /// What is being asked about our port, if there is one yet.
     pub(crate) outside: Option<Arc<Outside>>,
+    /// The relay, where it is not the server.
+    pub(crate) relay: Option<At>,
 }
 
 /// The search for better ways of one session.
@@ -84,6 +87,7 @@ pub(crate) struct Meeting {
     role: Role,
     channel: Option<RelayChannel>,
     server: SocketAddr,
+    relay: SocketAddr,
     paths: Arc<Paths>,
     outside: Mutex<Option<Arc<Outside>>>,
     /// What the called side does meanwhile.
@@ -98,15 +102,17 @@ impl Meeting {
         who: &Name,
         introduced: Introduced,
     ) -> (Arc<Self>, Arc<Paths>) {
-        let Introduced { connection, role, channel, server, outside } = introduced;
+        let Introduced { connection, role, channel, server, outside, relay } = introduced;
+        let relay_addr = relay.as_ref().map_or(server, |at| at.addr);
         let rule = introducer.ports.rule();
-        let paths = Paths::new(introducer.stream_leg(connection), rule.least());
+        let paths = Paths::new(introducer.stream_leg(connection, relay), rule.least());
         let meeting = Self {
             introducer: introducer.clone(),
             who: who.clone(),
             role,
             channel,
             server,
+            relay: relay_addr,
             paths: Arc::clone(&paths),
             outside: Mutex::new(outside),
             expecting: Mutex::default(),
@@ -280,12 +286,13 @@ impl Meeting {
     }
 
     fn take_relayed(&self, port: &Port, connection: Arc<dyn Connection>, binding: Arc<Binding>) {
+        let what = if self.relay == self.server { "the server" } else { "a relay" };
         self.paths.add(Leg {
             connection,
             rank: Rank::Relayed,
             transport: port.transport.scheme(),
             relay: Some(binding.channel.relay()),
-            why: "the server carries the encrypted packets; it cannot read them".to_owned(),
+            why: format!("{what} carries the encrypted packets; it cannot read them"),
             _kept: Some(Box::new(binding)),
         });
     }
@@ -383,7 +390,7 @@ impl Meeting {
     /// What is asked about our port, from the first use on.
     fn outside(&self, port: &Arc<Port>) -> Arc<Outside> {
         let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = (self.server, self.channel.as_ref());
+        let at = (self.relay, self.channel.as_ref());
         Arc::clone(outside.get_or_insert_with(|| Outside::begin(port, self.rule(), at)))
     }
 

@@ -9,6 +9,7 @@ mod binding;
 mod datagrams;
 mod dialling;
 mod drive;
+mod elsewhere;
 mod exchange;
 mod find;
 mod gather;

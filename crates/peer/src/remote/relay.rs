@@ -4,9 +4,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use portolan_identity::{Expect, Identity, KnownHostsError, PeerId};
 use portolan_protocol::{
-    ErrorBody, ErrorCode, Hello, Lookup, Message, Name, Opened, Opening, OpeningMessage,
-    PeerCommand, PeerMessage, PeerReply, Ready, Relay, RelayChannel, Relayed, Reply, RequestId,
-    UserInfo, VERSIONS,
+    Elsewhere, ErrorBody, ErrorCode, Hello, Lookup, Message, Name, Opened, Opening, OpeningMessage,
+    PLACES_MAX, PeerCommand, PeerMessage, PeerReply, Ready, Relay, RelayChannel, RelayPlace,
+    Relayed, Reply, RequestId, UserInfo, VERSIONS,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter, RawReader, ReadMessageError};
 use portolan_transport::{
@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     KnownPeers, Ports, Sessions,
+    elsewhere::{At, Entered, enter, enter_any},
     meeting::{Introduced, Role},
     outside::Outside,
     paths::{Leg, Paths, Rank},
@@ -35,8 +36,16 @@ use crate::{
 /// Streams from the server that are being read at once; more wait with the server.
 const OPENINGS_MAX: usize = 32;
 
-/// A relay's stream, and the way for datagrams beside it.
-type Carried = (Box<dyn ByteStream>, Option<RelayChannel>);
+/// A relay's stream, the way for datagrams beside it, and the relay if it is not the server.
+type Carried = (Box<dyn ByteStream>, Option<RelayChannel>, Option<At>);
+
+/// Where the called side is met.
+enum Met {
+    /// On the stream that we have asked on.
+    Here(Box<dyn ByteStream>, Option<RelayChannel>),
+    /// At another relay.
+    There(RelayPlace),
+}
 
 /// Brings us together with other peers: asks the server, and proves keys on both sides.
 #[derive(Debug, Clone)]
@@ -63,12 +72,14 @@ impl Introducer {
         let user = self.lookup(who).await?;
         self.known.check(who, user.id).await.map_err(ReachError::KeyChanged)?;
         let server = self.server().remote_addr();
-        let (carrier, channel) = self.timed(who, self.relay(who, user.id)).await?;
-        let outside = self.look_outside(server, channel.as_ref()).await;
+        let (carrier, channel, relay) = self.timed(who, self.reach(who, user.id)).await?;
+        let relay_addr = relay.as_ref().map_or(server, |at| at.addr);
+        let outside = self.look_outside(relay_addr, channel.as_ref()).await;
         let config = self.connection_config();
+        let path = self.relayed_path(relay.as_ref());
         let connection = self
             .tunnel
-            .connect(carrier, self.relayed_path(), config, Expect::Id(user.id))
+            .connect(carrier, path, config, Expect::Id(user.id))
             .await
             .map_err(|source| ReachError::Tunnel { who: who.clone(), source })?;
         self.timed(who, self.greet(who, &connection)).await?;
@@ -79,7 +90,7 @@ impl Introducer {
                 error => tracing::warn!(%error, "the key of {who} could not be remembered"),
             }
         }
-        Ok(Introduced { connection, role: Role::Caller, channel, server, outside })
+        Ok(Introduced { connection, role: Role::Caller, channel, server, outside, relay })
     }
 
     /// Our port for other peers.
@@ -98,15 +109,20 @@ impl Introducer {
     }
 
     /// A session's first way.
-    pub(crate) fn stream_leg(&self, connection: Arc<dyn Connection>) -> Leg {
+    pub(crate) fn stream_leg(&self, connection: Arc<dyn Connection>, at: Option<At>) -> Leg {
         let relay = Some(connection.path().remote);
-        let why = match connection.path().kind {
-            PathKind::Relayed | PathKind::Direct => {
+        let why = match (connection.path().kind, &at) {
+            (PathKind::Relayed | PathKind::Direct, None) => {
                 "the server carries the encrypted bytes; it cannot read them".to_owned()
             }
-            PathKind::Memory => "both are in one process".to_owned(),
+            (PathKind::Relayed | PathKind::Direct, Some(_)) => {
+                "a relay carries the encrypted bytes; it cannot read them".to_owned()
+            }
+            (PathKind::Memory, _) => "both are in one process".to_owned(),
         };
-        Leg { connection, rank: Rank::Stream, transport: self.scheme(), relay, why, _kept: None }
+        let transport = at.as_ref().map_or_else(|| self.scheme(), |at| at.scheme);
+        let _kept = at.map(|at| -> Box<dyn std::any::Any + Send + Sync> { Box::new(at) });
+        Leg { connection, rank: Rank::Stream, transport, relay, why, _kept }
     }
 
     fn server(&self) -> Arc<dyn Connection> {
@@ -152,11 +168,47 @@ impl Introducer {
         }
     }
 
-    async fn relay(&self, who: &Name, listed: PeerId) -> Result<Carried, ReachError> {
+    /// A stream to `who`: by a relay that the server names, or by the server itself.
+    async fn reach(&self, who: &Name, listed: PeerId) -> Result<Carried, ReachError> {
+        let mut without = Vec::new();
+        // Without a port of ours, and when several relays were of no use, only the server is left.
+        let port = self.port().await.ok();
+        loop {
+            let wish = port.as_ref().filter(|_| without.len() < PLACES_MAX);
+            let elsewhere = wish.map(|_| Elsewhere { without: without.clone() });
+            let place = match self.relay(who, listed, elsewhere).await? {
+                Met::Here(carrier, channel) => return Ok((carrier, channel, None)),
+                Met::There(place) => place,
+            };
+            let Some(port) = &port else {
+                return Err(broken(who, &"the server named a relay that was not asked for"));
+            };
+            let id = place.id;
+            match enter(Arc::clone(port), place, self.is_same_host()).await {
+                Ok(Entered { at, carrier, channel }) => return Ok((carrier, channel, Some(at))),
+                Err(why) => {
+                    tracing::info!(relay = %id, why, "a relay is of no use; asking for another");
+                    without.push(id);
+                }
+            }
+        }
+    }
+
+    /// Whether the server is on this machine.
+    fn is_same_host(&self) -> bool {
+        self.server().remote_addr().ip().to_canonical().is_loopback()
+    }
+
+    async fn relay(
+        &self,
+        who: &Name,
+        listed: PeerId,
+        elsewhere: Option<Elsewhere>,
+    ) -> Result<Met, ReachError> {
         let opened = self.server().open_stream(Priority::Bulk).await;
         let (send, receive) = opened.map_err(|error| broken(who, &error))?;
         let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
-        let opening = Opening::Relay(Relay { to: who.clone() });
+        let opening = Opening::Relay(Relay { to: who.clone(), elsewhere });
         let request = OpeningMessage::Request(RequestId(1), opening);
         writer.send(&request).await.map_err(|error| broken(who, &error))?;
         match reader.next_message().await {
@@ -165,12 +217,20 @@ impl Introducer {
                 if relayed != listed {
                     return Err(ReachError::TwoKeys { who: who.clone(), listed, relayed });
                 }
-                Ok((carrier(reader.into_raw(), writer.into_inner()), ready.channel))
+                Ok(match ready.place {
+                    Some(place) => Met::There(place),
+                    None => {
+                        let carrier = carrier(reader.into_raw(), writer.into_inner());
+                        Met::Here(carrier, ready.channel)
+                    }
+                })
             }
             Ok(OpeningMessage::Error(_, body)) => {
                 Err(ReachError::Refused { who: who.clone(), body })
             }
-            Ok(OpeningMessage::Request(..)) => Err(broken(who, &"a request came as answer")),
+            Ok(OpeningMessage::Request(..) | OpeningMessage::Answer(_, Opened::Load(_))) => {
+                Err(broken(who, &"the server answered something else"))
+            }
             Ok(OpeningMessage::Event(never)) => match never {},
             Err(error) => Err(broken(who, &error)),
         }
@@ -214,21 +274,36 @@ impl Introducer {
     ) -> Result<Introduced, ReachError> {
         let who = &relayed.from;
         let server = self.server().remote_addr();
-        let ready = OpeningMessage::Answer(id, Opened::Ready(Ready::default()));
+        let entered = match self.port().await {
+            Ok(port) if !relayed.places.is_empty() => {
+                enter_any(&port, &relayed.places, self.is_same_host()).await
+            }
+            Ok(_) | Err(_) => None,
+        };
+        let waits_at = entered.as_ref().map(|entered| entered.at.id);
+        let ready = Ready { entered: waits_at, ..Ready::default() };
+        let ready = OpeningMessage::Answer(id, Opened::Ready(ready));
         writer.send(&ready).await.map_err(|error| broken(who, &error))?;
-        let outside = self.look_outside(server, relayed.channel.as_ref()).await;
-        let carrier = carrier(reader.into_raw(), writer.into_inner());
+        let (carrier, channel, relay) = match entered {
+            Some(Entered { at, carrier, channel }) => (carrier, channel, Some(at)),
+            None => {
+                let carrier = carrier(reader.into_raw(), writer.into_inner());
+                (carrier, relayed.channel.clone(), None)
+            }
+        };
+        let relay_addr = relay.as_ref().map_or(server, |at| at.addr);
+        let outside = self.look_outside(relay_addr, channel.as_ref()).await;
         let config = self.connection_config();
+        let path = self.relayed_path(relay.as_ref());
         let connection = self
             .tunnel
-            .accept(carrier, self.relayed_path(), config, Expect::Id(relayed.id))
+            .accept(carrier, path, config, Expect::Id(relayed.id))
             .await
             .map_err(|source| ReachError::Tunnel { who: who.clone(), source })?;
         if let Err(error) = self.known.remember(who, relayed.id).await {
             tracing::warn!(%error, "the key of {who} could not be remembered");
         }
-        let channel = relayed.channel.clone();
-        Ok(Introduced { connection, role: Role::Callee, channel, server, outside })
+        Ok(Introduced { connection, role: Role::Callee, channel, server, outside, relay })
     }
 
     fn connection_config(&self) -> ConnectionConfig {
@@ -237,8 +312,8 @@ impl Introducer {
         config
     }
 
-    fn relayed_path(&self) -> Path {
-        let carried = self.server().path();
+    fn relayed_path(&self, relay: Option<&At>) -> Path {
+        let carried = relay.map_or_else(|| self.server().path(), |at| at.connection.path());
         Path { kind: PathKind::Relayed, local: carried.local, remote: carried.remote }
     }
 
@@ -302,7 +377,7 @@ async fn on_opening(
                 tracing::debug!(from = %relayed.from, %body, "an introduction failed");
             }
         }
-        Opening::Control(_) | Opening::Relay(_) => {
+        Opening::Control(_) | Opening::Relay(_) | Opening::Enter(_) | Opening::Load(_) => {
             let body = ErrorBody::new(ErrorCode::Unsupported, "a client serves no such stream");
             refuse(&mut writer, id, body).await;
         }

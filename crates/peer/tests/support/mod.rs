@@ -59,7 +59,12 @@ impl Harbour {
     /// The same with other transports; peers use the first one.
     pub async fn open_with(transports: &'static [&'static dyn Transport]) -> Self {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = portolan_server::Config::new(listen, transports, identity("server"));
+        Self::open_as(portolan_server::Config::new(listen, transports, identity("server"))).await
+    }
+
+    /// The same as a configuration says.
+    pub async fn open_as(config: portolan_server::Config) -> Self {
+        let transports = config.transports;
         let server = within("starting", Server::start(config)).await.unwrap();
         let addr = server.addresses()[0].1;
         let directory = tempfile::tempdir().unwrap();
@@ -205,7 +210,7 @@ impl RawPeer {
     /// Calls someone.
     pub async fn call(&self, who: &str, id: PeerId) -> Arc<dyn Connection> {
         let (mut writer, mut reader) = open(&self.connection).await;
-        let opening = Opening::Relay(Relay { to: name(who) });
+        let opening = Opening::Relay(Relay { to: name(who), elsewhere: None });
         writer.send(&OpeningMessage::Request(RequestId(1), opening)).await.unwrap();
         let answer: OpeningMessage = reader.next_message().await.unwrap();
         assert!(matches!(answer, OpeningMessage::Answer(..)), "{answer:?}");

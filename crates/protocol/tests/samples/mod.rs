@@ -61,6 +61,23 @@ fn candidate() -> Candidate {
     }
 }
 
+fn pass() -> RelayPass {
+    RelayPass {
+        terms: PassTerms {
+            issuer: id(),
+            relay: id(),
+            introduction: Introduction([6; 16]),
+            side: Side::Callee,
+            holder: id(),
+            other: id(),
+            until: Timestamp(1_700_000_060_000),
+            lasts_ms: 86_400_000,
+            bytes: 1 << 40,
+        },
+        signature: Signature::new(&[7; 64]),
+    }
+}
+
 fn channel(number: u64) -> RelayChannel {
     RelayChannel { number, key: ChannelKey([9; 32]), port: 7275 }
 }
@@ -206,6 +223,14 @@ fn server_info() -> ServerInfo {
         conversations: 1,
         waiting: 4,
         relays: 2,
+        relay_servers: vec![RelayInfo {
+            id: id(),
+            address: "192.0.2.9:7275".into(),
+            up: true,
+            load: RelayLoad { relays: 3, bytes: 4_000 },
+            handed: 5,
+            why: String::new(),
+        }],
     }
 }
 
@@ -247,14 +272,19 @@ pub(crate) fn events() -> Vec<Event> {
 pub(crate) fn openings() -> Vec<Opening> {
     vec![
         Empty {}.into(),
-        Relay { to: name("bob") }.into(),
-        Relayed { from: name("Alice"), id: id(), channel: Some(channel(7)) }.into(),
+        Relay { to: name("bob"), elsewhere: None }.into(),
+        Relayed { from: name("Alice"), id: id(), channel: Some(channel(7)), places: vec![] }.into(),
+        Enter { pass: pass() }.into(),
+        AskLoad {}.into(),
     ]
 }
 
 /// The answers to openings.
 pub(crate) fn opened() -> Vec<Opened> {
-    vec![Ready { id: Some(id()), channel: Some(channel(8)) }.into()]
+    vec![
+        Ready { id: Some(id()), channel: Some(channel(8)), ..Ready::default() }.into(),
+        RelayLoad { relays: 3, bytes: 4_000 }.into(),
+    ]
 }
 
 /// Every request between peers.

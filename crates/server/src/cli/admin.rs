@@ -10,7 +10,7 @@ use std::{
 use portolan_identity::{Expect, Identity, PeerId};
 use portolan_protocol::{
     Announce, AskServerInfo, Backup, Ban, BanInfo, Empty, Kick, List, ListBans, Name, RegistryInfo,
-    Reply, ServerInfo, Shutdown, Timestamp, Unban, UserInfo,
+    RelayInfo, Reply, ServerInfo, Shutdown, Timestamp, Unban, UserInfo,
 };
 use portolan_transport::Transport;
 use serde::Serialize;
@@ -193,8 +193,26 @@ fn status_text(info: &ServerInfo) -> String {
         "{} conversations, {} messages waiting, {} relays\n",
         info.conversations, info.waiting, info.relays
     );
+    for relay in &info.relay_servers {
+        let _fits = writeln!(text, "{}", relay_text(relay));
+    }
+    if !info.relay_servers.is_empty() {
+        text.push('\n');
+    }
     text.push_str(&registries_text(&info.registries));
     text
+}
+
+/// A relay that the server uses, in a line.
+fn relay_text(relay: &RelayInfo) -> String {
+    let RelayInfo { address, load, handed, why, .. } = relay;
+    let state = match (relay.up, why.as_str()) {
+        (true, _) => "up".to_owned(),
+        (false, "") => "not reached yet".to_owned(),
+        (false, why) => format!("down: {why}"),
+    };
+    let (relays, mib) = (load.relays, load.bytes >> 20);
+    format!("relay at {address}: {state}; {relays} relays, {mib} MiB carried, {handed} handed")
 }
 
 /// A table of what the registries count, and who is in them.

@@ -62,7 +62,9 @@ impl Asker {
         match self.explain(answer).await? {
             Message::Answer(_, Opened::Ready(_)) => {}
             Message::Error(_, error) => return Err(Failure::refusal(&error)),
-            Message::Request(..) => return Err(out_of_turn()),
+            Message::Answer(_, Opened::Load(_)) | Message::Request(..) => {
+                return Err(out_of_turn());
+            }
             Message::Event(nothing) => match nothing {},
         }
         let hello = Hello {

@@ -197,6 +197,7 @@ knobs! {
         relay_rate: u64 = relay_rate in 0..=64 * GIB;
         relay_datagrams: u32 = relay_datagrams in 0..=100_000_000;
         relay_queue: usize = relay_queue in 0..=64 << 20;
+        pass_bytes: u64 = pass_bytes in 64 * KIB..=1024 * 1024 * GIB;
         stun: Rate = stun in 1..=1_000_000;
         presence_users: usize = presence_users in 0..=MANY;
         store_queue: usize = store_queue in 1..=1_000_000;
@@ -243,6 +244,7 @@ knobs! {
         attention: Duration = attention in 2 * SECOND..=HOUR;
         relay_open: Duration = relay_open in 100..=HOUR;
         relay_idle: Duration = relay_idle in SECOND..=DAY;
+        pass_lasts: Duration = pass_lasts in 60 * SECOND..=30 * DAY;
         farewell: Duration = farewell in 0..=60 * SECOND;
         retention: Duration = retention in HOUR..=36_500 * DAY;
         restart: Duration = restart in 0..=600 * SECOND;

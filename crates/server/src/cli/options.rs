@@ -19,7 +19,7 @@ use super::{
     registries::{RegistryFlag, parse_registry, parse_right},
     settings::DRAIN_MAX,
 };
-use crate::config::{BusKind, Right};
+use crate::config::{BusKind, RelayServer, Right};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +28,8 @@ Examples:
   server --ephemeral --listen 127.0.0.1:0 keep nothing, take any free port
   server --admin KEY                      let the holder of KEY kick, announce and shut down
   server --gateway lines --gateway tr223  also let older programs' clients in (docs/gateways.md)
+  server --relay 192.0.2.9:7275=KEY       let the relay at that address carry for users
+  server --relay-only --relay-for KEY     be such a relay for the server of that key
   server status                           how the server on this machine fares
   server users --registry udp --json      who is logged in over UDP, for programs
   server kick bob --reason \"spam\"         end bob's session
@@ -175,6 +177,17 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "NAME[=ADDR]", env = "PORTOLAN_GATEWAY", value_delimiter = ';',
           value_parser = parse_gateway, help = gateways::help())]
     pub(super) gateway: Vec<GatewayFlag>,
+    /// A relay that carries for users beside this server, like 192.0.2.9:7275=KEY; may be given
+    /// several times
+    #[arg(long, value_name = "ADDR=KEY", env = "PORTOLAN_RELAY", value_delimiter = ',',
+          value_parser = parse_relay)]
+    pub(super) relay: Vec<RelayServer>,
+    /// The key of a server for whose users this one relays; may be given several times
+    #[arg(long, value_name = "KEY", env = "PORTOLAN_RELAY_FOR", value_delimiter = ',')]
+    pub(super) relay_for: Vec<PeerId>,
+    /// Do nothing but relay: no names, no logins, no messages; needs --relay-for
+    #[arg(long, env = "PORTOLAN_RELAY_ONLY", value_parser = FalseyValueParser::new())]
+    pub(super) relay_only: bool,
     /// How news reach clients: direct, or queued (by a thread of its own) [default: direct]
     #[arg(long, value_name = "KIND", env = "PORTOLAN_BUS")]
     pub(super) bus: Option<BusKind>,
@@ -367,6 +380,19 @@ pub(super) fn parse_lan(text: &str) -> Result<String, String> {
     let fits =
         (1..=63).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c == '.');
     if fits { Ok(text.to_owned()) } else { Err("expected 1 to 63 bytes without dots".to_owned()) }
+}
+
+/// `ADDR=KEY`, or `ADDR:PORT=KEY`.
+pub(super) fn parse_relay(text: &str) -> Result<RelayServer, String> {
+    let (address, id) = text
+        .split_once('=')
+        .ok_or("expected the relay's address and key, like 192.0.2.9:7275=KEY")?;
+    let address = parse_listen(address)?;
+    if address.ip().is_unspecified() || address.port() == 0 {
+        return Err("expected an address and port that users can reach".to_owned());
+    }
+    let id = id.parse().map_err(|error| format!("the key after '=': {error}"))?;
+    Ok(RelayServer { address, id })
 }
 
 /// `ADDR:PORT`, or a port of this machine.

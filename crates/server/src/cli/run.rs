@@ -126,7 +126,13 @@ fn config(
         Some(path) => load_key(&path)?,
     };
     let mut config = Config::new(settings.listen, transports, identity);
-    config.storage = settings.data.clone().map_or(Storage::Ephemeral, Storage::Directory);
+    config.storage = match &settings.data {
+        // Who only relays has a key, a log and nothing else to keep.
+        Some(data) if !settings.relaying.is_only => Storage::Directory(data.clone()),
+        Some(_) | None => Storage::Ephemeral,
+    };
+    config.relays.clone_from(&settings.relays);
+    config.relaying.clone_from(&settings.relaying);
     config.admins.clone_from(&settings.admins);
     let known: Vec<&str> = transports.iter().map(|transport| transport.scheme()).collect();
     check_transports(&settings.registries, &with_gateways(&known))?;
@@ -223,6 +229,13 @@ fn ready_text(runtime: &Runtime, settings: &Settings) -> String {
     }
     if let Some(address) = runtime.metrics {
         let _fits = writeln!(text, "metrics http://{address}/metrics");
+    }
+    for issuer in &settings.relaying.issuers {
+        let only = if settings.relaying.is_only { ", and for nothing else" } else { "" };
+        let _fits = writeln!(text, "relay for the users of {issuer}{only}");
+    }
+    for relay in &settings.relays {
+        let _fits = writeln!(text, "relay at {} ({})", relay.address, relay.id);
     }
     let _fits = match &settings.data {
         Some(data) => writeln!(text, "data  {}", data.display()),

@@ -16,12 +16,13 @@ use super::{
     gateways::{GatewayFile, gateways},
     knobs::{WrittenLimits, WrittenTimes},
     layers::{self, Layers},
-    options::{DEFAULT_PORT, RunOptions, parse_lan, parse_listen, parse_metrics},
+    options::{DEFAULT_PORT, RunOptions, parse_lan, parse_listen, parse_metrics, parse_relay},
     registries::{HEARTBEAT, RegistryFile, RightsFile, registries},
     show::Origins,
 };
 use crate::config::{
-    BusKind, GatewayConfig, Limits, PasswordCost, RegistryConfigs, Rights, Timing,
+    BusKind, GatewayConfig, Limits, PasswordCost, RegistryConfigs, RelayServer, Relaying, Rights,
+    Timing,
 };
 
 /// Seconds; whoever waits longer had better not end the server.
@@ -46,6 +47,8 @@ pub(super) struct Settings {
     pub(super) registries: RegistryConfigs,
     pub(super) rights: Rights,
     pub(super) gateways: Vec<GatewayConfig>,
+    pub(super) relays: Vec<RelayServer>,
+    pub(super) relaying: Relaying,
     pub(super) bus: BusKind,
     pub(super) reserved: Vec<Name>,
     pub(super) password_cost: PasswordCost,
@@ -81,6 +84,12 @@ struct File {
     rights: RightsFile,
     #[serde(default)]
     gateway: BTreeMap<String, GatewayFile>,
+    #[serde(default)]
+    relay: Vec<String>,
+    #[serde(default)]
+    relay_for: Vec<PeerId>,
+    #[serde(default)]
+    relay_only: bool,
     bus: Option<String>,
     #[serde(default)]
     reserved: Vec<String>,
@@ -185,6 +194,11 @@ impl Settings {
             registries: registries(&file.registry, options.registry)?,
             rights: file.rights.rights(options.broadcast)?,
             gateways: gateways(file.gateway, options.gateway)?,
+            relays: relays(&file.relay, options.relay)?,
+            relaying: relaying(
+                if options.relay_for.is_empty() { file.relay_for } else { options.relay_for },
+                options.relay_only || file.relay_only,
+            )?,
             bus: bus(options.bus, file.bus.as_deref())?,
             reserved: names(&file.reserved)?,
             password_cost: file.passwords.cost()?,
@@ -195,6 +209,25 @@ impl Settings {
             json: options.json,
         })
     }
+}
+
+/// Flags take the place of what the file has.
+fn relays(file: &[String], flags: Vec<RelayServer>) -> Result<Vec<RelayServer>, Failure> {
+    if !flags.is_empty() {
+        return Ok(flags);
+    }
+    let parse =
+        |text: &String| parse_relay(text).map_err(|why| Failure::usage(format!("relay: {why}")));
+    file.iter().map(parse).collect()
+}
+
+fn relaying(issuers: Vec<PeerId>, is_only: bool) -> Result<Relaying, Failure> {
+    if is_only && issuers.is_empty() {
+        return Err(Failure::usage(
+            "--relay-only: say for which server with --relay-for KEY, as that prints it at its start",
+        ));
+    }
+    Ok(Relaying { issuers, is_only })
 }
 
 fn bus(flag: Option<BusKind>, file: Option<&str>) -> Result<BusKind, Failure> {
@@ -274,6 +307,10 @@ mod tests {
             ("reserved = ['no name']", "reserved: a name cannot have"),
             ("[registry.udp]\nclients = 0", "registry.udp: clients: expected 1 to"),
             ("[registry.udp]\ncleints = 1", "unknown field"),
+            ("relay = ['192.0.2.9']", "relay: expected the relay's address and key"),
+            ("relay = ['0.0.0.0=x']", "relay: expected an address and port that users"),
+            ("relay = ['192.0.2.9=x']", "relay: the key after '='"),
+            ("relay_only = true", "--relay-only: say for which server"),
             ("bus = 'yellow'", "bus: \"yellow\" is not one of direct, queued"),
             ("[rights]\nbroadcast = 'nobody'", "rights.broadcast: expected everyone, admins"),
             ("[passwords]\nmemory_kib = 1", "passwords.memory_kib: expected 8192"),

@@ -133,6 +133,9 @@ fn plain(settings: &Settings) -> Vec<(&'static str, Option<toml::Value>)> {
     let usual_heartbeat = u32::try_from(usual_heartbeat).unwrap_or(u32::MAX);
     let listen = toml::Value::String(settings.listen.to_string());
     let admins = settings.admins.iter().map(ToString::to_string).collect();
+    let relays = settings.relays.iter().map(|relay| format!("{}={}", relay.address, relay.id));
+    let relays = relays.collect();
+    let issuers = settings.relaying.issuers.iter().map(ToString::to_string).collect();
     let reserved = settings.reserved.iter().map(ToString::to_string).collect();
     vec![
         ("listen", Some(listen)),
@@ -147,6 +150,9 @@ fn plain(settings: &Settings) -> Vec<(&'static str, Option<toml::Value>)> {
         ("lan", settings.lan.clone().map(toml::Value::String)),
         ("drain", Some(seconds(settings.drain_seconds()))),
         ("qlog", path(&settings.qlog)),
+        ("relay", Some(words(relays))),
+        ("relay_for", Some(words(issuers))),
+        ("relay_only", Some(settings.relaying.is_only.into())),
         ("bus", Some(toml::Value::String(bus(settings.bus).to_owned()))),
         ("reserved", Some(words(reserved))),
     ]

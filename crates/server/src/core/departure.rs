@@ -73,6 +73,8 @@ impl Core {
         match state.login {
             // An admin may ask without a name; a name on its way needs only the store.
             LoginState::None if state.has_admin_right && state.said_hello => {}
+            // So may those for whom we relay, who ask how much there is to do.
+            LoginState::None if state.relays > 0 || self.issuers.contains(&state.remote.id) => {}
             LoginState::Saving(_) | LoginState::Done(_) => {}
             LoginState::None => {
                 let reason = "no login in time; say hello and log in right after connecting";
@@ -154,7 +156,7 @@ impl Core {
     }
 
     fn on_refused(&mut self, state: &Session, reason: &str) {
-        if state.has_admin_right {
+        if state.has_admin_right || state.is_guest || self.issuers.contains(&state.remote.id) {
             return;
         }
         if let Some(registry) = self.registries.get_mut(state.remote.registry) {

@@ -40,6 +40,8 @@ impl Core {
             login: LoginState::None,
             device: None,
             attempt: None,
+            relays: 0,
+            is_guest: false,
             login_deadline: None,
             is_attentive: false,
             heard: now.instant,
@@ -93,6 +95,11 @@ impl Core {
     ) -> Result<(), ErrorBody> {
         let Some(state) = self.sessions.get(&session) else { return Ok(()) };
         let remote = state.remote;
+        if !self.has_users {
+            let message = "this server only relays for others; log in at the server that has your \
+                           name";
+            return Err(ErrorBody::new(ErrorCode::Unsupported, message));
+        }
         if state.login != LoginState::None {
             return Err(ErrorBody::new(
                 ErrorCode::Conflict,

@@ -24,6 +24,7 @@ mod login;
 mod mailbox;
 mod message;
 mod messages;
+mod passes;
 mod password;
 mod presence;
 mod rates;
@@ -52,6 +53,7 @@ use self::{
     group_references::References,
     groups::Groups,
     mailbox::Pending,
+    passes::Passes,
     password::Hashing,
     rates::KeyRates,
     relays::RelayTable,
@@ -61,6 +63,7 @@ use self::{
 pub use self::{
     census::Census,
     message::{Effect, Frame, Input, Now, Proof, Remote, SessionId, Token},
+    passes::Entrance,
     password::{HashTask, Hashed},
     registry::{HeartbeatPolicy, Registry, RegistryPolicy, Traffic},
     relays::{RelayGrant, RelayId},
@@ -68,7 +71,7 @@ pub use self::{
 };
 use crate::{
     close_code,
-    config::{Limits, Rights, Timing},
+    config::{Limits, Relaying, Rights, Timing},
     event_log::LogEntry,
     store::{Operation, Outcome, Snapshot, UserId},
 };
@@ -87,6 +90,8 @@ pub struct CoreConfig {
     pub rights: Rights,
     /// Names that nobody may take.
     pub reserved: Vec<Name>,
+    /// For whom it relays besides its own users, and whether it has any.
+    pub relaying: Relaying,
     /// One a transport, in the order of the table.
     pub registries: Vec<Registry>,
     /// Bounds.
@@ -102,6 +107,8 @@ pub struct Core {
     admins: HashSet<PeerId>,
     rights: Rights,
     reserved: HashSet<Name>,
+    issuers: HashSet<PeerId>,
+    has_users: bool,
     bans: Banned,
     limits: Limits,
     timing: Timing,
@@ -117,6 +124,7 @@ pub struct Core {
     groups: Groups,
     references: References,
     relays: RelayTable,
+    passes: Passes,
     rates: KeyRates,
     addresses: Addresses,
     timers: Timers,
@@ -141,6 +149,8 @@ impl Core {
             admins,
             rights: config.rights,
             reserved: config.reserved.into_iter().collect(),
+            issuers: config.relaying.issuers.into_iter().collect(),
+            has_users: !config.relaying.is_only,
             acquaintances: Acquaintances::load(snapshot, config.limits.acquaintances),
             bans: snapshot.bans.iter().map(|ban| (ban.key, ban.clone())).collect(),
             rates: KeyRates::new(&config.limits),
@@ -158,6 +168,7 @@ impl Core {
             groups: Groups::load(snapshot),
             references: References::load(snapshot),
             relays: RelayTable::default(),
+            passes: Passes::default(),
             timers,
             pending: HashMap::new(),
             hashing: HashMap::new(),

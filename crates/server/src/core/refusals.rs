@@ -13,7 +13,7 @@ impl Core {
 
     /// Writes down the tenth of what goes beyond a bound, the hundredth, and so on: a flood of
     /// requests is no flood of lines. What needs a right that is not there is said at once.
-    fn note_refusal(&mut self, session: SessionId, code: ErrorCode) {
+    pub(super) fn note_refusal(&mut self, session: SessionId, code: ErrorCode) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let first = match code {
             ErrorCode::Forbidden => 1,

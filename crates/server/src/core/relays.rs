@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use portolan_identity::PeerId;
-use portolan_protocol::{ErrorBody, ErrorCode, Name};
+use portolan_protocol::{ErrorBody, ErrorCode, Name, Side};
 
-use super::{Core, Effect, SessionId};
+use super::{Core, Effect, Now, SessionId};
 use crate::{event_log::LogEntry, store::UserId};
 
 /// A relay; numbers are never used again.
@@ -30,13 +30,47 @@ pub struct RelayGrant {
 /// The relays under way.
 #[derive(Debug, Default)]
 pub(super) struct RelayTable {
-    relays: HashMap<RelayId, (UserId, UserId)>,
+    relays: HashMap<RelayId, Parties>,
     last_id: u64,
 }
+
+/// Between whom a relay carries.
+#[derive(Debug)]
+pub(super) enum Parties {
+    /// Caller and callee, logged in here.
+    Users(UserId, UserId),
+    /// Those whom another server has introduced, as far as they have come.
+    Guests(Guests),
+}
+
+/// Caller and callee.
+pub(super) type Guests = [Option<(SessionId, PeerId)>; 2];
 
 impl RelayTable {
     pub(super) fn len(&self) -> usize {
         self.relays.len()
+    }
+
+    /// Begins one.
+    pub(super) fn open(&mut self, parties: Parties) -> RelayId {
+        self.last_id += 1;
+        let relay = RelayId(self.last_id);
+        self.relays.insert(relay, parties);
+        relay
+    }
+
+    pub(super) fn is_open(&self, relay: RelayId) -> bool {
+        self.relays.contains_key(&relay)
+    }
+
+    /// Notes that a guest has come.
+    pub(super) fn seat(&mut self, relay: RelayId, side: Side, guest: (SessionId, PeerId)) {
+        if let Some(Parties::Guests([caller, callee])) = self.relays.get_mut(&relay) {
+            match side {
+                Side::Caller => *caller = Some(guest),
+                Side::Callee => *callee = Some(guest),
+            }
+        }
     }
 }
 
@@ -82,9 +116,7 @@ impl Core {
         let callee_id = known.key;
         let known = self.directory.get(caller)?;
         let (caller_name, caller_id) = (known.name.clone(), known.key);
-        self.relays.last_id += 1;
-        let relay = RelayId(self.relays.last_id);
-        self.relays.relays.insert(relay, (caller, callee));
+        let relay = self.relays.open(Parties::Users(caller, callee));
         self.directory.get_mut(caller)?.relays.calling += 1;
         self.directory.get_mut(callee)?.relays.called += 1;
         Some(RelayGrant { relay, callee: session, callee_id, caller_name, caller_id })
@@ -92,8 +124,28 @@ impl Core {
 
     /// Notes that a relay has ended, after so many bytes in both directions.
     #[must_use]
-    pub fn end_relay(&mut self, relay: RelayId, bytes: u64, how: String) -> Vec<Effect> {
-        let Some((caller, callee)) = self.relays.relays.remove(&relay) else { return Vec::new() };
+    pub fn end_relay(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        (bytes, how): (u64, String),
+    ) -> Vec<Effect> {
+        match self.relays.relays.remove(&relay) {
+            Some(Parties::Users(caller, callee)) => {
+                self.on_relay_ended((caller, callee), bytes, how)
+            }
+            Some(Parties::Guests(guests)) => {
+                if let [Some((_, from)), Some((_, to))] = guests {
+                    self.log(LogEntry::Carried { from, to, bytes, how });
+                }
+                self.see_guests_off(now, guests);
+            }
+            None => {}
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn on_relay_ended(&mut self, (caller, callee): (UserId, UserId), bytes: u64, how: String) {
         if let Some(known) = self.directory.get_mut(caller) {
             known.relays.calling = known.relays.calling.saturating_sub(1);
         }
@@ -104,6 +156,5 @@ impl Core {
         if let (Some(from), Some(to)) = (name(caller), name(callee)) {
             self.log(LogEntry::RelayEnded { from, to, bytes, how });
         }
-        std::mem::take(&mut self.effects)
     }
 }

@@ -20,6 +20,10 @@ pub(super) struct Session {
     pub(super) device: Option<DeviceId>,
     /// Which of its client's logins it is.
     pub(super) attempt: Option<LoginAttempt>,
+    /// Relays that it is in by a pass.
+    pub(super) relays: u32,
+    /// Whether it was in any.
+    pub(super) is_guest: bool,
     /// Until when it has to log in.
     pub(super) login_deadline: Option<Instant>,
     /// Whether the client keeps showing signs of life while it is in a conversation.

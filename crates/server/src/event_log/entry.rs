@@ -146,6 +146,38 @@ pub enum LogEntry {
         /// How it ended.
         how: String,
     },
+    /// Bytes are carried between two whom another server has introduced.
+    Carrying {
+        /// The key of that server.
+        issuer: PeerId,
+        /// The caller's key.
+        from: PeerId,
+        /// The callee's.
+        to: PeerId,
+    },
+    /// That has ended.
+    Carried {
+        /// The caller's key.
+        from: PeerId,
+        /// The callee's.
+        to: PeerId,
+        /// Bytes carried, both ways.
+        bytes: u64,
+        /// How it ended.
+        how: String,
+    },
+    /// Another relay answers, or does not any more.
+    RelayServer {
+        /// Its key.
+        id: PeerId,
+        /// Where it is.
+        address: String,
+        /// Whether it answers.
+        up: bool,
+        /// Why not.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// An admin did something.
     Admin {
         /// The admin's key.

@@ -34,6 +34,9 @@ fn samples() -> Vec<LogEntry> {
         LogEntry::Message { id: MessageId(1), from: name(), to: text(), bytes: 1, copies: 1 },
         LogEntry::RelayOpened { from: name(), to: name() },
         LogEntry::RelayEnded { from: name(), to: name(), bytes: 1, how: text() },
+        LogEntry::Carrying { issuer: id, from: id, to: id },
+        LogEntry::Carried { from: id, to: id, bytes: 1, how: text() },
+        LogEntry::RelayServer { id, address: text(), up: false, reason: text() },
         LogEntry::Admin { by: id, what: "kick", name: Some(name()), reason: text() },
         LogEntry::StoreFailed { detail: text() },
         LogEntry::Dropped { lines: 1 },
@@ -58,9 +61,12 @@ fn number(entry: &LogEntry) -> usize {
         LogEntry::Message { .. } => 12,
         LogEntry::RelayOpened { .. } => 13,
         LogEntry::RelayEnded { .. } => 14,
-        LogEntry::Admin { .. } => 15,
-        LogEntry::StoreFailed { .. } => 16,
-        LogEntry::Dropped { .. } => 17,
+        LogEntry::Carrying { .. } => 15,
+        LogEntry::Carried { .. } => 16,
+        LogEntry::RelayServer { .. } => 17,
+        LogEntry::Admin { .. } => 18,
+        LogEntry::StoreFailed { .. } => 19,
+        LogEntry::Dropped { .. } => 20,
     }
 }
 

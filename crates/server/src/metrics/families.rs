@@ -53,6 +53,9 @@ families! {
         "Bytes of datagrams that relays carried, headers included.";
     RELAY_DROPPED = Counter "portolan_relay_datagrams_dropped_total"
         "Datagrams for relays that were not carried, by why.";
+    RELAY_UP = Gauge "portolan_relay_up" "1 while another relay of this server answers.";
+    RELAY_HANDED = Counter "portolan_relay_handed_total"
+        "Introductions that were handed to another relay.";
     STUN_ANSWERS = Counter "portolan_stun_answers_total" "STUN questions that were answered.";
     STUN_UNANSWERED = Counter "portolan_stun_unanswered_total"
         "STUN datagrams that were not answered, by why.";

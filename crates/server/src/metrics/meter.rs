@@ -10,7 +10,7 @@ use std::{
 };
 
 use portolan_nat::ResponderStats;
-use portolan_protocol::{Command, Event, Timestamp};
+use portolan_protocol::{Command, ErrorCode, Event, RelayInfo, Timestamp};
 
 use super::{
     exposition::{Exposition, Family},
@@ -44,6 +44,8 @@ pub(crate) struct Gauges {
     pub(crate) relay_bytes: u64,
     /// What became of relays' datagrams.
     pub(crate) channels: ChannelCounts,
+    /// Other relays that the server uses.
+    pub(crate) relays: Vec<RelayInfo>,
     /// What STUN was asked.
     pub(crate) stun: ResponderStats,
     pub(crate) events: LogHealth,
@@ -57,7 +59,7 @@ pub(crate) struct ChannelCounts {
     /// Bytes of them.
     pub(crate) bytes: u64,
     /// Datagrams that were not, by why.
-    pub(crate) refused: [(&'static str, u64); 5],
+    pub(crate) refused: [(&'static str, u64); 6],
 }
 
 #[derive(Debug)]
@@ -178,6 +180,13 @@ impl Meter {
         }
     }
 
+    /// A request was refused that did not reach the core as one.
+    pub(crate) fn refused(&self, code: ErrorCode) {
+        if let Some(counters) = &self.0 {
+            counters.refusals.count(code.as_str());
+        }
+    }
+
     /// A timer went off so late.
     pub(crate) fn late(&self, by: Duration) {
         if let Some(counters) = &self.0 {
@@ -231,7 +240,7 @@ impl Counters {
                 self.stored_bytes.fetch_add(*bytes as u64, Relaxed);
                 self.copies.fetch_add(*copies as u64, Relaxed);
             }
-            LogEntry::RelayOpened { .. } => {
+            LogEntry::RelayOpened { .. } | LogEntry::Carrying { .. } => {
                 self.relays_opened.fetch_add(1, Relaxed);
             }
             LogEntry::Started { .. }
@@ -245,6 +254,8 @@ impl Counters {
             | LogEntry::Conversation { .. }
             | LogEntry::Group { .. }
             | LogEntry::RelayEnded { .. }
+            | LogEntry::Carried { .. }
+            | LogEntry::RelayServer { .. }
             | LogEntry::Admin { .. }
             | LogEntry::StoreFailed { .. }
             | LogEntry::Dropped { .. } => {}
@@ -301,6 +312,10 @@ impl Counters {
         text.count(&family::RELAY_DATAGRAMS, gauges.channels.carried);
         text.count(&family::RELAY_DATAGRAM_BYTES, gauges.channels.bytes);
         text.by(&family::RELAY_DROPPED, "why", gauges.channels.refused);
+        let up = gauges.relays.iter().map(|relay| (&*relay.address, u64::from(relay.up)));
+        text.by(&family::RELAY_UP, "relay", up);
+        let handed = gauges.relays.iter().map(|relay| (&*relay.address, relay.handed));
+        text.by(&family::RELAY_HANDED, "relay", handed);
         text.count(&family::STUN_ANSWERS, gauges.stun.answered);
         let unanswered = [("throttled", gauges.stun.throttled), ("ignored", gauges.stun.ignored)];
         text.by(&family::STUN_UNANSWERED, "why", unanswered);
@@ -358,6 +373,7 @@ mod tests {
             queue: Default::default(),
             relay_bytes: 0,
             channels: Default::default(),
+            relays: Vec::new(),
             stun: Default::default(),
             events: Default::default(),
         }

@@ -11,7 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use portolan_nat_io::StunCounters;
 use portolan_protocol::{
-    ControlMessage, ErrorBody, ErrorCode, Event, Message, Name, RequestId, encode,
+    ControlMessage, ErrorBody, ErrorCode, Event, Message, Name, RelayLoad, RelayPass, Reply,
+    RequestId, encode,
 };
 use portolan_transport::Connection;
 use tokio::{
@@ -20,10 +21,12 @@ use tokio::{
 };
 
 use super::{
-    channels::{Channels, OpenChannel},
+    channels::{Channels, OpenChannel, Quota},
     clients::{Client, Clients},
     clock,
+    elsewhere::Relays,
     hasher::Hasher,
+    lobby::{Lobby, Seat},
     sightings::SightingWriter,
 };
 use crate::{
@@ -56,6 +59,10 @@ pub(super) struct Hub {
     relay_ended: Notify,
     /// What carries datagrams of relays, where there is a UDP port.
     channels: OnceLock<Arc<Channels>>,
+    /// Where those wait whom another server has introduced.
+    lobby: Lobby,
+    /// The other relays of this server.
+    pub(super) relays: OnceLock<Arc<Relays>>,
     /// What answers STUN, where there is a UDP port.
     stun: OnceLock<StunCounters>,
     /// Carried by all relays, since the start.
@@ -91,6 +98,8 @@ impl Hub {
             deadline_changed: Notify::new(),
             relay_ended: Notify::new(),
             channels: OnceLock::new(),
+            lobby: Lobby::default(),
+            relays: OnceLock::new(),
             stun: OnceLock::new(),
             relay_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(None),
@@ -123,7 +132,46 @@ impl Hub {
 
     /// Opens a way for datagrams beside a relay's stream, where there is one.
     pub(super) fn open_channel(&self) -> Option<OpenChannel> {
-        self.channels.get()?.open(clock::now().instant)
+        self.channels.get()?.open(clock::now().instant, &Quota::none())
+    }
+
+    /// Lets somebody in who shows a pass, and finds the other side.
+    pub(super) fn enter_relay(
+        &self,
+        session: SessionId,
+        pass: &RelayPass,
+    ) -> Result<Seat, ErrorBody> {
+        let mut core = self.lock();
+        let (now, before) = (clock::now(), core.poll_timeout());
+        let (entrance, effects) = core.enter_relay(now, session, pass);
+        self.carry_out(&mut core, now, effects);
+        if core.poll_timeout() != before {
+            self.deadline_changed.notify_one();
+        }
+        // Under the lock: whoever comes second finds the first.
+        let open = |quota: &Quota| self.channels.get()?.open(now.instant, quota);
+        let seat = entrance.and_then(|entrance| {
+            let gone = || ErrorBody::new(ErrorCode::Offline, "the other side has left");
+            self.lobby.seat(entrance, &pass.terms, open).ok_or_else(gone)
+        });
+        if let Err(error) = &seat {
+            self.meter.refused(error.code);
+        }
+        seat
+    }
+
+    /// How much there is to do for those who relay elsewhere.
+    pub(super) fn load(&self, session: SessionId) -> Result<RelayLoad, ErrorBody> {
+        if self.lock().may_ask_load(session) {
+            return Ok(self.own_load());
+        }
+        let message = "only admins and the servers that this relay serves may ask";
+        Err(ErrorBody::new(ErrorCode::Forbidden, message))
+    }
+
+    pub(super) fn own_load(&self) -> RelayLoad {
+        let bytes = self.relay_bytes.load(Ordering::Relaxed);
+        RelayLoad { relays: self.lock().relays() as u64, bytes }
     }
 
     /// Gives what remembers who is where, once.
@@ -178,7 +226,8 @@ impl Hub {
         match self.clients.connection(grant.callee) {
             Some(connection) => Ok(Callee { connection, grant }),
             None => {
-                let effects = core.end_relay(grant.relay, 0, "no connection to call".into());
+                let how = (0, "no connection to call".to_owned());
+                let effects = core.end_relay(now, grant.relay, how);
                 self.carry_out(&mut core, now, effects);
                 Err(match self.clients.has(grant.callee) {
                     false => ErrorBody::new(ErrorCode::Offline, format!("{to} has just left")),
@@ -196,8 +245,13 @@ impl Hub {
 
     pub(super) fn end_relay(&self, relay: RelayId, bytes: u64, how: String) {
         let mut core = self.lock();
-        let effects = core.end_relay(relay, bytes, how);
-        self.carry_out(&mut core, clock::now(), effects);
+        let (now, before) = (clock::now(), core.poll_timeout());
+        let effects = core.end_relay(now, relay, (bytes, how));
+        self.lobby.leave(relay);
+        self.carry_out(&mut core, now, effects);
+        if core.poll_timeout() != before {
+            self.deadline_changed.notify_one();
+        }
         self.relay_ended.notify_one();
     }
 
@@ -275,6 +329,7 @@ impl Hub {
             census: self.lock().census(),
             relay_bytes: self.relay_bytes.load(Ordering::Relaxed),
             channels: self.channels.get().map(|channels| channels.counts()).unwrap_or_default(),
+            relays: self.relays.get().map(|relays| relays.info()).unwrap_or_default(),
             stun: self.stun.get().map(StunCounters::read).unwrap_or_default(),
             queue: self.store.get().map(StoreWriter::length).unwrap_or_default(),
             events: self.events.health(),
@@ -342,7 +397,11 @@ impl Hub {
     fn carry_out_one(&self, now: Now, effect: Effect, slow: &mut Vec<SessionId>) {
         self.meter.effect(&effect);
         match effect {
-            Effect::Answer { session, id, reply } => {
+            Effect::Answer { session, id, mut reply } => {
+                if let Reply::ServerInfo(info) = &mut reply {
+                    info.relay_servers =
+                        self.relays.get().map(|all| all.info()).unwrap_or_default();
+                }
                 let frame = encode_answer(id, &Message::Answer(id, reply));
                 self.publish(Parcel::Answer { to: session, frame }, slow);
             }

@@ -16,6 +16,7 @@ use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_gateway::OptionsError;
 use portolan_identity::PeerId;
 use portolan_nat_io::{Announcement, LanError, LanRole, ServiceError, StunService};
+use portolan_protocol::{RelayInfo, RelayLoad};
 use portolan_transport::{Carrier, Endpoint};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -25,6 +26,7 @@ use super::{
     bind::{BindAllError, Bound, bind_all},
     channels::Channels,
     clock,
+    elsewhere::Relays,
     gateways::{self, BoundGateway, bind_gateways},
     hasher::Hasher,
     hub::Hub,
@@ -158,6 +160,7 @@ impl Server {
             admins: config.admins.clone(),
             rights: config.rights.clone(),
             reserved: config.reserved.clone(),
+            relaying: config.relaying.clone(),
             registries,
             limits: config.limits,
             timing: config.timing,
@@ -217,14 +220,25 @@ impl Server {
     ) -> Self {
         let listening = Arc::new(AtomicUsize::new(bound.len()));
         let stopping = CancellationToken::new();
+        let relays = Arc::new(Relays::new(config));
+        let _already = hub.relays.set(Arc::clone(&relays));
         let context = Arc::new(Context {
             hub: Arc::clone(&hub),
             server: config.identity.id(),
             limits: config.limits,
             timing: config.timing,
+            relays: Arc::clone(&relays),
             traffic,
         });
         let mut tasks = JoinSet::new();
+        let endpoints = bound.iter().map(|bound| Arc::clone(&bound.endpoint)).collect();
+        let (watching, ended) = (relays.watch(Arc::clone(&hub), endpoints), stopping.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = watching => {}
+                () = ended.cancelled() => {}
+            }
+        });
         for (registry, bound) in bound.iter().enumerate() {
             let accepting = Accepting {
                 context: Arc::clone(&context),
@@ -327,6 +341,18 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         self.bound.iter().map(|bound| (bound.scheme, bound.endpoint.local_addr())).collect()
+    }
+
+    /// How the other relays of this server fare.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayInfo> {
+        self.hub.relays.get().map(|relays| relays.info()).unwrap_or_default()
+    }
+
+    /// How much this server carries for others.
+    #[must_use]
+    pub fn load(&self) -> RelayLoad {
+        self.hub.own_load()
     }
 
     /// Where each gateway listens.

@@ -13,7 +13,9 @@ use tokio::{io::AsyncWriteExt, task::JoinSet, time::timeout};
 
 use super::{
     clients::Client,
+    elsewhere::Relays,
     hub::{Hub, encode_answer},
+    lobby,
     outbox::Outbox,
     relay::{self, Call},
 };
@@ -33,6 +35,8 @@ pub(super) struct Context {
     pub(super) server: PeerId,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
+    /// Other relays.
+    pub(super) relays: Arc<Relays>,
     /// What each registry's clients send and are sent.
     pub(super) traffic: Vec<Arc<Traffic>>,
 }
@@ -145,9 +149,22 @@ impl StreamTask {
         match opening {
             Opening::Control(_) => self.control(id, reader, writer).await,
             Opening::Relay(relay) => {
-                let call = Call { session: self.session, id, to: relay.to };
+                let (to, elsewhere) = (relay.to, relay.elsewhere);
+                let call = Call { session: self.session, id, to, elsewhere };
                 relay::serve(&self.context, call, reader, writer).await;
             }
+            Opening::Enter(enter) => {
+                lobby::serve(&self.context, (self.session, id, enter), reader, writer).await;
+            }
+            Opening::Load(_) => match self.context.hub.load(self.session) {
+                Ok(load) => {
+                    let answer: OpeningMessage = Message::Answer(id, Opened::Load(load));
+                    if writer.send(&answer).await.is_ok() {
+                        let _ended = writer.get_mut().finish();
+                    }
+                }
+                Err(error) => refuse(&mut writer, id, error).await,
+            },
             Opening::Relayed(_) => {
                 let message = "only the server opens relayed streams; ask for a relay";
                 refuse(&mut writer, id, ErrorBody::new(ErrorCode::BadRequest, message)).await;

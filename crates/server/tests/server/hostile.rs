@@ -82,8 +82,12 @@ async fn a_length_of_4_gib_closes_that_connection_only() {
 async fn a_stream_that_is_opened_for_nothing_is_answered_or_reset() {
     let harness = Harness::start().await;
     let mut alice = harness.login(1, "alice").await;
-    let relayed =
-        portolan_protocol::Relayed { from: name("bob"), id: harness.server.id(), channel: None };
+    let relayed = portolan_protocol::Relayed {
+        from: name("bob"),
+        id: harness.server.id(),
+        channel: None,
+        places: vec![],
+    };
     for (opening, code) in [
         (Opening::Control(portolan_protocol::Empty {}), ErrorCode::Conflict),
         (Opening::Relayed(relayed), ErrorCode::BadRequest),

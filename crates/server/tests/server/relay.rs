@@ -23,7 +23,7 @@ struct End {
 async fn call(connection: &Arc<dyn Connection>, to: &str) -> Result<(Ready, End), ErrorBody> {
     let (send, recv) = connection.open_stream(Priority::Bulk).await.unwrap();
     let (mut reader, mut writer) = (FrameReader::new(recv), FrameWriter::new(send));
-    let relay = Opening::Relay(Relay { to: name(to) });
+    let relay = Opening::Relay(Relay { to: name(to), elsewhere: None });
     let question: OpeningMessage = Message::Request(RequestId(5), relay);
     writer.send(&question).await.unwrap();
     let answer: OpeningMessage = within(reader.next_message()).await.unwrap();

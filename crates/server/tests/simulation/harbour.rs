@@ -5,7 +5,7 @@ use std::time::Duration;
 use portolan_identity::PeerId;
 use portolan_protocol::{Command, Event, Hello, Password, Reply, RequestId};
 use portolan_server::{
-    Rights, Timing,
+    Relaying, Rights, Timing,
     core::{
         Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Proof, Registry,
         RegistryPolicy, Remote, SessionId, Token,
@@ -42,6 +42,7 @@ fn config() -> CoreConfig {
         admins: Vec::new(),
         rights: Rights::default(),
         reserved: Vec::new(),
+        relaying: Relaying::default(),
         registries: registries.into(),
         limits: limits(),
         timing: Timing::default(),

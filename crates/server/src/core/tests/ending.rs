@@ -49,6 +49,6 @@ fn while_relays_may_end_no_new_ones_are_opened_and_all_else_goes_on() {
     let say = portolan_protocol::Heartbeat { nonce: 1 };
     assert_eq!(world.refusal(alice, say), None);
     assert_eq!(world.core.relays(), 1);
-    let _effects = world.core.end_relay(grant.relay, 0, String::new());
+    let _effects = world.core.end_relay(world.times(), grant.relay, (0, String::new()));
     assert_eq!(world.core.relays(), 0);
 }

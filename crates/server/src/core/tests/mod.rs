@@ -10,6 +10,7 @@ mod ending;
 mod group_references;
 mod groups;
 mod model;
+mod passes;
 mod passwords;
 mod presence;
 mod registries;

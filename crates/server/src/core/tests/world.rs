@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portolan_identity::PeerId;
+use portolan_identity::{Identity, PeerId};
 use portolan_protocol::{
     Command, ErrorBody, ErrorCode, Event, Hello, Login, Name, Password, Reply, RequestId, Timestamp,
 };
 
 use crate::{
-    config::{Limits, Rate, Right, Rights, Timing},
+    config::{Limits, Rate, Relaying, Right, Rights, Timing},
     core::{
         Core, CoreConfig, Effect, HashTask, Hashed, HeartbeatPolicy, Input, Now, Proof, Registry,
         RegistryPolicy, Remote, SessionId, Token,
@@ -27,6 +27,11 @@ pub(super) type Answer = Result<Reply, ErrorBody>;
 
 /// The registries of every world.
 pub(super) const TRANSPORTS: [&str; 2] = ["one", "two"];
+
+/// The server for whose users every world relays.
+pub(super) fn issuer() -> Identity {
+    Identity::from_seed([99; 32])
+}
 
 pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -124,6 +129,10 @@ impl World {
         self.set_now(end);
     }
 
+    pub(super) fn times(&self) -> Now {
+        self.now
+    }
+
     pub(super) fn now(&self) -> Instant {
         self.now.instant
     }
@@ -139,7 +148,7 @@ impl World {
         self.carry_out(effects);
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Answer { session, id, reply } => self.answered(session, id, Ok(reply)),
@@ -292,6 +301,7 @@ fn make_core(now: Now, (limits, broadcast): (Limits, &Right), store: &mut Memory
         admins: Vec::new(),
         rights: Rights { broadcast: broadcast.clone() },
         reserved: vec![name("harbourmaster")],
+        relaying: Relaying { issuers: vec![issuer().id()], is_only: false },
         registries: registries.into(),
         limits,
         timing: Timing::default(),

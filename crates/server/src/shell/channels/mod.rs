@@ -7,6 +7,7 @@
 
 mod bucket;
 mod carrier;
+mod quota;
 mod table;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 use portolan_datagram_io::RelayKey;
 use portolan_protocol::{ChannelKey, RelayChannel};
 
+pub(super) use self::quota::Quota;
 use self::table::{ChannelLimits, ChannelTable, Refusal};
 use crate::{config::Limits, metrics::ChannelCounts};
 
@@ -41,6 +43,7 @@ struct Counts {
     forged: AtomicU64,
     too_many: AtomicU64,
     overflowed: AtomicU64,
+    spent: AtomicU64,
 }
 
 impl Channels {
@@ -55,13 +58,13 @@ impl Channels {
     }
 
     /// Opens one. Dropping what is returned closes it.
-    pub(super) fn open(self: &Arc<Self>, now: Instant) -> Option<OpenChannel> {
+    pub(super) fn open(self: &Arc<Self>, now: Instant, quota: &Quota) -> Option<OpenChannel> {
         let sides = [self.side()?, self.side()?];
         let [caller, callee] = &sides;
         let numbers = [caller.number, callee.number];
         let table =
             [(caller.number, RelayKey(caller.key.0)), (callee.number, RelayKey(callee.key.0))];
-        if !self.lock().open(now, table) {
+        if !self.lock().open(now, table, quota) {
             return None;
         }
         let [caller, callee] = sides;
@@ -90,6 +93,7 @@ impl Channels {
                 ("forged", counts.forged.load(Relaxed)),
                 ("rate", counts.too_many.load(Relaxed)),
                 ("full", counts.overflowed.load(Relaxed)),
+                ("spent", counts.spent.load(Relaxed)),
             ],
         }
     }
@@ -107,6 +111,7 @@ impl Counts {
             Refusal::Forged => &self.forged,
             Refusal::TooMany => &self.too_many,
             Refusal::Overflowed => &self.overflowed,
+            Refusal::Spent => &self.spent,
         };
         count.fetch_add(datagrams as u64, Relaxed);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use portolan_datagram_io::{BINDING_LEN, RelayFrame, RelayKey};
 
-use super::bucket::Bucket;
+use super::{bucket::Bucket, quota::Quota};
 
 /// What one channel may do.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,8 @@ pub(super) enum Refusal {
     TooMany,
     /// The socket has no room, and the side's queue neither.
     Overflowed,
+    /// More than the relay may carry in all.
+    Spent,
 }
 
 /// The way of datagrams that are admitted.
@@ -78,6 +80,7 @@ struct Side {
     /// Of the last binding.
     counter: u64,
     bucket: Bucket,
+    quota: Quota,
     queue: VecDeque<Waiting>,
     queued: usize,
 }
@@ -88,7 +91,12 @@ impl ChannelTable {
     }
 
     /// Opens a channel between two numbers; false: one of them is taken.
-    pub(super) fn open(&mut self, now: Instant, sides: [(u64, RelayKey); 2]) -> bool {
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        sides: [(u64, RelayKey); 2],
+        quota: &Quota,
+    ) -> bool {
         let [(first, _), (second, _)] = &sides;
         let is_taken = |number| self.sides.contains_key(number);
         if first == second || is_taken(first) || is_taken(second) {
@@ -98,7 +106,8 @@ impl ChannelTable {
         for ((number, key), other) in sides.into_iter().zip(numbers.into_iter().rev()) {
             let bucket = Bucket::new(now, self.limits.bytes, self.limits.datagrams);
             let (queue, queued) = (VecDeque::new(), 0);
-            let side = Side { other, key, place: None, counter: 0, bucket, queue, queued };
+            let (place, counter, quota) = (None, 0, quota.clone());
+            let side = Side { other, key, place, counter, bucket, quota, queue, queued };
             self.sides.insert(number, side);
         }
         true
@@ -142,6 +151,9 @@ impl ChannelTable {
         let (other, is_behind) = (side.other, !side.queue.is_empty());
         if !side.bucket.take(now, bytes as u64, datagrams as u64) {
             return Err(Refusal::TooMany);
+        }
+        if !side.quota.take(bytes as u64) {
+            return Err(Refusal::Spent);
         }
         let to = self.sides.get(&other).and_then(|side| side.place).ok_or(Refusal::Unbound)?;
         Ok(Route { to, number: other, is_behind })
@@ -207,7 +219,7 @@ mod tests {
     fn table(now: Instant) -> ChannelTable {
         let mut table = ChannelTable::new(LIMITS);
         let [alice, bob] = KEYS;
-        assert!(table.open(now, [(1, alice), (2, bob)]));
+        assert!(table.open(now, [(1, alice), (2, bob)], &Quota::none()));
         bind(&mut table, 2, 2, 1).expect("bound");
         table
     }
@@ -276,6 +288,23 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_carries_what_its_pass_grants_and_no_more_both_ways_together() {
+        let now = clock::now().instant;
+        let mut table = ChannelTable::new(LIMITS);
+        let [alice, bob] = KEYS;
+        let quota = Quota::of(1_000);
+        assert!(table.open(now, [(1, alice), (2, bob)], &quota));
+        bind(&mut table, 1, 1, 1).expect("bound");
+        bind(&mut table, 2, 2, 1).expect("bound");
+        let (alice, bob) = ((place(1).addr, 1), (place(2).addr, 2));
+        assert!(table.admit(now, alice, (600, 1)).is_ok());
+        assert!(table.admit(now, bob, (300, 1)).is_ok() && !quota.is_spent());
+        assert_eq!(table.admit(now, alice, (200, 1)), Err(Refusal::Spent));
+        assert_eq!(table.admit(now, bob, (1, 1)), Err(Refusal::Spent), "for good");
+        assert!(quota.is_spent());
+    }
+
+    #[test]
     fn who_waits_has_its_turn_and_queues_are_bounded() {
         let now = clock::now().instant;
         let mut table = table(now);
@@ -307,7 +336,8 @@ mod tests {
         assert!(!table.is_waiting() && table.sides.is_empty());
         assert_eq!(table.admit(now, (place(2).addr, 2), (9, 1)), Err(Refusal::Unknown));
         let [alice, bob] = KEYS;
-        assert!(!table.open(now, [(1, alice.clone()), (1, bob.clone())]), "one number twice");
-        assert!(table.open(now, [(1, alice), (2, bob)]));
+        let twice = [(1, alice.clone()), (1, bob.clone())];
+        assert!(!table.open(now, twice, &Quota::none()), "one number twice");
+        assert!(table.open(now, [(1, alice), (2, bob)], &Quota::none()));
     }
 }
