@@ -327,6 +327,23 @@ fn move_to_cafe() -> Happening {
 }
 
 #[test]
+fn a_host_knows_that_its_network_is_gone_and_nothing_passes_until_it_is_back() {
+    let mut sim = Sim::of(two_places());
+    let interface = sim.id("alice");
+    let host = "alice".to_owned();
+    let unplug = Happening::Unplug { host: host.clone(), interface: None };
+    sim.world.apply(sim.now, &unplug).expect("alice is there");
+    assert_eq!(sim.world.poll_change(), Some(HostChange::Carrier { interface, up: false }));
+    sim.send("bob", udp("203.0.113.9:1", "10.1.0.2:1"));
+    assert!(sim.drain().is_empty());
+    sim.world.apply(sim.now, &Happening::Plug { host, interface: None }).expect("she still is");
+    assert_eq!(sim.world.poll_change(), Some(HostChange::Carrier { interface, up: true }));
+    sim.only("bob", udp("203.0.113.9:1", "10.1.0.2:1"));
+    let router = Happening::Unplug { host: "r1".to_owned(), interface: None };
+    assert!(sim.world.apply(sim.now, &router).is_err(), "nobody tells a router");
+}
+
+#[test]
 fn a_host_that_moves_is_reached_where_it_is_now() {
     let mut sim = Sim::of(two_places());
     let id = sim.id("alice");

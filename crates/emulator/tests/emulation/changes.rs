@@ -6,7 +6,9 @@ use std::{
 };
 
 use portolan_emulator::Emulator;
-use portolan_netsim::topology::{Duplex, Happening, Moment, Nat, Node, NodeKind, Router, Topology};
+use portolan_netsim::topology::{
+    Duplex, Happening, Host, Moment, Nat, Node, NodeKind, Router, Topology,
+};
 
 use crate::worlds::{
     ALICE, BOB, PATIENCE, attachment, behind, emulate, host, link, on, subnet, two, udp,
@@ -73,6 +75,36 @@ fn a_host_that_moves_goes_on_from_its_new_address() {
     emulator.apply(&moves).unwrap();
     assert_eq!(emulator.host("alice").unwrap().addresses(), [address]);
     assert_eq!(seen(&alice, &bob).ip(), address);
+    is_answered(&alice, &bob);
+}
+
+/// Alice with a cable at home and a radio in the cafe.
+fn with_two_ways() -> Topology {
+    let mut topology = roaming();
+    let ways = [("cable", "home", "10.1.0.1"), ("radio", "cafe", "10.2.0.1")];
+    let interfaces =
+        ways.map(|(name, network, own)| attachment(name, network, &[own], link())).to_vec();
+    topology.nodes.retain(|node| node.name != "alice");
+    topology
+        .nodes
+        .push(Node { name: "alice".to_owned(), kind: NodeKind::Host(Host { interfaces }) });
+    topology
+}
+
+#[test]
+fn a_host_that_loses_its_first_network_uses_the_other_one_until_the_first_is_back() {
+    let Some(emulator) = emulate(&with_two_ways()) else { return };
+    let (alice, bob) = (udp(&emulator, "alice", "0.0.0.0"), udp(&emulator, "bob", "10.3.0.1"));
+    let (cable, radio) = (IpAddr::from([10, 1, 0, 1]), IpAddr::from([10, 2, 0, 1]));
+    let (host, interface) = ("alice".to_owned(), Some("cable".to_owned()));
+    assert_eq!(seen(&alice, &bob).ip(), cable);
+    emulator
+        .apply(&Happening::Unplug { host: host.clone(), interface: interface.clone() })
+        .unwrap();
+    assert_eq!(seen(&alice, &bob).ip(), radio);
+    is_answered(&alice, &bob);
+    emulator.apply(&Happening::Plug { host, interface }).unwrap();
+    assert_eq!(seen(&alice, &bob).ip(), cable);
     is_answered(&alice, &bob);
 }
 

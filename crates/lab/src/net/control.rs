@@ -41,6 +41,8 @@ pub(super) enum LineError {
 pub(super) static COMMANDS: &[(&str, &str)] = &[
     ("down", "down NODE[.INTERFACE]"),
     ("up", "up NODE[.INTERFACE]"),
+    ("unplug", "unplug HOST[.INTERFACE]"),
+    ("plug", "plug HOST[.INTERFACE]"),
     ("link", "link NODE[.INTERFACE] LINK"),
     ("rebind", "rebind NAT"),
     ("renumber", "renumber NODE[.INTERFACE] ADDRESS..."),
@@ -64,6 +66,10 @@ pub(super) fn parse(line: &str, topology: &Topology) -> Result<Request, LineErro
         "quit" => return Ok(Request::Quit),
         "down" => names.place(&rest).map(|(node, interface)| Happening::Down { node, interface }),
         "up" => names.place(&rest).map(|(node, interface)| Happening::Up { node, interface }),
+        "unplug" => {
+            names.on_host(&rest).map(|(host, interface)| Happening::Unplug { host, interface })
+        }
+        "plug" => names.on_host(&rest).map(|(host, interface)| Happening::Plug { host, interface }),
         "link" => names.link(&rest),
         "rebind" => names.rebind(&rest),
         "renumber" => names.renumber(&rest),
@@ -89,6 +95,12 @@ impl Names<'_> {
             [place] => self.split(place),
             _ => Err(self.usage()),
         }
+    }
+
+    /// The same where it is a host.
+    fn on_host(&self, words: &[&str]) -> Result<(String, Option<String>), LineError> {
+        let (host, interface) = self.place(words)?;
+        Ok((self.known("host", &host, |kind| matches!(kind, NodeKind::Host(_)))?, interface))
     }
 
     fn split(&self, word: &str) -> Result<(String, Option<String>), LineError> {
@@ -186,6 +198,12 @@ pub(super) fn describe(happening: &Happening) -> String {
         Happening::Up { node, interface } => {
             format!("{} is connected again", place(node, interface.as_deref()))
         }
+        Happening::Unplug { host, interface } => {
+            format!("{} has lost its network, and knows", place(host, interface.as_deref()))
+        }
+        Happening::Plug { host, interface } => {
+            format!("{} has its network", place(host, interface.as_deref()))
+        }
         Happening::Link { node, interface, .. } => {
             format!("{} has another link", place(node, interface.as_deref()))
         }
@@ -251,6 +269,14 @@ mod tests {
             Happening::Down { node: node.clone(), interface: wifi.clone() }
         );
         assert_eq!(happening(" up  alice "), Happening::Up { node: node.clone(), interface: None });
+        assert_eq!(
+            happening("unplug alice.wifi"),
+            Happening::Unplug { host: node.clone(), interface: wifi.clone() }
+        );
+        assert_eq!(
+            happening("plug alice"),
+            Happening::Plug { host: node.clone(), interface: None }
+        );
         assert_eq!(happening("rebind router"), Happening::Rebind { nat: "router".to_owned() });
         assert_eq!(
             happening("renumber alice 10.0.0.7 fd00::7"),
@@ -289,6 +315,7 @@ mod tests {
             ("rebind", "rebind NAT"),
             ("down", "down NODE"),
             ("down bob", "no node \"bob\""),
+            ("unplug router", "no host \"router\""),
             ("link alice", "link NODE"),
             ("link alice lossy-7", "lossy-"),
             ("renumber alice ten", "\"ten\" is not an IP address"),

@@ -30,6 +30,20 @@ pub enum Happening {
         /// Which of its attachments.
         interface: Option<String>,
     },
+    /// A host's interface loses its cable, or its radio cell: the host knows, and uses others.
+    Unplug {
+        /// The host.
+        host: String,
+        /// Which of its interfaces.
+        interface: Option<String>,
+    },
+    /// It is there again.
+    Plug {
+        /// The host.
+        host: String,
+        /// Which of its interfaces.
+        interface: Option<String>,
+    },
     /// An attachment behaves like this from now on.
     Link {
         /// The node.

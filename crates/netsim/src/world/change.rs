@@ -42,6 +42,12 @@ impl<P: Clone> World<P> {
         match what {
             Happening::Down { node, interface } => self.set_up(node, interface.as_deref(), false),
             Happening::Up { node, interface } => self.set_up(node, interface.as_deref(), true),
+            Happening::Unplug { host, interface } => {
+                self.set_plugged(host, interface.as_deref(), false)
+            }
+            Happening::Plug { host, interface } => {
+                self.set_plugged(host, interface.as_deref(), true)
+            }
             Happening::Link { node, interface, link } => {
                 self.set_link(node, interface.as_deref(), link)
             }
@@ -66,6 +72,17 @@ impl<P: Clone> World<P> {
             interface.up.lane.up = up;
             interface.down.lane.up = up;
         }
+        Ok(())
+    }
+
+    fn set_plugged(&mut self, host: &str, name: Option<&str>, up: bool) -> Result<(), WorldError> {
+        let all = self.some(host, name)?;
+        if all.iter().any(|id| self.graph.shape(*id) != Shape::Host) {
+            return Err(WorldError::Unknown { what: "host", name: host.to_owned() });
+        }
+        self.set_up(host, name, up)?;
+        let changes = all.into_iter().map(|interface| HostChange::Carrier { interface, up });
+        self.changes.extend(changes);
         Ok(())
     }
 

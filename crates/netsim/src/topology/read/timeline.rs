@@ -19,15 +19,19 @@ use crate::{
 enum Verb {
     Down,
     Up,
+    Unplug,
+    Plug,
     Link,
     Rebind,
     Renumber,
     Move,
 }
 
-const VERBS: [(&str, Verb); 6] = [
+const VERBS: [(&str, Verb); 8] = [
     ("down", Verb::Down),
     ("up", Verb::Up),
+    ("unplug", Verb::Unplug),
+    ("plug", Verb::Plug),
     ("link", Verb::Link),
     ("rebind", Verb::Rebind),
     ("renumber", Verb::Renumber),
@@ -94,6 +98,16 @@ impl Draft<'_> {
                 }
             }
             Verb::Up => push(time, self.up(self.target(value)?)),
+            Verb::Unplug => {
+                let (host, interface) =
+                    self.names(self.target_host(value, "a host: others are not told")?);
+                push(time, Happening::Unplug { host, interface });
+            }
+            Verb::Plug => {
+                let (host, interface) =
+                    self.names(self.target_host(value, "a host: others are not told")?);
+                push(time, Happening::Plug { host, interface });
+            }
             Verb::Link => {
                 let target = self.target(value)?;
                 let link = self.profiles.link(table.need("with")?)?;
@@ -166,10 +180,7 @@ impl Draft<'_> {
     }
 
     fn move_to(&mut self, value: Value<'_>, table: &mut Table<'_>) -> Reading<Happening> {
-        let target = self.target(value)?;
-        if self.declared.get(target.node).is_none_or(|one| one.kind != Kind::Host) {
-            return value.refuse("a host: nothing else moves");
-        }
+        let target = self.target_host(value, "a host: nothing else moves")?;
         let slot = self.only_interface(target)?;
         let to = table.need("to")?;
         let network = self.find(to.text()?, Some(Kind::Network), to.at())?;
@@ -231,6 +242,15 @@ impl Draft<'_> {
         };
         let slot = slot.ok_or_else(unknown)?;
         Ok(Target { node, interface: Some((slot, name)), at })
+    }
+
+    /// The same where the node must be a host.
+    fn target_host<'b>(&self, value: Value<'b>, expected: &'static str) -> Reading<Target<'b>> {
+        let target = self.target(value)?;
+        match self.declared.get(target.node).is_some_and(|one| one.kind == Kind::Host) {
+            true => Ok(target),
+            false => value.refuse(expected),
+        }
     }
 
     /// The interface that is meant where only one can be.
