@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{audio, bench, check, load, nat, net, probe, report, watch};
+use crate::{audio, bench, check, load, nat, net, probe, report, survive, watch};
 
 /// Measure every transport under every network, and build small worlds on one machine.
 #[derive(Debug, Parser)]
@@ -42,6 +42,9 @@ enum Task {
     Net(net::Options),
     /// Let two peers meet through every pair of address translators: which do, and how soon
     Nat(nat::Options),
+    /// See what a file in flight survives: servers that restart, networks that change, machines that
+    /// sleep
+    Survive(survive::Options),
     /// Ask a network one question: who is there, what gets through, how translators behave
     Probe(probe::Options),
 }
@@ -71,6 +74,7 @@ fn run(task: Task) -> ExitCode {
         Task::Check(options) => check::run(&options),
         Task::Net(options) => net::run(&options),
         Task::Nat(options) => nat::run(&options),
+        Task::Survive(options) => survive::run(&options),
         Task::Probe(options) => probe::run(&options),
     }
 }

@@ -9,6 +9,7 @@
 //!    ├─ load (thousands of clients on one server: rates, latencies, memory)
 //!    ├─ nat (two peers behind every pair of translators: simulated, with sockets, with the
 //!    │       shipped programs, which `cast` puts on hosts and drives)
+//!    ├─ survive (a file in flight while networks, servers and machines fail under it; also `cast`)
 //!    ├─ probe (small programs that ask a network one question)
 //!    └─ net (a topology file: hosts, translators, programs, what happens when)
 //! ```
@@ -26,5 +27,6 @@ pub mod probe;
 pub mod report;
 pub mod result;
 mod scratch;
+pub mod survive;
 pub mod virtual_time;
 mod watch;

@@ -14,7 +14,7 @@ use tokio::{
     process::{ChildStderr, ChildStdin, ChildStdout},
     sync::watch,
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// A longer line of output is not for us.
@@ -23,6 +23,10 @@ const LINE_MAX: u64 = 1 << 20;
 const EVENTS_MAX: usize = 100_000;
 /// What is kept of the last words on standard error.
 const COMPLAINTS_MAX: usize = 2048;
+/// How long a program that is asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(8);
+/// Between two looks whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
 /// Events that an error shows.
 const SHOWN_MAX: usize = 3;
 
@@ -44,6 +48,11 @@ impl Heard {
     /// A field that is text.
     pub(crate) fn text(&self, field: &str) -> Option<&str> {
         self.event.get(field)?.as_str()
+    }
+
+    /// A field that is a number.
+    pub(crate) fn number(&self, field: &str) -> Option<u64> {
+        self.event.get(field)?.as_u64()
     }
 }
 
@@ -178,6 +187,27 @@ impl Actor {
         }
     }
 
+    /// Everything that it has said so far.
+    pub(crate) fn said(&self) -> Vec<Heard> {
+        self.ear.events().clone()
+    }
+
+    /// Asks it to end, and waits until it has; who does not obey is killed.
+    pub(crate) async fn stop(mut self) {
+        self.signal(Signal::Ask);
+        let gone = async {
+            while matches!(self.child.try_wait(), Ok(None)) {
+                sleep(LOOK).await;
+            }
+        };
+        let _in_time = timeout(GRACE, gone).await;
+    }
+
+    /// Takes the processor from it, or gives it back.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        send(&mut self.child, signal);
+    }
+
     fn last_words(&self) -> LastWords {
         let events = self.ear.events();
         let shown = events.iter().rev().take(SHOWN_MAX).rev();
@@ -248,6 +278,17 @@ impl Ear {
     }
 }
 
+/// What a program is told without words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// To end in good order.
+    Ask,
+    /// To stand still, as on a machine that sleeps.
+    Suspend,
+    /// To go on.
+    Resume,
+}
+
 /// A group of its own: Ctrl-C is ours to pass on.
 #[cfg(unix)]
 fn apart(command: &mut Command) {
@@ -258,3 +299,24 @@ fn apart(command: &mut Command) {
 
 #[cfg(not(unix))]
 fn apart(_: &mut Command) {}
+
+#[cfg(unix)]
+fn send(child: &mut Child, signal: Signal) {
+    use rustix::process::{Pid, Signal as Posix, kill_process};
+
+    let posix = match signal {
+        Signal::Ask => Posix::TERM,
+        Signal::Suspend => Posix::STOP,
+        Signal::Resume => Posix::CONT,
+    };
+    // It may be gone already.
+    let _ = kill_process(Pid::from_child(child), posix);
+}
+
+#[cfg(not(unix))]
+fn send(child: &mut Child, signal: Signal) {
+    match signal {
+        Signal::Ask => drop(child.kill()),
+        Signal::Suspend | Signal::Resume => {}
+    }
+}

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use portolan_emulator::{Emulator, HostNamespace, Options, StartError};
-use portolan_netsim::topology::Topology;
+use portolan_emulator::{ApplyError, Emulator, HostNamespace, Options, StartError};
+use portolan_netsim::topology::{Happening, Topology};
 
 use super::{
     actor::{Actor, ActorError},
-    programs::{Peer, Programs, Server},
+    programs::{Keeps, Peer, Programs, Server},
 };
 use crate::scratch::Scratch;
 
@@ -24,6 +24,8 @@ const READY: Duration = Duration::from_secs(60);
 pub(crate) enum CastError {
     #[error("the world cannot be built: {0}")]
     World(#[from] StartError),
+    #[error("the world cannot be changed: {0}")]
+    Change(#[from] ApplyError),
     #[error("there is no host called {0}")]
     Host(String),
     #[error("cannot prepare the programs' directories: {0}")]
@@ -39,20 +41,28 @@ pub(crate) enum CastError {
 pub(crate) struct Roles<'a> {
     /// The server's host and address.
     pub(crate) server: (&'a str, SocketAddr),
+    pub(crate) keeps: Keeps,
     /// The hosts and names of the peers.
     pub(crate) peers: [&'a str; 2],
     /// What each of them gives as `--transport`.
     pub(crate) transports: [&'a str; 2],
     /// What both of them are started with beside.
     pub(crate) options: &'a [&'a str],
+    /// What happens to the world before anybody is started.
+    pub(crate) before: &'a [Happening],
 }
 
 /// A world in which a server and two peers are at work. Dropping it ends all of it.
 #[derive(Debug)]
 pub(crate) struct Crew {
     pub(crate) peers: [Actor; 2],
-    _server: Actor,
-    _emulator: Emulator,
+    server: Option<Actor>,
+    server_host: String,
+    listen: SocketAddr,
+    keeps: Keeps,
+    key: String,
+    programs: Programs,
+    pub(crate) emulator: Emulator,
     files: Scratch,
 }
 
@@ -68,9 +78,13 @@ impl Crew {
     ) -> Result<Self, CastError> {
         let files = Scratch::new(None)?;
         let emulator = Emulator::start(topology, Options::default())?;
+        for happening in roles.before {
+            emulator.apply(happening)?;
+        }
         let (server_host, listen) = roles.server;
         let home = folder(&files.0, "server")?;
-        let server = start_server(programs, host(&emulator, server_host)?, &home, listen);
+        let server =
+            start_server(programs, host(&emulator, server_host)?, &home, (listen, roles.keeps));
         let (server, key) = server.await?;
         let mut peers = Vec::new();
         for (name, transport) in roles.peers.into_iter().zip(roles.transports) {
@@ -90,12 +104,50 @@ impl Crew {
         }
         let peers = <[Actor; 2]>::try_from(peers)
             .map_err(|_| CastError::Unexpected("there are not two peers".to_owned()))?;
-        Ok(Self { peers, _server: server, _emulator: emulator, files })
+        Ok(Self {
+            peers,
+            server: Some(server),
+            server_host: server_host.to_owned(),
+            listen,
+            keeps: roles.keeps,
+            key,
+            programs: programs.clone(),
+            emulator,
+            files,
+        })
     }
 
     /// The directory of a peer in which something of its lies: `share`, `downloads`.
     pub(crate) fn directory(&self, peer: &str, which: &str) -> PathBuf {
         self.files.0.join(peer).join(which)
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub(crate) async fn stop_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
+    /// Lets the server die without a word.
+    pub(crate) fn kill_server(&mut self) {
+        drop(self.server.take());
+    }
+
+    /// Starts it once more, where it was.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) async fn start_server(&mut self) -> Result<(), CastError> {
+        let home = folder(&self.files.0, "server")?;
+        let host = host(&self.emulator, &self.server_host)?;
+        let (server, key) =
+            start_server(&self.programs, host, &home, (self.listen, self.keeps)).await?;
+        if key != self.key {
+            return Err(CastError::Unexpected("the server has another key than before".to_owned()));
+        }
+        self.server = Some(server);
+        Ok(())
     }
 }
 
@@ -113,35 +165,13 @@ async fn start_server(
     programs: &Programs,
     host: &HostNamespace,
     home: &Path,
-    listen: SocketAddr,
+    (listen, keeps): (SocketAddr, Keeps),
 ) -> Result<(Actor, String), CastError> {
-    let command = programs.server(&Server { home, listen });
+    let command = programs.server(&Server { home, listen, keeps });
     let mut server = Actor::start(host, "the server", command)?;
     let key = server.until("to be ready", READY, |heard| {
         heard.is("ready").then(|| heard.text("id").unwrap_or_default().to_owned())
     });
     let key = key.await?;
     Ok((server, key))
-}
-
-/// Waits until a person or the system wants us to stop.
-#[cfg(unix)]
-pub(crate) async fn interrupted() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
-}
-
-/// Waits until a person wants us to stop.
-#[cfg(not(unix))]
-pub(crate) async fn interrupted() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

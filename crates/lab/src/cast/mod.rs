@@ -13,9 +13,13 @@
 mod actor;
 mod crew;
 mod programs;
+mod transport;
+mod worlds;
 
 pub(crate) use self::{
-    actor::{Actor, Heard},
-    crew::{CastError, Crew, Roles, interrupted},
-    programs::{NoPrograms, PORT, Programs},
+    actor::{Actor, Heard, Signal},
+    crew::{CastError, Crew, Roles},
+    programs::{Keeps, NoPrograms, PORT, Programs},
+    transport::{TRANSPORTS, Transport},
+    worlds::{NoWorlds, in_worlds, side_by_side},
 };

@@ -10,6 +10,9 @@ use std::{
 /// The port of servers.
 pub(crate) const PORT: u16 = 7275;
 
+/// How long a server that is to end waits for files, so that restarting it is felt.
+const DRAIN_SECS: &str = "1";
+
 /// Both programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
@@ -48,7 +51,11 @@ impl Programs {
     pub(crate) fn server(&self, server: &Server<'_>) -> Command {
         let mut command = bare(&self.server, server.home);
         command.arg("--json").arg("--listen").arg(server.listen.to_string());
-        command.arg("--ephemeral");
+        match server.keeps {
+            Keeps::Nothing => command.arg("--ephemeral"),
+            Keeps::Everything => command.arg("--data").arg(server.home.join("data")),
+        };
+        command.arg("--drain").arg(DRAIN_SECS);
         command
     }
 
@@ -84,11 +91,19 @@ fn bare(program: &Path, home: &Path) -> Command {
     command
 }
 
+/// What a server keeps beyond its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    Nothing,
+    Everything,
+}
+
 /// A server to be started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Server<'a> {
     pub(crate) home: &'a Path,
     pub(crate) listen: SocketAddr,
+    pub(crate) keeps: Keeps,
 }
 
 /// A peer to be started.

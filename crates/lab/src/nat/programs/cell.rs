@@ -10,10 +10,9 @@ use super::{
         Place,
         places::{NAMES, STUN, pair},
     },
-    Transport,
     expected::{Way, expected},
 };
-use crate::cast::{Actor, CastError, Crew, Heard, PORT, Programs, Roles};
+use crate::cast::{Actor, CastError, Crew, Heard, Keeps, PORT, Programs, Roles, Transport};
 
 /// The longest that anything takes that has to come, on a machine that does much beside.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,11 +70,13 @@ impl Pair {
         let world = pair(places, 1);
         let roles = Roles {
             server: (SERVER, SocketAddr::new(STUN[0].ip(), PORT)),
+            keeps: Keeps::Nothing,
             peers: NAMES,
             // Where there is no UDP, a person would not insist on it.
             transports: places
                 .map(|place| if place.blocks_udp() { "auto" } else { transport.name() }),
             options: &[],
+            before: &[],
         };
         let mut crew = Crew::start(programs, &world.topology, roles).await?;
         let ours = crew.directory(NAMES[1], "share").join(FILE);

@@ -6,9 +6,12 @@
 //! be punched, whatever it lets in, because what goes out opens the way in. A symmetric one uses
 //! another port for each remote than the one that the server saw, so only a side that lets in every
 //! port of an address it has sent to can be met; opposite a strict filter, it stays with the relay.
-//! Where UDP is blocked, that side is logged in over TCP, and there is nothing to punch.
+//! Where UDP is blocked, that side is logged in over TCP and the other one over UDP or QUIC: they
+//! have nothing in common but the relay, unless both are so.
 //!
-//! *TCP*: somebody has to be reachable: whoever stands open is called, or calls back.
+//! *TCP*: both dial each other at the same moment from the ports that outside is known of, so the
+//! same holds; a translator that blocks UDP maps TCP as any other does (here: one outside port,
+//! strict filter).
 
 use serde::Serialize;
 
@@ -34,18 +37,19 @@ const DATAGRAMS: Table = [
     "ddddrdr", // port-restricted
     "dddrrrr", // symmetric
     "ddddrdr", // carrier
-    "rrrrrrr", // UDP blocked
+    "rrrrrrd", // UDP blocked
 ];
 
 /// What TCP can.
 const TCP: Table = [
+    // open, full cone, address-restricted, port-restricted, symmetric, carrier, UDP blocked
     "ddddddd", // open
-    "drrrrrr", // full cone
-    "drrrrrr", // address-restricted
-    "drrrrrr", // port-restricted
-    "drrrrrr", // symmetric
-    "drrrrrr", // carrier
-    "drrrrrr", // UDP blocked
+    "ddddddd", // full cone
+    "ddddddd", // address-restricted
+    "ddddrdd", // port-restricted
+    "dddrrrr", // symmetric
+    "ddddrdd", // carrier
+    "ddddrdd", // UDP blocked
 ];
 
 /// What has to come out where the first asks the second over this transport.

@@ -15,26 +15,18 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
-use portolan_emulator::{Launch, Missing, launch};
-use serde::Serialize;
 use thiserror::Error;
-use tokio::{runtime, sync::Semaphore, task::JoinSet};
 
 use self::cell::{Cell, Pair};
 use super::{PLACES, Place};
 use crate::{
-    cast::{NoPrograms, Programs, interrupted},
-    net::INTERRUPTED,
+    cast::{NoPrograms, NoWorlds, Programs, TRANSPORTS, Transport, in_worlds, side_by_side},
     probe::units,
 };
-
-/// Threads beside those of the emulators: they mostly wait.
-const WORKERS: usize = 2;
 
 /// What `lab nat --programs` is asked for beside.
 #[derive(Debug, Clone, Args)]
@@ -58,38 +50,13 @@ pub(super) struct ProgramOptions {
     bin_dir: Option<PathBuf>,
 }
 
-/// A transport of the programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Transport {
-    Tcp,
-    Udp,
-    Quic,
-}
-
-/// All of them, in the order of tables.
-const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Quic, Transport::Tcp];
-
-impl Transport {
-    /// Its name on command lines.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Quic => "quic",
-        }
-    }
-}
-
 /// Why the pairs could not be tried.
 #[derive(Debug, Error)]
 pub(super) enum ProgramsError {
     #[error(transparent)]
     NoPrograms(#[from] NoPrograms),
     #[error(transparent)]
-    Missing(#[from] Missing),
-    #[error("cannot wait for anything: {0}")]
-    Runtime(#[from] io::Error),
+    NoWorlds(#[from] NoWorlds),
 }
 
 fn two_places(text: &str) -> Result<[&'static Place; 2], String> {
@@ -101,63 +68,27 @@ fn two_places(text: &str) -> Result<[&'static Place; 2], String> {
 pub(super) fn run(options: &ProgramOptions, as_json: bool) -> Result<ExitCode, ProgramsError> {
     // Before anything is started.
     let programs = Programs::find(options.bin_dir.as_deref())?;
-    match launch()? {
-        Launch::Finished(code) => Ok(code),
-        Launch::Inside => {
-            let mut builder = runtime::Builder::new_multi_thread();
-            let runtime = builder.worker_threads(WORKERS).enable_all().build()?;
-            runtime.block_on(async {
-                tokio::select! {
-                    code = try_all(options, &programs, as_json) => Ok(code),
-                    stop = interrupted() => {
-                        stop?;
-                        Ok(ExitCode::from(INTERRUPTED))
-                    }
-                }
-            })
-        }
-    }
+    Ok(in_worlds(try_all(options, &programs, as_json))?)
 }
 
 async fn try_all(options: &ProgramOptions, programs: &Programs, as_json: bool) -> ExitCode {
-    let pairs = pairs(options);
-    let permits = Arc::new(Semaphore::new(options.at_once as usize));
-    let mut tasks = JoinSet::new();
-    for (number, pair) in pairs.iter().copied().enumerate() {
-        let (permits, programs) = (Arc::clone(&permits), programs.clone());
-        let patience = options.patience;
-        tasks.spawn(async move {
-            let _permit = permits.acquire().await;
-            (number, pair.try_it(&programs, patience).await)
-        });
-    }
-    let (mut cells, mut failures) = (vec![None; pairs.len()], 0);
-    let mut done = 0;
-    while let Some(ended) = tasks.join_next().await {
-        let Ok((number, outcome)) = ended else {
-            failures += 1;
-            continue;
-        };
-        done += 1;
+    let (pairs, patience) = (pairs(options), options.patience);
+    let works = pairs.iter().map(|pair| {
+        let (pair, programs) = (*pair, programs.clone());
+        async move { pair.try_it(&programs, patience).await }
+    });
+    let tell = |done, number: usize, outcome: &_| {
         let heading = pairs.get(number).map(Pair::name).unwrap_or_default();
-        eprintln!("{done} of {}: {heading}: {}", pairs.len(), table::in_words(&outcome));
-        match outcome {
-            Ok(cell) => {
-                failures += usize::from(!cell.is_as_expected());
-                if let Some(place) = cells.get_mut(number) {
-                    *place = Some(cell);
-                }
-            }
-            Err(_) => failures += 1,
-        }
-    }
-    let cells: Vec<Cell> = cells.into_iter().flatten().collect();
+        eprintln!("{done} of {}: {heading}: {}", pairs.len(), table::in_words(outcome));
+    };
+    let outcomes = side_by_side(works.collect(), options.at_once, tell).await;
+    let cells: Vec<Cell> = outcomes.into_iter().flatten().flatten().collect();
     let text = if as_json { table::to_json(&cells) } else { table::to_markdown(&cells) };
     // Nobody may be reading any more: that is not our failure.
     let _ = writeln!(io::stdout().lock(), "{text}");
-    match failures {
+    match pairs.len() - cells.iter().filter(|cell| cell.is_as_expected()).count() {
         0 => ExitCode::SUCCESS,
-        _ => {
+        failures => {
             eprintln!("{failures} of {} did not come out as they have to", pairs.len());
             ExitCode::FAILURE
         }

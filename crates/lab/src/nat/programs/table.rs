@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 
 use super::{
     super::{PLACES, Place},
-    TRANSPORTS,
     cell::{Cell, Pair},
     expected::Way,
 };
-use crate::cast::CastError;
+use crate::cast::{CastError, TRANSPORTS};
 
 impl Pair {
     /// How it is called while it is tried.
