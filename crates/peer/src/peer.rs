@@ -297,14 +297,16 @@ impl Peer {
         self.0.sessions.introducer().known.judge(users).await
     }
 
-    /// Compares the key that the server names for `who` with the one that we remember.
+    /// Compares the key that the server names for `who` with the one that we remember, and tells
+    /// what the server says of `who`.
     ///
     /// # Errors
     /// [`ReachError::KeyChanged`] when it is another one, and [`ReachError::Request`].
-    pub async fn check_key(&self, who: &Name) -> Result<(), ReachError> {
+    pub async fn check_key(&self, who: &Name) -> Result<UserInfo, ReachError> {
         let user = self.whois(who).await?;
         let known = &self.0.sessions.introducer().known;
-        known.check(who, user.id).await.map_err(ReachError::KeyChanged)
+        known.check(who, user.id).await.map_err(ReachError::KeyChanged)?;
+        Ok(user)
     }
 
     /// Tells others that we are away, in these words, or that we are back.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Silence after which somebody has vanished, and after which a host has.
-const HEARTBEAT: Duration = Duration::from_secs(3);
+const HEARTBEAT: Duration = Duration::from_secs(4);
 /// Relays have so long to end when a host leaves: who is on the same network seldom needs one.
 const DRAIN: Duration = Duration::from_secs(1);
 

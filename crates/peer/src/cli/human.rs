@@ -122,10 +122,13 @@ fn short(id: &str) -> String {
 fn lan(line: &LanLine) -> String {
     let host = short(&line.id);
     let lost = match line.again {
-        true => ". Groups, and messages that waited, are gone with the one before",
+        true => ". Groups are gone with the one before",
         false => "",
     };
     match line.state {
+        "joining" if line.role == Some("server") => {
+            format!("* {host} is the server of this network{lost}")
+        }
         "hosting" => {
             let first = line.addresses.first().map_or("ADDRESS", String::as_str);
             format!(

@@ -22,7 +22,8 @@ use super::{
     key_checks::KeyChecks,
     lan::Hosts,
     line::Line,
-    one_shot::{at_most, echo, get, get_directory, is_directory, listed, send, show_sent, waiting},
+    mail::{Mail, Resends},
+    one_shot::{at_most, echo, get, get_directory, is_directory, listed, send, waiting},
     output::Output,
     settings::Settings,
     slash::{ListOrder, Slash, parse},
@@ -81,14 +82,21 @@ pub(crate) async fn run(
     let stage = Mutex::new(Stage::new(&settings.sink));
     let (talks, book) = (Mutex::default(), Mutex::default());
     let stream = Mutex::default();
-    let app = App { peer, output, names, existing, stage, answer, sound, talks, book, stream };
+    let mail = Mail::new(peer.clone(), Arc::clone(&output));
+    let resends = Resends::new(mail.clone());
+    let app =
+        App { peer, mail, output, names, existing, stage, answer, sound, talks, book, stream };
     let shown = Shown { reader, ids: Vec::new(), telling: JoinSet::new() };
     let (transfers, running) = (JoinSet::new(), None);
     let app = Arc::new(app);
     let checks = KeyChecks::new(app.peer.scope());
-    let done = Loop { app, lines, events, transfers, running, shown, checks }.run().await;
+    let done = Loop { app, lines, events, transfers, running, shown, checks, resends }.run().await;
     if let Some(lan) = lan {
-        lan.leave().await;
+        tokio::select! {
+            () = lan.leave() => {}
+            // Whoever cannot wait leaves without a farewell.
+            _ = tokio::signal::ctrl_c() => {}
+        }
     }
     done
 }
@@ -96,6 +104,7 @@ pub(crate) async fn run(
 /// What commands work on.
 struct App {
     peer: Peer,
+    mail: Mail,
     output: Arc<Output>,
     names: Names,
     existing: Existing,
@@ -159,6 +168,7 @@ struct Loop {
     running: Option<Running>,
     shown: Shown,
     checks: KeyChecks,
+    resends: Resends,
 }
 
 /// Why the loop ends.
@@ -246,6 +256,7 @@ impl Loop {
             self.shown.note(id);
         }
         self.checks.on_event(&event, &self.app.peer);
+        self.resends.on_event(&event);
         let Event::Closed(end) = event else { return None };
         Some(Ending::Session(end))
     }
@@ -436,7 +447,7 @@ impl App {
                 self.output.show(&Line::mailbox(&[]));
             }
             Slash::Seen(ids) => self.peer.receipts(ids, ReceiptState::Seen).await?,
-            Slash::Message(to, text) => self.say(to, text).await?,
+            Slash::Message(to, text) => self.mail.say(to, text).await?,
             Slash::Echo(text) => echo(&self.peer, text, &self.output).await?,
             Slash::Share(directory) => self.share(directory).await?,
             Slash::Files(who) => self.files(&who).await?,
@@ -486,6 +497,7 @@ impl App {
     }
 
     async fn chat(&self, who: Name) -> Result<(), Failure> {
+        self.check_key(&who).await?;
         match self.peer.converse(&who).await {
             Ok(requested) => {
                 let seconds = requested.expires_ms / 1000;
@@ -552,7 +564,16 @@ impl App {
         }
         let who = who.or_else(|| self.talks().asking().cloned());
         let who = who.ok_or_else(|| Failure::usage("nobody calls or asks for a conversation"))?;
+        self.check_key(&who).await?;
         Ok(self.peer.accept(&who).await?)
+    }
+
+    /// Where there is no server, somebody else may have the name.
+    async fn check_key(&self, who: &Name) -> Result<(), Failure> {
+        match self.peer.scope() {
+            NameScope::Server => Ok(()),
+            NameScope::Lan => Ok(self.peer.check_key(who).await.map(drop)?),
+        }
     }
 
     async fn deny(&self, who: Option<Name>, words: Option<String>) -> Result<(), Failure> {
@@ -575,18 +596,6 @@ impl App {
         Ok(())
     }
 
-    async fn say(&self, to: Recipient, text: String) -> Result<(), Failure> {
-        if let (NameScope::Lan, Recipient::User(who)) = (self.peer.scope(), &to) {
-            self.peer.check_key(who).await?;
-        }
-        let sent = self.peer.send(to.clone(), text).await?;
-        let direct = matches!(to, Recipient::User(_)) && sent.waiting == 0;
-        if self.output.is_json() || !direct {
-            show_sent(&sent, &to, &self.output);
-        }
-        Ok(())
-    }
-
     async fn say_here(&self, text: String) -> Result<(), Failure> {
         let (current, others) = {
             let talks = self.talks();
@@ -600,7 +609,7 @@ impl App {
         if others > 0 {
             self.output.note(&format!("* to {who}:"));
         }
-        self.say(Recipient::User(who), text).await
+        self.mail.say(Recipient::User(who), text).await
     }
 
     fn switch(&self, who: Option<Name>) -> Result<(), Failure> {

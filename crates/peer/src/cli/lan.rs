@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_nat_io::{LanServer, interfaces};
+use portolan_nat_io::{LanRole, LanServer, interfaces};
 use portolan_protocol::{Name, UserInfo};
 use portolan_transport::Transport;
 
@@ -15,7 +15,7 @@ use super::{
     text::plain,
 };
 use crate::{
-    Backoff, Familiarity, Peer, Reconnect, Stack,
+    Backoff, Familiarity, FoundServer, Peer, Reconnect, Stack,
     lan::{LanError, LanFinder, LanNews, Rules, Target, Turn},
 };
 
@@ -68,19 +68,27 @@ pub(super) fn patience(reconnect: Reconnect) -> Reconnect {
 }
 
 fn line(news: LanNews) -> LanLine {
-    let texts =
-        |found: &crate::FoundServer| found.addresses.iter().map(ToString::to_string).collect();
-    let (state, found, again) = match &news {
-        LanNews::Hosting(found, turn) => ("hosting", Some(found), *turn == Turn::Again),
-        LanNews::Joining(found, turn) => ("joining", Some(found), *turn == Turn::Again),
-        LanNews::GivingWay { .. } => ("giving_way", None, true),
+    let at = |state, found: &FoundServer, turn| LanLine {
+        state,
+        id: found.id.to_string(),
+        role: None,
+        addresses: found.addresses.iter().map(ToString::to_string).collect(),
+        again: turn == Turn::Again,
     };
-    let id = match &news {
-        LanNews::Hosting(found, _) | LanNews::Joining(found, _) => found.id,
-        LanNews::GivingWay { to } => *to,
-    };
-    let addresses = found.map(texts).unwrap_or_default();
-    LanLine { state, id: id.to_string(), addresses, again }
+    match &news {
+        LanNews::Hosting(found, turn) => at("hosting", found, *turn),
+        LanNews::Joining(found, role, turn) => {
+            let role = match role {
+                LanRole::SetUp => "server",
+                LanRole::Passing => "passing",
+            };
+            LanLine { role: Some(role), ..at("joining", found, *turn) }
+        }
+        LanNews::GivingWay { to } => {
+            let found = FoundServer { id: *to, addresses: Vec::new() };
+            at("giving_way", &found, Turn::Again)
+        }
+    }
 }
 
 /// The address of a server that announces itself. Its key is asked about as that of any other.
@@ -160,8 +168,6 @@ const fn word(familiarity: Familiarity) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use portolan_nat_io::LanRole;
-
     use super::*;
 
     fn server(name: &str, address: &str) -> LanServer {

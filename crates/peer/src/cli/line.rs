@@ -292,6 +292,9 @@ pub(crate) struct LanLine {
     pub(crate) state: &'static str,
     /// The host's key.
     pub(crate) id: String,
+    /// Of whom we join: `passing`, or `server` if somebody has set it up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) addresses: Vec<String>,
     /// There was another host before.

@@ -26,6 +26,7 @@ mod interactive;
 mod key_checks;
 mod lan;
 mod line;
+mod mail;
 mod networks;
 mod one_shot;
 mod output;
@@ -41,6 +42,7 @@ mod stream;
 mod talks;
 mod text;
 mod tree_line;
+mod undelivered;
 mod watch;
 
 use std::{pin::Pin, process::ExitCode, sync::Arc};

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use portolan_identity::{Expect, Identity, PeerId};
-use portolan_nat_io::{LanBrowser, LanServer};
+use portolan_nat_io::{LanBrowser, LanRole, LanServer};
 use portolan_protocol::Name;
 use portolan_transport::{CloseCode, Transport};
 use thiserror::Error;
@@ -60,7 +60,7 @@ pub(crate) enum LanNews {
     /// Nobody was there: we host.
     Hosting(FoundServer, Turn),
     /// We go to the host with this key.
-    Joining(FoundServer, Turn),
+    Joining(FoundServer, LanRole, Turn),
     /// A host that counts more is there, and ours ends.
     GivingWay { to: PeerId },
 }
@@ -115,6 +115,16 @@ struct State {
     unreached: BTreeMap<PeerId, Instant>,
     /// The servers among those that the last search has found.
     set_up: Vec<LanServer>,
+}
+
+impl State {
+    fn role(&self, id: PeerId) -> LanRole {
+        let key = id.to_string();
+        match self.set_up.iter().any(|server| server.key == key) {
+            true => LanRole::SetUp,
+            false => LanRole::Passing,
+        }
+    }
 }
 
 impl fmt::Debug for LanFinder {
@@ -173,7 +183,7 @@ impl LanFinder {
         };
         let news = match &state.hosted {
             Some(_) => LanNews::Hosting(found.clone(), turn),
-            None => LanNews::Joining(found.clone(), turn),
+            None => LanNews::Joining(found.clone(), state.role(found.id), turn),
         };
         if state.set_up.is_empty() || turn == Turn::Again {
             (self.rules.tell)(news);

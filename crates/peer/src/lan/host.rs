@@ -29,7 +29,8 @@ const OWN_MAX: usize = 4;
 /// The server that we host, and the task that looks after it.
 #[derive(Debug)]
 pub(super) struct Hosted {
-    found: FoundServer,
+    id: PeerId,
+    port: u16,
     /// It is the one of its network no longer.
     over: CancellationToken,
     leaving: CancellationToken,
@@ -39,15 +40,17 @@ pub(super) struct Hosted {
 impl Hosted {
     /// Announces `host` and looks after it from now on.
     pub(super) fn start(host: Box<dyn RunningHost>, watch: Watch) -> Self {
-        let found = FoundServer { id: host.id(), addresses: own_addresses(host.port()) };
+        let (id, port) = (host.id(), host.port());
         let (over, leaving) = (watch.over.clone(), watch.leaving.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(watch.run(host)));
-        Self { found, over, leaving, task }
+        Self { id, port, over, leaving, task }
     }
 
     /// Where it is, if it still is the one of its network.
     pub(super) fn found(&self) -> Option<FoundServer> {
-        (!self.over.is_cancelled()).then(|| self.found.clone())
+        // Our addresses change with the networks that we are on.
+        let found = || FoundServer { id: self.id, addresses: own_addresses(self.port) };
+        (!self.over.is_cancelled()).then(found)
     }
 
     /// Ends it in good order.

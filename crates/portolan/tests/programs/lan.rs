@@ -159,20 +159,33 @@ fn people_on_a_network_find_each_other_and_go_on_when_their_host_is_killed() {
     assert_eq!(familiarity(&mut carol, "bob"), "known");
     assert_eq!(familiarity(&mut carol, "alice"), "new");
 
-    // The host dies without a word; the others come together at another one.
+    // A text to somebody who is away waits at the host. The host dies without a word, the writer
+    // hosts next, and whoever comes back has the text.
     let mut people = [("alice", alice), ("bob", bob), ("carol", carol)];
     let host = people.iter().position(|(_, program)| hosts(program)).unwrap();
-    people[host].1.kill();
-    let mut left: Vec<(&str, &mut Program)> = people
-        .iter_mut()
-        .enumerate()
-        .filter(|(place, _)| *place != host)
-        .map(|(_, (name, program))| (*name, program))
-        .collect();
-    wait_together(&mut left);
-    let [first, second] = &mut left[..] else { panic!("two are left") };
-    second.1.say(&format!("/msg {} are you there", first.0));
-    first.1.wait_message("are you there");
+    people.rotate_left(host);
+    let [host, writer, reader] = &mut people;
+    reader.1.say("/quit");
+    assert!(reader.1.wait_for_end().success());
+    wait_together(&mut [(host.0, &mut host.1), (writer.0, &mut writer.1)]);
+    writer.1.say(&format!("/msg {} when you are back", reader.0));
+    writer.1.wait_for("its answer", |event| {
+        event["event"] == "receipt" && event["state"] == "stored"
+    });
+    host.1.kill();
+    writer.1.wait_event("reconnected");
+    assert!(hosts(&writer.1));
+    reader.1 = place.person("third", reader.0, reader.0);
+    reader.1.wait_message("when you are back");
+
+    // The next host leaves in good order, and who is left hosts.
+    writer.1.say("/quit");
+    assert!(writer.1.wait_for_end().success());
+    reader.1.wait_for("the host's farewell", |event| {
+        event["event"] == "closing" && event["why"] == "shutdown"
+    });
+    wait_together(&mut [(reader.0, &mut reader.1)]);
+    assert!(hosts(&reader.1));
 }
 
 #[test]
