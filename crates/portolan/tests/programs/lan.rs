@@ -169,9 +169,9 @@ fn people_on_a_network_find_each_other_and_go_on_when_their_host_is_killed() {
     assert!(reader.1.wait_for_end().success());
     wait_together(&mut [(host.0, &mut host.1), (writer.0, &mut writer.1)]);
     writer.1.say(&format!("/msg {} when you are back", reader.0));
-    writer.1.wait_for("its answer", |event| {
-        event["event"] == "receipt" && event["state"] == "stored"
-    });
+    writer
+        .1
+        .wait_for("its answer", |event| event["event"] == "receipt" && event["state"] == "stored");
     host.1.kill();
     writer.1.wait_event("reconnected");
     assert!(hosts(&writer.1));
