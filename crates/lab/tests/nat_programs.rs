@@ -11,12 +11,19 @@ use serde_json::Value;
 const LAB: &str = env!("CARGO_BIN_EXE_lab");
 
 /// Who asks, who is asked, and how they reach each other.
-const PAIRS: [(&str, &str, &str); 4] = [
+type Pair = (&'static str, &'static str, &'static str);
+
+/// Over UDP.
+const UDP: [Pair; 4] = [
     ("open", "symmetric", "direct"),
     ("address-restricted", "port-restricted", "direct"),
     ("symmetric", "symmetric", "relayed"),
     ("udp-blocked", "open", "relayed"),
 ];
+
+/// Over TCP: both dial at the same moment.
+const TCP: [Pair; 2] =
+    [("port-restricted", "udp-blocked", "direct"), ("symmetric", "symmetric", "relayed")];
 
 #[test]
 fn two_programs_reach_each_other_directly_where_translators_let_them_and_else_through_the_server() {
@@ -28,9 +35,14 @@ fn two_programs_reach_each_other_directly_where_translators_let_them_and_else_th
         eprintln!("left out, {name} was not built: cargo test --workspace builds it");
         return;
     }
+    try_out("udp", &UDP);
+    try_out("tcp", &TCP);
+}
+
+fn try_out(transport: &str, pairs: &[Pair]) {
     let mut command = Command::new(LAB);
-    command.args(["nat", "--programs", "--json", "--transport", "udp", "--patience", "4s"]);
-    for (asks, asked, _) in PAIRS {
+    command.args(["nat", "--programs", "--json", "--transport", transport, "--patience", "4s"]);
+    for (asks, asked, _) in pairs {
         command.args(["--only", &format!("{asks},{asked}")]);
     }
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -43,7 +55,7 @@ fn two_programs_reach_each_other_directly_where_translators_let_them_and_else_th
     assert!(output.status.success(), "{said}");
     let cells: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let ways: Vec<_> = cells.iter().map(|cell| cell["way"].as_str().unwrap()).collect();
-    assert_eq!(ways, PAIRS.map(|(_, _, way)| way), "{said}");
+    assert_eq!(ways, pairs.iter().map(|(_, _, way)| *way).collect::<Vec<_>>(), "{said}");
     for cell in &cells {
         assert_eq!(cell["direct_ms"].is_u64(), cell["way"] == "direct", "{cell}");
         assert!(cell["first_byte_ms"].is_u64(), "{cell}");

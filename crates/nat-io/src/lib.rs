@@ -31,7 +31,7 @@ mod spare;
 
 pub use gather::{Interface, host_candidates, interfaces};
 pub use lan::{Announcement, LanBrowser, LanError, LanRole, LanServer, Sighting, find_servers};
-pub use mapper::{MapError, MappingProtocol, PortLease, Router};
+pub use mapper::{Carried, MapError, MappingProtocol, PortLease, Router};
 pub use port::{AskError, StunPort, USERS_MAX};
 pub use punching::{PunchEvent, Punching};
 pub use service::{ServiceError, StunCounters, StunService};

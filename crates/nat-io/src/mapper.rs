@@ -61,6 +61,31 @@ impl fmt::Display for MappingProtocol {
     }
 }
 
+/// What comes through a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Carried {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Carried {
+    const fn in_pcp(self) -> InternetProtocol {
+        match self {
+            Self::Tcp => InternetProtocol::Tcp,
+            Self::Udp => InternetProtocol::Udp,
+        }
+    }
+
+    const fn in_upnp(self) -> PortMappingProtocol {
+        match self {
+            Self::Tcp => PortMappingProtocol::TCP,
+            Self::Udp => PortMappingProtocol::UDP,
+        }
+    }
+}
+
 /// Why a router gives no port by one protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{protocol}: {why}")]
@@ -72,7 +97,7 @@ pub struct MapError {
 }
 
 /// Which router is asked, and for whom.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Router {
     /// Its address on our network.
     pub gateway: IpAddr,
@@ -94,12 +119,16 @@ impl Router {
         Some(Self { gateway, own, ssdp: SocketAddr::from(([239, 255, 255, 250], 1900)) })
     }
 
-    /// Asks for a UDP port by the first protocol that the router speaks. Cancel safe, but a port
-    /// that was just given is then forwarded until its time is over.
+    /// Asks for a port by the first protocol that the router speaks. Cancel safe, but a port that
+    /// was just given is then forwarded until its time is over.
     ///
     /// # Errors
     /// Why none of them gave one.
-    pub async fn map(&self, port: u16, lifetime: Duration) -> Result<PortLease, Vec<MapError>> {
+    pub async fn map(
+        &self,
+        port: (Carried, u16),
+        lifetime: Duration,
+    ) -> Result<PortLease, Vec<MapError>> {
         let mut errors = Vec::new();
         for protocol in MappingProtocol::ALL {
             match self.map_by(protocol, port, lifetime).await {
@@ -110,53 +139,66 @@ impl Router {
         Err(errors)
     }
 
-    /// Asks for a UDP port by one protocol. Cancel safe as [`Self::map`] is.
+    /// Asks for a port by one protocol. Cancel safe as [`Self::map`] is.
     ///
     /// # Errors
     /// Why it gave none.
     pub async fn map_by(
         &self,
         protocol: MappingProtocol,
-        port: u16,
+        (carried, port): (Carried, u16),
         lifetime: Duration,
     ) -> Result<PortLease, MapError> {
         let failed = |why: String| MapError { protocol, why };
         let port = NonZeroU16::new(port).ok_or_else(|| failed("port 0 is no port".to_owned()))?;
         let asked = async {
             match protocol {
-                MappingProtocol::Pcp => self.by_pcp(port, lifetime).await,
-                MappingProtocol::NatPmp => self.by_nat_pmp(port, lifetime).await,
-                MappingProtocol::Upnp => self.by_upnp(port, lifetime).await,
+                MappingProtocol::Pcp => self.by_pcp((carried, port), lifetime).await,
+                MappingProtocol::NatPmp => self.by_nat_pmp((carried, port), lifetime).await,
+                MappingProtocol::Upnp => self.by_upnp((carried, port), lifetime).await,
             }
         };
         let silent = |_| failed("no answer".to_owned());
         timeout(PATIENCE, asked).await.map_err(silent)?.map_err(failed)
     }
 
-    async fn by_pcp(&self, port: NonZeroU16, lifetime: Duration) -> Result<PortLease, String> {
-        let (gateway, udp) = (GatewayAddress::from(self.gateway), InternetProtocol::Udp);
-        let request = pcp::BaseMapRequest::new(gateway, self.own, udp, port);
+    async fn by_pcp(
+        &self,
+        (carried, port): (Carried, NonZeroU16),
+        lifetime: Duration,
+    ) -> Result<PortLease, String> {
+        let (gateway, what) = (GatewayAddress::from(self.gateway), carried.in_pcp());
+        let request = pcp::BaseMapRequest::new(gateway, self.own, what, port);
         let mapping = pcp::port_mapping(request, None, None, options(port, lifetime)).await;
         let mapping = mapping.map_err(|error| error.to_string())?;
         let PortMappingType::Pcp { external_ip, .. } = mapping.mapping_type() else {
             return Err("the router has answered by another protocol".to_owned());
         };
         let external = SocketAddr::new(external_ip.to_canonical(), mapping.external_port().get());
-        Ok(PortLease { protocol: MappingProtocol::Pcp, external, handle: Handle::Router(mapping) })
+        let (protocol, lifetime) = (MappingProtocol::Pcp, granted(&mapping));
+        Ok(PortLease { protocol, external, lifetime, handle: Handle::Router(mapping) })
     }
 
-    async fn by_nat_pmp(&self, port: NonZeroU16, lifetime: Duration) -> Result<PortLease, String> {
-        let (gateway, udp) = (GatewayAddress::from(self.gateway), InternetProtocol::Udp);
+    async fn by_nat_pmp(
+        &self,
+        (carried, port): (Carried, NonZeroU16),
+        lifetime: Duration,
+    ) -> Result<PortLease, String> {
+        let (gateway, what) = (GatewayAddress::from(self.gateway), carried.in_pcp());
         let ip = natpmp::external_address(gateway, Some(timeouts())).await;
         let ip = ip.map_err(|error| error.to_string())?;
-        let mapping = natpmp::port_mapping(gateway, udp, port, options(port, lifetime)).await;
+        let mapping = natpmp::port_mapping(gateway, what, port, options(port, lifetime)).await;
         let mapping = mapping.map_err(|error| error.to_string())?;
         let external = SocketAddr::new(ip.into(), mapping.external_port().get());
-        let handle = Handle::Router(mapping);
-        Ok(PortLease { protocol: MappingProtocol::NatPmp, external, handle })
+        let (protocol, lifetime) = (MappingProtocol::NatPmp, granted(&mapping));
+        Ok(PortLease { protocol, external, lifetime, handle: Handle::Router(mapping) })
     }
 
-    async fn by_upnp(&self, port: NonZeroU16, lifetime: Duration) -> Result<PortLease, String> {
+    async fn by_upnp(
+        &self,
+        (carried, port): (Carried, NonZeroU16),
+        lifetime: Duration,
+    ) -> Result<PortLease, String> {
         let mut search = SearchOptions::default();
         search.bind_addr = SocketAddr::new(self.own, 0);
         search.broadcast_address = self.ssdp;
@@ -168,12 +210,12 @@ impl Router {
         let local = SocketAddr::new(self.own, port.get());
         let seconds = whole_seconds(lifetime);
         let external = gateway
-            .add_any_port(PortMappingProtocol::UDP, local, seconds, DESCRIPTION)
+            .add_any_port(carried.in_upnp(), local, seconds, DESCRIPTION)
             .await
             .map_err(|error| error.to_string())?;
-        let handle = Handle::Upnp { gateway: Box::new(gateway), local };
+        let handle = Handle::Upnp { gateway: Box::new(gateway), local, carried };
         let external = SocketAddr::new(ip, external);
-        Ok(PortLease { protocol: MappingProtocol::Upnp, external, handle })
+        Ok(PortLease { protocol: MappingProtocol::Upnp, external, lifetime, handle })
     }
 }
 
@@ -182,13 +224,14 @@ impl Router {
 pub struct PortLease {
     protocol: MappingProtocol,
     external: SocketAddr,
+    lifetime: Duration,
     handle: Handle,
 }
 
 #[derive(Debug)]
 enum Handle {
     Router(PortMapping),
-    Upnp { gateway: Box<Gateway<Tokio>>, local: SocketAddr },
+    Upnp { gateway: Box<Gateway<Tokio>>, local: SocketAddr, carried: Carried },
 }
 
 impl PortLease {
@@ -204,6 +247,12 @@ impl PortLease {
         self.external
     }
 
+    /// For how long it was given last, which may be less than was asked for.
+    #[must_use]
+    pub const fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
     /// Asks for more time. Cancel safe.
     ///
     /// # Errors
@@ -211,23 +260,29 @@ impl PortLease {
     pub async fn renew(&mut self, lifetime: Duration) -> Result<(), MapError> {
         let renewing = async {
             match &mut self.handle {
-                Handle::Router(mapping) => mapping.renew().await.map_err(|error| error.to_string()),
-                Handle::Upnp { gateway, local } => gateway
+                Handle::Router(mapping) => {
+                    let renewed = mapping.renew().await.map_err(|error| error.to_string());
+                    renewed.map(|()| granted(mapping))
+                }
+                Handle::Upnp { gateway, local, carried } => gateway
                     .add_port(
-                        PortMappingProtocol::UDP,
+                        carried.in_upnp(),
                         self.external.port(),
                         *local,
                         whole_seconds(lifetime),
                         DESCRIPTION,
                     )
                     .await
+                    .map(|()| lifetime)
                     .map_err(|error| error.to_string()),
             }
         };
         let protocol = self.protocol;
         let silent = |_| "no answer".to_owned();
         let renewed = timeout(PATIENCE, renewing).await.map_err(silent);
-        renewed.and_then(|renewed| renewed).map_err(|why| MapError { protocol, why })
+        let renewed = renewed.and_then(|renewed| renewed);
+        self.lifetime = renewed.map_err(|why| MapError { protocol, why })?;
+        Ok(())
     }
 
     /// Gives the port back; a router that does not answer forgets it by itself.
@@ -238,14 +293,18 @@ impl PortLease {
                 Handle::Router(mapping) => {
                     let _forgotten_later = mapping.try_drop().await;
                 }
-                Handle::Upnp { gateway, .. } => {
+                Handle::Upnp { gateway, carried, .. } => {
                     let _forgotten_later =
-                        gateway.remove_port(PortMappingProtocol::UDP, external.port()).await;
+                        gateway.remove_port(carried.in_upnp(), external.port()).await;
                 }
             }
         };
         let _forgotten_later = timeout(PATIENCE, releasing).await;
     }
+}
+
+fn granted(mapping: &PortMapping) -> Duration {
+    Duration::from_secs(mapping.lifetime().into())
 }
 
 fn options(port: NonZeroU16, lifetime: Duration) -> PortMappingOptions {

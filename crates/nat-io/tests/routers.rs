@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use portolan_nat_io::{MappingProtocol, Router};
+use portolan_nat_io::{Carried, MappingProtocol, Router};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
@@ -50,11 +50,13 @@ async fn nat_pmp(gateway: &str) -> JoinHandle<()> {
 async fn a_port_is_had_by_nat_pmp_renewed_and_given_back() {
     let _router = nat_pmp("127.0.53.51").await;
     let router = router("127.0.53.51", "127.0.0.1:9".parse().unwrap());
-    let mut lease = router.map(7275, HOUR).await.unwrap();
-    assert_eq!(lease.protocol(), MappingProtocol::NatPmp);
-    assert_eq!(lease.external(), "198.51.100.7:7276".parse().unwrap());
-    lease.renew(HOUR).await.unwrap();
-    lease.release().await;
+    for carried in [Carried::Udp, Carried::Tcp] {
+        let mut lease = router.map((carried, 7275), HOUR).await.unwrap();
+        assert_eq!((lease.protocol(), lease.lifetime()), (MappingProtocol::NatPmp, HOUR));
+        assert_eq!(lease.external(), "198.51.100.7:7276".parse().unwrap());
+        lease.renew(HOUR).await.unwrap();
+        lease.release().await;
+    }
 }
 
 const DEVICE: &str = "<?xml version=\"1.0\"?><root xmlns=\"urn:schemas-upnp-org:device-1-0\">\
@@ -139,7 +141,7 @@ async fn upnp(gateway: &str) -> (SocketAddr, JoinHandle<()>) {
 async fn a_port_is_had_by_upnp_where_nothing_else_is_spoken() {
     let (ssdp, _router) = upnp("127.0.53.52").await;
     let router = router("127.0.53.52", ssdp);
-    let mut lease = router.map(7275, HOUR).await.unwrap();
+    let mut lease = router.map((Carried::Udp, 7275), HOUR).await.unwrap();
     assert_eq!(lease.protocol(), MappingProtocol::Upnp);
     assert_eq!(lease.external().ip(), IpAddr::from([198, 51, 100, 8]));
     lease.renew(HOUR).await.unwrap();
@@ -150,7 +152,7 @@ async fn a_port_is_had_by_upnp_where_nothing_else_is_spoken() {
 async fn a_router_that_speaks_nothing_is_said_to_by_each_protocol() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let router = router("127.0.53.53", silent.local_addr().unwrap());
-    let errors = router.map(7275, HOUR).await.unwrap_err();
+    let errors = router.map((Carried::Udp, 7275), HOUR).await.unwrap_err();
     let protocols: Vec<_> = errors.iter().map(|error| error.protocol).collect();
     assert_eq!(protocols, MappingProtocol::ALL);
     assert!(errors.iter().all(|error| !error.why.is_empty()));

@@ -15,6 +15,8 @@ use portolan_identity::{Expect, Identity};
 use portolan_protocol::{DeviceId, Hash, LoginAttempt, Name, Password};
 use portolan_transport::{Shared, Transport, Tunnel};
 
+use portolan_nat_io::Router;
+
 use crate::{
     Addresses, CallRule, FileRules, Hosting, PathRule, ServerSource, SystemAddresses,
     session::random,
@@ -101,8 +103,22 @@ pub struct Config {
     pub addresses: Arc<dyn Addresses>,
     /// Which ways to other peers are used.
     pub paths: PathRule,
+    /// Which router is asked to forward our port for other peers.
+    pub router: RouterRule,
     /// Tells the server which of our logins came last.
     pub attempts: Attempts,
+}
+
+/// Which router is asked for a port, by PCP, NAT-PMP or UPnP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RouterRule {
+    /// None.
+    #[default]
+    Never,
+    /// That of the default route, where our address is a private one and the server is elsewhere.
+    Default,
+    /// This one.
+    This(Router),
 }
 
 /// Numbers the logins of one client, so that the server can tell one that it had given up, and
@@ -166,6 +182,7 @@ impl Config {
             shared: Shared::default(),
             addresses: Arc::new(SystemAddresses),
             paths: PathRule::default(),
+            router: RouterRule::default(),
             attempts: Attempts::default(),
         }
     }

@@ -94,7 +94,7 @@ pub use calls::{
 };
 pub use config::{
     Attempts, Backoff, Config, Existing, FileRule, Keep, Limits, NameScope, Place, ReceiptRule,
-    Reconnect, Stack, Timing, Wanted, Way,
+    Reconnect, RouterRule, Stack, Timing, Wanted, Way,
 };
 pub use error::{ConnectError, FileError, ReachError, RequestError, SessionEnd};
 pub use event::{

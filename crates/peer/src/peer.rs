@@ -744,7 +744,9 @@ impl Peer {
         self.0.leaving.cancel();
         self.0.sessions.host().calls.hang_up_all().await;
         // Whatever the answer: the session is over.
-        let _ = timeout(self.0.config.timing.request, self.ask(Logout {}.into())).await;
+        let bidding_farewell = timeout(self.0.config.timing.request, self.ask(Logout {}.into()));
+        let ports = &self.0.sessions.introducer().ports;
+        let _ = tokio::join!(bidding_farewell, ports.give_back());
         let connected = self.0.link.current().connected.clone();
         connected.connection.close(CloseCode::DONE, "logged out");
         connected.endpoint.close(CloseCode::DONE, "logged out").await;

@@ -142,6 +142,9 @@ pub(crate) struct Options {
         conflicts_with_all = ["direct_only", "relay_only"]
     )]
     pub(crate) lan_only: bool,
+    /// Do not ask the router to forward a port to us (docs/nat.md)
+    #[arg(long, global = true, env = "PORTOLAN_NO_PORT_MAPPING")]
+    pub(crate) no_port_mapping: bool,
     /// One JSON object a line on standard output (docs/events.md)
     #[arg(long, global = true, env = "PORTOLAN_JSON")]
     pub(crate) json: bool,

@@ -173,6 +173,7 @@ async fn config(
     config.known_peers = Some(settings.known_peers());
     config.shared = settings.shared.clone();
     config.paths = settings.paths;
+    config.router = settings.router;
     config.password = password;
     config.device = settings.device();
     Ok(config)

@@ -16,7 +16,9 @@ use super::{
     address::ServerAddress, args::Options, calls::AnswerRule, device::Slot, exit::Failure,
     password::Source, text::parse_size, watch::shared,
 };
-use crate::{Existing, FileRule, FileRules, Keep, PathRule, Reconnect, RuleChanges, Stack};
+use crate::{
+    Existing, FileRule, FileRules, Keep, PathRule, Reconnect, RouterRule, RuleChanges, Stack,
+};
 
 /// Bytes of a configuration file that are read.
 const CONFIG_MAX: u64 = 64 << 10;
@@ -54,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) reconnect: Reconnect,
     /// Which ways to other peers are used.
     pub(crate) paths: PathRule,
+    /// Whether the router is asked for a port.
+    pub(crate) router: RouterRule,
     pub(crate) output: Format,
     /// What the endpoints of this run share, the switch of qlog among it.
     pub(crate) shared: Shared,
@@ -129,6 +133,7 @@ struct ConfigFile {
     no_reconnect: Option<bool>,
     no_host: Option<bool>,
     paths: Option<String>,
+    no_port_mapping: Option<bool>,
     beside: Option<bool>,
     qlog: Option<PathBuf>,
 }
@@ -170,6 +175,7 @@ impl Settings {
             modes: options.keep_modes || file.keep_modes.unwrap_or(false),
         };
         let is_beside = options.beside || file.beside.unwrap_or(false);
+        let no_mapping = options.no_port_mapping || file.no_port_mapping.unwrap_or(false);
         let is_final = options.no_reconnect || file.no_reconnect.unwrap_or(false);
         Ok(Self {
             server,
@@ -192,6 +198,7 @@ impl Settings {
             keep,
             reconnect: if is_final { Reconnect::Never } else { Reconnect::default() },
             paths: path_rule(options, file.paths.as_deref())?,
+            router: if no_mapping { RouterRule::Never } else { RouterRule::Default },
             output: if options.json { Format::Json } else { Format::Human },
             shared: shared(options.qlog.as_deref().or(file.qlog.as_deref()))?,
         })

@@ -33,6 +33,7 @@ use super::{
     Introducer,
     binding::Binding,
     elsewhere::At,
+    mapped::Mapped,
     outside::{Outside, View},
     paths::{Leg, Paths, Rank},
     port::{Annex, Place, Port, canonical, is_sane, join},
@@ -348,11 +349,11 @@ impl Meeting {
         let own = own.filter(|ip| local.is_ipv6() || ip.is_ipv4());
         let mut found: Vec<_> =
             own.map(|ip| (SocketAddr::new(ip, local.port()), CandidateKind::Host)).collect();
+        let mapped = port.mapped.get().and_then(Mapped::external);
         let seen = view.seen.as_ref().map(|seen| seen.address);
-        if let Some(seen) = seen
-            && found.iter().all(|(addr, _)| *addr != seen)
-        {
-            found.push((seen, CandidateKind::Reflexive));
+        let outside = [(mapped, CandidateKind::Mapped), (seen, CandidateKind::Reflexive)];
+        for (addr, kind) in outside {
+            found.extend(addr.filter(|addr| !is_known(&found, *addr)).map(|addr| (addr, kind)));
         }
         found.retain(|(addr, _)| self.rule().allows(addr.ip()));
         let candidates = (0..).zip(found).map(|(place, (addr, found))| Candidate {
@@ -452,6 +453,10 @@ impl Meeting {
     pub(super) fn peer(&self) -> PeerId {
         self.paths.first().connection.remote_id()
     }
+}
+
+fn is_known(found: &[(SocketAddr, CandidateKind)], addr: SocketAddr) -> bool {
+    found.iter().any(|(known, _)| *known == addr)
 }
 
 fn ticket() -> Ticket {

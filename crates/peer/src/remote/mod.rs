@@ -15,6 +15,7 @@ mod find;
 mod gather;
 mod host;
 mod known_peers;
+mod mapped;
 mod meeting;
 mod outside;
 mod paths;

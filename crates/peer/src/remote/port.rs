@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use portolan_datagram_io::{Batch, Lane, LaneSocket, Reading, RelayFrame, SharedSockets};
@@ -24,6 +24,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use super::mapped::Mapped;
+
 /// Connections of others that have not said yet where they belong.
 const STRANGERS_MAX: usize = 32;
 /// They have so long.
@@ -42,6 +44,8 @@ pub(crate) struct Port {
     pub(crate) relay: Option<RelayLane>,
     /// What punches holes through translators from here, if we have a UDP port.
     pub(crate) stun: Option<StunPort>,
+    /// What the router forwards here, once it is asked.
+    pub(super) mapped: OnceLock<Mapped>,
     config: BindConfig,
     guests: Arc<Guests>,
     _accepting: AbortOnDropHandle<()>,
@@ -111,7 +115,8 @@ impl Port {
         let guests = Arc::<Guests>::default();
         let accepting = accept(Arc::clone(&endpoint), Arc::clone(&guests));
         let _accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
-        Ok(Self { transport, endpoint, relay, stun, config, guests, _accepting })
+        let mapped = OnceLock::new();
+        Ok(Self { transport, endpoint, relay, stun, mapped, config, guests, _accepting })
     }
 
     /// Binds a further port, whose connections are as welcome as those at this one.

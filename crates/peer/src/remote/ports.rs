@@ -8,8 +8,8 @@ use std::{
 use portolan_transport::{BindConfig, Carrier, Transport};
 use tokio::sync::OnceCell;
 
-use super::port::Port;
-use crate::{Addresses, Config, PathRule};
+use super::{mapped::Mapped, port::Port};
+use crate::{Addresses, Config, PathRule, RouterRule};
 
 /// Our port for other peers, bound when it is needed first.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct Ports {
     config: BindConfig,
     addresses: Arc<dyn Addresses>,
     rule: PathRule,
+    router: RouterRule,
     port: OnceCell<Arc<Port>>,
 }
 
@@ -31,7 +32,8 @@ impl Ports {
         bind.connection.limits.connections =
             u32::try_from(config.limits.sessions * 4).unwrap_or(u32::MAX);
         let addresses = Arc::clone(&config.addresses);
-        Self { config: bind, addresses, rule: config.paths, port: OnceCell::new() }
+        let (rule, router) = (config.paths, config.router);
+        Self { config: bind, addresses, rule, router, port: OnceCell::new() }
     }
 
     pub(crate) fn rule(&self) -> PathRule {
@@ -41,6 +43,20 @@ impl Ports {
     /// Our address from which packets to `remote` leave.
     pub(crate) fn towards(&self, remote: SocketAddr) -> Option<IpAddr> {
         self.addresses.towards(remote)
+    }
+
+    /// Gives back what others hold for us: the router's port.
+    pub(crate) async fn give_back(&self) {
+        if let Some(mapped) = self.port.get().and_then(|port| port.mapped.get()) {
+            mapped.give_back().await;
+        }
+    }
+
+    /// Begins to have the router forward the port, for peers who are not on the server's machine.
+    pub(crate) fn map(&self, port: &Port, server: SocketAddr) {
+        if let Some(router) = which(self.router, self.rule, server) {
+            port.mapped.get_or_init(|| Mapped::begin(port, router));
+        }
     }
 
     /// The port; it speaks `transport` if it is not bound yet. An error says why there is none.
@@ -54,5 +70,19 @@ impl Ports {
         let bind = async || Port::bind(transport, self.config.clone()).await.map(Arc::new);
         let port = self.port.get_or_try_init(bind).await;
         port.cloned().map_err(|error| format!("no port for other peers: {error}"))
+    }
+}
+
+/// Which router is asked, if one is.
+fn which(router: RouterRule, rule: PathRule, server: SocketAddr) -> Option<RouterRule> {
+    let is_useful = match rule {
+        PathRule::Any | PathRule::DirectOnly => true,
+        PathRule::RelayOnly | PathRule::LanOnly => false,
+    };
+    let is_near = server.ip().to_canonical().is_loopback();
+    match router {
+        RouterRule::Never => None,
+        RouterRule::Default => Some(router).filter(|_| is_useful && !is_near),
+        RouterRule::This(_) => Some(router).filter(|_| is_useful),
     }
 }

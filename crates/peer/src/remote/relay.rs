@@ -105,6 +105,7 @@ impl Introducer {
         channel: Option<&RelayChannel>,
     ) -> Option<Arc<Outside>> {
         let port = self.port().await.ok()?;
+        self.ports.map(&port, server);
         Some(Outside::begin(&port, self.ports.rule(), (server, channel)))
     }
 

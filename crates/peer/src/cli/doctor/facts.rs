@@ -8,7 +8,9 @@ use std::{
 
 use portolan_datagram_io::SharedSockets;
 use portolan_nat::Survey;
-use portolan_nat_io::{LanServer, MappingProtocol, Router, StunPort, find_servers, interfaces};
+use portolan_nat_io::{
+    Carried, LanServer, MappingProtocol, Router, StunPort, find_servers, interfaces,
+};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -128,7 +130,7 @@ async fn ask_router() -> Option<RouterFacts> {
     let port = std::net::UdpSocket::bind((router.own, 0)).ok()?.local_addr().ok()?.port();
     let mut ports = Vec::new();
     for protocol in MappingProtocol::ALL {
-        let found = match router.map_by(protocol, port, LEASE).await {
+        let found = match router.map_by(protocol, (Carried::Udp, port), LEASE).await {
             Ok(lease) => {
                 let external = lease.external();
                 lease.release().await;
