@@ -132,7 +132,7 @@ impl Keeper {
     async fn wait(&self, router: Option<Router>, time: Duration) {
         let moved = async {
             while self.choose() == router {
-                sleep(LOOK).await
+                sleep(LOOK).await;
             }
         };
         tokio::select! {

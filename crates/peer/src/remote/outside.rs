@@ -14,8 +14,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{binding::Binding, port::Port};
 use crate::PathRule;
 
-/// Who has not answered by then does not delay the meeting any further.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// Who has not answered by then does not delay the meeting any further. Two questions may be lost:
+/// without the answer a whole attempt may be in vain.
+const PATIENCE: Duration = Duration::from_millis(900);
 
 type Asking = AbortOnDropHandle<Option<Seen>>;
 
