@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use if_addrs::IfAddr;
 use portolan_nat::{Candidate, CandidateKind, Loopback, is_worth_telling, local_preference};
 
 /// One address of this machine.
@@ -23,6 +24,46 @@ pub struct Interface {
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     let found = if_addrs::get_if_addrs()?;
     Ok(found.into_iter().map(|found| Interface { ip: found.ip(), name: found.name }).collect())
+}
+
+/// The networks that this machine is on: an address of each, and how many bits its hosts share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OwnNetworks(Vec<(IpAddr, u8)>);
+
+impl OwnNetworks {
+    /// Those of this moment; none if the system does not say.
+    pub(crate) fn now() -> Self {
+        let found = if_addrs::get_if_addrs().unwrap_or_default();
+        let network = |interface: if_addrs::Interface| match interface.addr {
+            IfAddr::V4(addr) => (IpAddr::V4(addr.ip), addr.prefixlen),
+            IfAddr::V6(addr) => (IpAddr::V6(addr.ip), addr.prefixlen),
+        };
+        Self(found.into_iter().map(network).collect())
+    }
+
+    /// Whether `ip` can be an address of somebody on them: one of a private network, or of one of
+    /// ours. Others nobody announces there in good faith.
+    pub(crate) fn may_have(&self, ip: IpAddr) -> bool {
+        let is_private = match ip {
+            IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unique_local(),
+        };
+        is_private || self.0.iter().any(|(own, length)| share(*own, ip, *length))
+    }
+}
+
+/// Whether two addresses begin with the same `length` bits; nobody shares a network without any.
+fn share(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let length = u32::from(length);
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            length > 0 && (one.to_bits() ^ other.to_bits()).leading_zeros() >= length
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            length > 0 && (one.to_bits() ^ other.to_bits()).leading_zeros() >= length
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
 }
 
 /// Where others on our networks reach a socket that is bound to `local`: at that address, or, if
@@ -68,5 +109,19 @@ mod tests {
         assert_eq!(told("10.0.0.2:7", Loopback::Refused), ["10.0.0.2:7"]);
         assert_eq!(told("127.0.0.1:7", Loopback::Refused), [""; 0]);
         assert_eq!(told("127.0.0.1:7", Loopback::Allowed), ["127.0.0.1:7"]);
+    }
+
+    #[test]
+    fn only_addresses_of_our_networks_are_those_of_neighbours() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = OwnNetworks(vec![
+            (ip("203.0.113.70"), 26),
+            (ip("2001:db8:0:7::1"), 64),
+            (ip("198.51.100.1"), 0),
+        ]);
+        let near = ["10.1.2.3", "169.254.7.7", "203.0.113.100", "2001:db8:0:7:ffff::9", "fd12::1"];
+        let far = ["203.0.113.130", "8.8.8.8", "198.51.100.2", "2001:db8:0:8::1", "::1"];
+        near.iter().for_each(|text| assert!(own.may_have(ip(text)), "{text}"));
+        far.iter().for_each(|text| assert!(!own.may_have(ip(text)), "{text}"));
     }
 }

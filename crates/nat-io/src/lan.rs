@@ -10,6 +10,8 @@ use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInf
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::gather::OwnNetworks;
+
 /// What servers announce and clients look for.
 const SERVICE: &str = "_portolan._udp.local.";
 /// The property in which a server tells its key.
@@ -199,7 +201,10 @@ fn understand(service: &ResolvedService) -> Option<LanServer> {
         Some(PASSING) => LanRole::Passing,
         Some(_) | None => LanRole::SetUp,
     };
+    let own = OwnNetworks::now();
     let ips = service.get_addresses().iter().map(|address| address.to_ip_addr());
+    // Whoever announces somebody elsewhere wants us to knock there.
+    let ips = ips.filter(|ip| own.may_have(*ip));
     server((name, key, role), ips, service.get_port())
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::{
     ALL_TRANSPORTS, Identity, PeerId,
     peer::{Hosting, RunningHost},
-    server::{Config, RegistryConfig, Server, StartError},
+    server::{Config, Limits, RegistryConfig, Server, StartError},
 };
 
 /// Silence after which somebody has vanished, and after which a host has.
@@ -47,6 +47,15 @@ fn config(listen: SocketAddr) -> Config {
     let schemes = ALL_TRANSPORTS.iter().map(|transport| transport.scheme().to_owned());
     config.registries = schemes.map(|scheme| (scheme, registry)).collect();
     config.timing.drain = DRAIN;
+    // A network of neighbours, in the memory of one of them.
+    config.limits = Limits {
+        users: 2_000,
+        users_per_registry: 500,
+        groups: 500,
+        mailbox_bytes: 256 << 10,
+        history_bytes_in_memory: 4 << 20,
+        ..config.limits
+    };
     // There is no restart to wait for.
     config.timing.restart = Duration::ZERO;
     config
