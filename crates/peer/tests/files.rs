@@ -105,6 +105,7 @@ async fn paths_that_lead_out_are_refused_on_both_sides() {
             path: path.to_owned(),
             groups: true,
             tree: None,
+            edges: None,
         });
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
@@ -288,8 +289,13 @@ async fn every_lie_of_a_sender_is_found_and_nothing_is_kept() {
         let connection = connection.as_ref().unwrap();
         let (command, mut writer, _reader) = within("a request", next_request(connection)).await;
         assert_eq!(command.kind(), "get");
-        let content =
-            Content { size: lie.announced, modified: None, hash: Some(lie.hash), mode: None };
+        let content = Content {
+            size: lie.announced,
+            modified: None,
+            hash: Some(lie.hash),
+            mode: None,
+            pieces: false,
+        };
         reply(&mut writer, PeerReply::Content(content)).await;
         let _ = writer.get_mut().write_all(&bytes(lie.sent)).await;
         let _ = writer.send(&PeerMessage::Event(PeerEvent::End(FileEnd { hash: lie.hash }))).await;
@@ -317,8 +323,13 @@ fn list_of(bytes: &[u8]) -> Vec<u8> {
 
 /// Says as an owner that a file of these bytes follows, and hears what is wanted of it.
 async fn begin_content(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> Vec<GroupRange> {
-    let content =
-        Content { size: whole.len() as u64, modified: None, hash: Some(hash(whole)), mode: None };
+    let content = Content {
+        size: whole.len() as u64,
+        modified: None,
+        hash: Some(hash(whole)),
+        mode: None,
+        pieces: false,
+    };
     reply(writer, PeerReply::Content(content)).await;
     hear_want(whole, writer, reader).await
 }
@@ -439,7 +450,12 @@ async fn programs_that_cannot_prove_groups_are_told_so() {
     let mallory = harbour.raw("mallory").await;
     let connection = within("calling", mallory.call("alice", alice.id())).await;
     let requests = [
-        PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: false, tree: None }),
+        PeerCommand::Get(portolan_protocol::Get {
+            path: "a".into(),
+            groups: false,
+            tree: None,
+            edges: None,
+        }),
         PeerCommand::Offer(Offer {
             name: "b".into(),
             size: 1,
@@ -461,7 +477,7 @@ async fn programs_that_cannot_prove_groups_are_told_so() {
         )
     };
     let (_, mut writer, _reader) = within("a request", next_request(&connection)).await;
-    let content = Content { size: 1, modified: None, hash: None, mode: None };
+    let content = Content { size: 1, modified: None, hash: None, mode: None, pieces: false };
     reply(&mut writer, PeerReply::Content(content)).await;
     let error = within("the outcome", getting).await.unwrap().unwrap_err();
     assert!(matches!(error, FileError::Outdated { .. }), "{error}");
@@ -477,12 +493,17 @@ async fn wants_that_no_file_has_end_the_transfer() {
     let connection = within("calling", mallory.call("alice", alice.id())).await;
     for (first, count) in [(2, 1), (0, 3), (0, 0), (u32::MAX, u32::MAX)] {
         let (mut writer, mut reader) = open(&connection).await;
-        let get =
-            PeerCommand::Get(portolan_protocol::Get { path: "a".into(), groups: true, tree: None });
+        let get = PeerCommand::Get(portolan_protocol::Get {
+            path: "a".into(),
+            groups: true,
+            tree: None,
+            edges: None,
+        });
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), "content");
-        let want = Want { groups: vec![GroupRange { first, count }], more: false };
+        let want =
+            Want { groups: vec![GroupRange { first, count }], more: false, pieces: Vec::new() };
         writer.send(&PeerMessage::Event(PeerEvent::Want(want))).await.unwrap();
         let failed = |event: &Event| matches!(event, Event::File(update) if matches!(update.phase, FilePhase::Failed { .. }));
         wait_for(&mut events, "the failure", failed).await;

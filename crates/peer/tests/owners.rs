@@ -153,7 +153,8 @@ async fn lie(connection: Arc<dyn Connection>, whole: Vec<u8>) {
             reply(&mut writer, PeerReply::Found(found)).await;
             continue;
         }
-        let content = Content { size, modified: None, hash: Some(hash(&whole)), mode: None };
+        let content =
+            Content { size, modified: None, hash: Some(hash(&whole)), mode: None, pieces: false };
         reply(&mut writer, PeerReply::Content(content)).await;
         writer.get_mut().write_all(&list_of(&whole)).await.unwrap();
         while let Ok(PeerMessage::Event(PeerEvent::Want(Want { groups, .. }))) =

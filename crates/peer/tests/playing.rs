@@ -11,9 +11,10 @@ use portolan_media::{
     open_file, open_sink,
 };
 use portolan_peer::{Config, Peer, RemoteAudio};
-use tokio::task::spawn_blocking;
+use portolan_protocol::{Content, Hash, PIECE, PeerCommand, PeerReply};
+use tokio::{io::AsyncWriteExt, task::spawn_blocking};
 
-use self::support::{Harbour, name, next_request, within};
+use self::support::{Harbour, name, next_request, reply, within};
 
 /// Of the long file: several groups of two channels as a WAV file of 32-bit floats.
 const SECONDS: usize = 12;
@@ -197,4 +198,85 @@ async fn who_waits_for_a_file_can_be_called_away() {
     });
     let over = within("stopping", over).await.unwrap();
     assert!(matches!(over, Some(Report::Over { failure: None })), "{over:?}");
+}
+
+/// A WAV file of one group, and the hashes of its pieces as they go over.
+fn short_wav(harbour: &Harbour) -> (Vec<u8>, Vec<u8>) {
+    use blake3::hazmat::HasherExt;
+    let path = harbour.directory.path().join("short.wav");
+    let mut sink = Box::new(WavSink::create(&path, 2).unwrap());
+    sink.write(&vec![0.25; 48_000]).unwrap();
+    sink.finish().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let pieces = whole.chunks(PIECE as usize).zip((0..).step_by(PIECE as usize));
+    let hash = |(piece, start): (&[u8], u64)| {
+        blake3::Hasher::new().set_input_offset(start).update(piece).finalize_non_root()
+    };
+    let list = pieces.flat_map(hash).collect();
+    (whole, list)
+}
+
+fn content_of(whole: &[u8]) -> PeerReply {
+    let hash = Some(Hash(*blake3::hash(whole).as_bytes()));
+    Content { size: whole.len() as u64, hash, pieces: true, ..Content::default() }.into()
+}
+
+#[tokio::test]
+async fn the_first_piece_of_a_file_is_heard_before_anything_else_of_it_has_come() {
+    let harbour = Harbour::open().await;
+    let (alice, _) = harbour.peer_with(impatient(&harbour, "alice")).await;
+    let bob = harbour.raw("bob").await;
+    let audio = alice.audio(&name("bob"), "short.wav");
+    let hearing = spawn_blocking(move || {
+        let mut decoder = audio.open(&Interrupt::default(), |_| {}).unwrap();
+        let mut some = vec![0.0; 960];
+        let count = decoder.read(&mut some).unwrap();
+        some.truncate(count);
+        some
+    });
+    let connection = within("a call", bob.answer_call()).await;
+    let (command, mut writer, _reader) = within("a question", next_request(&connection)).await;
+    let PeerCommand::Get(get) = command else { panic!("{command:?}") };
+    assert!(get.edges.is_some_and(|edges| edges.first > 0), "{get:?}");
+    let (whole, list) = short_wav(&harbour);
+    reply(&mut writer, content_of(&whole)).await;
+    writer.get_mut().write_all(&list).await.unwrap();
+    writer.get_mut().write_all(&whole[..PIECE as usize]).await.unwrap();
+    let heard = within("the first sound", hearing).await.unwrap();
+    assert!(!heard.is_empty() && heard.iter().all(|sample| *sample == 0.25), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_piece_that_is_not_the_files_is_never_heard() {
+    let harbour = Harbour::open().await;
+    let mut config = impatient(&harbour, "alice");
+    config.limits.retries = 0;
+    let (alice, _) = harbour.peer_with(config).await;
+    let bob = harbour.raw("bob").await;
+    let (whole, list) = short_wav(&harbour);
+    let lies: [fn(&mut Vec<u8>, &mut Vec<u8>); 2] =
+        [|list, _| list[40] ^= 1, |_, piece| piece[5_000] ^= 1];
+    let mut connection = None;
+    for (number, lie) in lies.into_iter().enumerate() {
+        let audio = alice.audio(&name("bob"), "short.wav");
+        let opening = spawn_blocking(move || {
+            let mut decoder = audio.open(&Interrupt::default(), |_| {})?;
+            decoder.read(&mut [0.0; 960]).map_err(|error| match error {
+                portolan_media::SourceError::Decode(error) => error,
+                other => panic!("{other}"),
+            })
+        });
+        if connection.is_none() {
+            connection = Some(within("a call", bob.answer_call()).await);
+        }
+        let connection = connection.as_ref().unwrap();
+        let (_, mut writer, _reader) = within("a question", next_request(connection)).await;
+        let (mut list, mut piece) = (list.clone(), whole[..PIECE as usize].to_vec());
+        lie(&mut list, &mut piece);
+        reply(&mut writer, content_of(&whole)).await;
+        let _ = writer.get_mut().write_all(&list).await;
+        let _ = writer.get_mut().write_all(&piece).await;
+        let error = within("the outcome", opening).await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("are not those of"), "lie {number}: {error}");
+    }
 }

@@ -13,6 +13,9 @@ pub const GROUPS_MAX: u64 = 1 << 17;
 pub const GROUP_MAX: u64 = 32 << 20;
 /// Bytes of the largest file: 4 TiB.
 pub const FILE_MAX: u64 = GROUPS_MAX * GROUP_MAX;
+/// Bytes of every piece but the last of a file: a subtree as well, which is proven alone for who
+/// hears a file while it arrives. Groups consist of whole pieces.
+pub const PIECE: u64 = 16 << 10;
 /// Ranges that one `want` may name; who misses more asks for some of what is there already.
 pub const RANGES_MAX: usize = 4096;
 
@@ -47,6 +50,20 @@ pub struct Want {
     /// other, and `end` behind the last. Only in answer to `content`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// Pieces instead of groups, numbered through the whole file, in order, not overlapping; only
+    /// where `get` asked for them. What lies in one group stands together, behind the hashes of all
+    /// pieces of the group, 32 bytes each, which are left out where it has only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<GroupRange>,
+}
+
+/// Pieces at the edges of a file that are sent without being asked for once more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edges {
+    /// So many from its beginning.
+    pub first: u32,
+    /// So many from its end, without those.
+    pub last: u32,
 }
 
 /// The answer takes time because a file is being read; said about once a second.

@@ -58,7 +58,8 @@ pub use error_code::{ErrorBody, ErrorCode};
 pub use event::*;
 pub use find::{Find, Found};
 pub use groups::{
-    FILE_MAX, GROUP_MAX, GROUP_MIN, GROUPS_MAX, GroupRange, Hashing, RANGES_MAX, Want, group_length,
+    Edges, FILE_MAX, GROUP_MAX, GROUP_MIN, GROUPS_MAX, GroupRange, Hashing, PIECE, RANGES_MAX,
+    Want, group_length,
 };
 pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;

@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answered, Batch, Call, Clock, Compared, Ends, Entries, Find, Found, HangUp, Hashing, Held,
-    Hello, Join, Joined, Meet, Muted, OfferTree, Position, Received, Ringing, Sending, Small,
+    Answered, Batch, Call, Clock, Compared, Edges, Ends, Entries, Find, Found, HangUp, Hashing,
+    Held, Hello, Join, Joined, Meet, Muted, OfferTree, Position, Received, Ringing, Sending, Small,
     Timestamp, TreeInfo, Unsent, Walk, Want, Welcome, table::table,
 };
 
@@ -176,9 +176,13 @@ pub struct Get {
     /// The ticket of the offered directory that it is in; without one it is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<u64>,
+    /// The asker wants pieces, and these at once, behind the hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Edges>,
 }
 
-/// The hashes of the file's groups follow, 32 bytes each; none when it has at most one group.
+/// The hashes of the file's groups follow, 32 bytes each; none when it has at most one group. Then
+/// the pieces of `edges`, if they were asked for and `pieces` says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// So many.
@@ -192,6 +196,9 @@ pub struct Content {
     /// Who may read, write and execute it ([`MODE_MASK`](crate::MODE_MASK)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
+    /// It goes over in pieces, as was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pieces: bool,
 }
 
 /// Offers a file.

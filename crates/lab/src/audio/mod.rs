@@ -12,6 +12,7 @@
 mod judge;
 mod real;
 mod source;
+mod start;
 mod table;
 mod talk;
 
@@ -39,13 +40,19 @@ const LINKS: [&str; 6] = ["lan", "good-wifi", "congested-wifi", "3g", "lossy-1",
 
 /// `lab audio`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   sudo lab audio                              every transport over six links, some five minutes
   lab audio --driver virtual                  UDP and QUIC in virtual time, any system
   sudo lab audio --link lossy-5 --beside      with a file transfer on the same connection
-  sudo lab audio --link 3g,loss=2% --source voice --until 300ms")]
+  sudo lab audio --link 3g,loss=2% --source voice --until 300ms
+  sudo lab audio start song.mp3               how soon a shared file is heard"
+)]
 pub struct Options {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// A network between the two: a profile (`lossy-5`, `3g`, …) or terms (`delay=25ms,loss=1%`);
     /// several times for several [default: lan, good-wifi, congested-wifi, 3g, lossy-1, lossy-5]
     #[arg(long = "link", value_name = "LINK")]
@@ -71,6 +78,14 @@ pub struct Options {
     /// Where the links' chance comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+/// Something else about sound.
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// Measure how soon a shared file is heard over each transport, from the order to the first
+    /// sample
+    Start(start::Options),
 }
 
 /// A transport, and how frames travel on it.
@@ -140,7 +155,11 @@ struct Row {
 /// Measures what was asked for and prints a table for each link.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
-    match begin(options) {
+    let done = match &options.task {
+        None => begin(options),
+        Some(Task::Start(options)) => start::run(options),
+    };
+    match done {
         Ok(code) => code,
         Err(problem) => {
             eprintln!("error: {problem}");

@@ -14,7 +14,7 @@ use portolan_protocol::{GroupRange, Hash, RANGES_MAX, group_length};
 use super::{Reached, content::ContentError};
 
 /// Bytes of the hash of one group.
-const LEAF: usize = blake3::OUT_LEN;
+pub(super) const LEAF: usize = blake3::OUT_LEN;
 
 /// The hashes of a file's groups, and the hash of the whole above them.
 ///
@@ -112,6 +112,11 @@ impl Tree {
             }
     }
 
+    /// The hash of a group, where there are several.
+    pub(super) fn leaf(&self, number: u32) -> Option<ChainingValue> {
+        self.leaves.get(number as usize).copied()
+    }
+
     /// Bytes of some groups.
     pub(crate) fn bytes_of(&self, groups: &[GroupRange]) -> u64 {
         let end = |first, count| (u64::from(first) + u64::from(count)) * self.group;
@@ -150,17 +155,17 @@ impl Tree {
     }
 }
 
-fn leaf(start: u64, bytes: &[u8]) -> ChainingValue {
+pub(super) fn leaf(start: u64, bytes: &[u8]) -> ChainingValue {
     Hasher::new().set_input_offset(start).update(bytes).finalize_non_root()
 }
 
 /// The root above at least two hashes.
-fn root_of(leaves: &[ChainingValue]) -> Hash {
+pub(super) fn root_of(leaves: &[ChainingValue]) -> Hash {
     let (left, right) = halves(leaves);
     Hash(*merge_subtrees_root(&node(left), &node(right), Mode::Hash).as_bytes())
 }
 
-fn node(leaves: &[ChainingValue]) -> ChainingValue {
+pub(super) fn node(leaves: &[ChainingValue]) -> ChainingValue {
     match leaves {
         [] => [0; LEAF],
         [leaf] => *leaf,

@@ -1,6 +1,7 @@
 //! A file between the task that fetches it and the thread that reads it.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -8,10 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use portolan_media::{Input, Interrupt};
+use portolan_protocol::GroupRange;
 use tokio::{sync::Notify, time::Duration};
 
 use super::RemoteAudio;
-use crate::{FileError, files::Tree};
+use crate::{
+    FileError,
+    files::{Run, Tree},
+};
 
 /// Between two looks whether a reader that waits is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -34,14 +39,14 @@ struct State {
     begun: bool,
     file: Option<Content>,
     failed: Option<Arc<FileError>>,
-    /// The group that a reader waits for.
+    /// The piece that a reader waits for.
     needed: Option<u32>,
-    /// The group that was read last.
+    /// The piece that was read last.
     cursor: u32,
 }
 
 struct Content {
-    file: File,
+    file: Arc<File>,
     tree: Arc<Tree>,
     have: Vec<bool>,
 }
@@ -89,26 +94,26 @@ impl Shared {
 
     /// Its content is known.
     pub(super) fn describe(&self, file: File, tree: Arc<Tree>) {
-        let have = vec![false; tree.groups() as usize];
-        self.lock().file = Some(Content { file, tree, have });
+        let have = vec![false; tree.pieces() as usize];
+        self.lock().file = Some(Content { file: Arc::new(file), tree, have });
         self.tell();
     }
 
-    /// Writes a group that is proven. Blocking.
-    pub(super) fn put(&self, number: u32, group: &Bytes) -> io::Result<()> {
-        let (mut file, start) = {
+    /// Writes a piece that is proven. Blocking.
+    pub(super) fn put(&self, piece: u32, bytes: &Bytes) -> io::Result<()> {
+        let (file, start) = {
             let state = self.lock();
             let content = state.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-            (content.file.try_clone()?, content.tree.span(number).0)
+            (Arc::clone(&content.file), content.tree.piece_span(piece).0)
         };
-        write_at(&mut file, start, group)?;
+        write_at(&file, start, bytes)?;
         let mut state = self.lock();
         if let Some(content) = &mut state.file
-            && let Some(have) = content.have.get_mut(number as usize)
+            && let Some(have) = content.have.get_mut(piece as usize)
         {
             *have = true;
         }
-        if state.needed == Some(number) {
+        if state.needed == Some(piece) {
             state.needed = None;
         }
         drop(state);
@@ -126,47 +131,65 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// What is to be asked for next, beside what was asked for already; and whether more may be
-    /// asked for before that has come. None: nothing is missing.
-    pub(super) fn next_group(&self, asked: &[u32], ahead: u32) -> Option<(u32, bool)> {
+    /// What is to be asked for next, beside what was asked for already.
+    pub(super) fn next_run(&self, asked: &VecDeque<Run>) -> Option<Next> {
         let state = self.lock();
         let content = state.file.as_ref()?;
-        let groups = u32::try_from(content.have.len()).unwrap_or(u32::MAX);
-        let is_missing = |number: &u32| {
-            content.have.get(*number as usize) == Some(&false) && !asked.contains(number)
+        let pieces = u32::try_from(content.have.len()).unwrap_or(u32::MAX);
+        let is_missing = |piece: &u32| {
+            content.have.get(*piece as usize) == Some(&false)
+                && !asked.iter().any(|run| run.pieces.contains(piece))
         };
-        if let Some(needed) = state.needed.filter(is_missing) {
-            return Some((needed, true));
-        }
-        // Players look at the end of a file first, for what stands there.
-        let last = groups.saturating_sub(1);
-        let short = last > 0 && content.tree.span(last).1 < TAIL;
-        let tail = [Some(last), short.then(|| last.saturating_sub(1))];
-        let ends = std::iter::once(0).chain(tail.into_iter().flatten());
-        let in_order = (state.cursor..groups).chain(0..state.cursor);
-        let next = ends.chain(in_order).find(is_missing)?;
-        let is_near = next <= state.cursor.saturating_add(ahead);
-        Some((next, is_near))
+        let in_order = (state.cursor..pieces).chain(0..state.cursor);
+        let first = state.needed.into_iter().chain(in_order).find(is_missing)?;
+        let is_urgent = state.needed == Some(first);
+        let behind = first.checked_sub(state.cursor);
+        let is_near = is_urgent || behind.is_some_and(|ahead| ahead <= AHEAD);
+        let most = if is_near { NEAR } else { FAR };
+        let end = content.tree.pieces_of(content.tree.group_of(first)).end;
+        let end = end.min(first.saturating_add(most)).max(first + 1);
+        let count = (first..end).take_while(is_missing).count();
+        let count = u32::try_from(count).unwrap_or(1).max(1);
+        Some(Next { pieces: GroupRange { first, count }, is_near })
     }
 }
 
-/// What a reader finds at the end of a file without another question.
-const TAIL: usize = 64 << 10;
+/// What is to be asked for.
+pub(super) struct Next {
+    pub(super) pieces: GroupRange,
+    /// It is needed soon: more may be asked for before it has come.
+    pub(super) is_near: bool,
+}
+
+/// Pieces ahead of the player from which on one run is asked for at a time, so that a seek waits
+/// for little.
+const AHEAD: u32 = 64;
+/// Pieces asked for at once where they are needed soon.
+const NEAR: u32 = 4;
+/// The same where there is time.
+const FAR: u32 = 16;
 
 /// An error that several are told.
 fn again(error: &FileError) -> FileError {
     FileError::Interrupted { bytes: 0, total: 0, kept: None, detail: error.to_string() }
 }
 
-fn write_at(file: &mut File, start: u64, bytes: &[u8]) -> io::Result<()> {
+fn write_at(file: &File, start: u64, bytes: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     {
         std::os::unix::fs::FileExt::write_all_at(file, bytes, start)
     }
     #[cfg(not(unix))]
     {
-        file.seek(SeekFrom::Start(start))?;
-        io::Write::write_all(file, bytes)
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            let at = start + written as u64;
+            match std::os::windows::fs::FileExt::seek_write(file, rest, at)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => written += count,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -186,7 +209,7 @@ pub(super) struct Arriving {
     audio: RemoteAudio,
     interrupt: Interrupt,
     waits: Box<dyn Fn(bool) + Send + Sync>,
-    file: File,
+    file: Arc<File>,
     tree: Arc<Tree>,
     at: u64,
 }
@@ -200,21 +223,21 @@ impl Arriving {
     ) -> io::Result<Self> {
         let (file, tree) = wait(audio.shared(), &interrupt, &*waits, |state| {
             let content = state.file.as_ref()?;
-            Some(content.file.try_clone().map(|file| (file, Arc::clone(&content.tree))))
-        })??;
+            Some((Arc::clone(&content.file), Arc::clone(&content.tree)))
+        })?;
         Ok(Self { audio, interrupt, waits, file, tree, at: 0 })
     }
 
-    /// Waits until a group is there.
-    fn wait_for(&self, number: u32) -> io::Result<()> {
+    /// Waits until a piece is there.
+    fn wait_for(&self, piece: u32) -> io::Result<()> {
         let shared = self.audio.shared();
         wait(shared, &self.interrupt, &*self.waits, |state| {
-            state.cursor = number;
+            state.cursor = piece;
             let content = state.file.as_ref()?;
-            if content.have.get(number as usize) != Some(&false) {
+            if content.have.get(piece as usize) != Some(&false) {
                 return Some(());
             }
-            state.needed = Some(number);
+            state.needed = Some(piece);
             None
         })
     }
@@ -264,9 +287,9 @@ impl Read for Arriving {
         if left == 0 || out.is_empty() {
             return Ok(0);
         }
-        let number = self.tree.number_at(self.at);
-        self.wait_for(number)?;
-        let (start, length) = self.tree.span(number);
+        let piece = self.tree.piece_at(self.at);
+        self.wait_for(piece)?;
+        let (start, length) = self.tree.piece_span(piece);
         let room = (start + length as u64).saturating_sub(self.at);
         let room = usize::try_from(room).unwrap_or(usize::MAX).min(out.len());
         let read = read_at(&self.file, self.at, out.get_mut(..room).unwrap_or_default())?;

@@ -1,23 +1,21 @@
 //! Fetches a file for who hears it: first what is waited for, then the rest in order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
-use portolan_protocol::{GroupRange, Hash, Name};
+use portolan_protocol::{Edges, Hash, Name};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::arriving::Shared;
 use crate::{
     FileError,
-    remote::{RemoteFile, Sessions, Tries},
+    remote::{PiecewiseFile, Sessions, Tries},
 };
 
 /// Bytes of the largest file that is heard while it arrives.
 const SIZE_MAX: u64 = 4 << 30;
-/// Groups asked for at once where little is there ahead of the player: the owner is never idle.
-const ASKED_MAX: usize = 2;
-/// Groups ahead of the player from which on one is asked for at a time, so that a seek waits for
-/// little.
-const AHEAD: u32 = 4;
+/// Runs of pieces asked for at once where little is there ahead of the player: the owner is never
+/// idle.
+const ASKED_MAX: usize = 4;
 
 /// Fetches until everything is there, through broken connections.
 pub(super) async fn fetch(sessions: Arc<Sessions>, who: Name, path: String, shared: Arc<Shared>) {
@@ -50,7 +48,8 @@ async fn fetch_once(
     shared: &Arc<Shared>,
     fetched: &mut Fetched,
 ) -> Result<(), FileError> {
-    let mut file = RemoteFile::open(sessions, who, path).await?;
+    let edges = if fetched.pinned.is_none() { edges_of(path) } else { Edges::default() };
+    let mut file = PiecewiseFile::open(sessions, (who, path), edges).await?;
     match fetched.pinned {
         None => {
             let size = file.tree().size();
@@ -76,34 +75,34 @@ async fn fetch_once(
 }
 
 async fn pull(
-    file: &mut RemoteFile,
+    file: &mut PiecewiseFile,
     shared: &Arc<Shared>,
     fetched: &mut Fetched,
 ) -> Result<(), FileError> {
-    let mut asked: VecDeque<u32> = VecDeque::new();
     loop {
-        while let Some((number, is_near)) = shared.next_group(asked.make_contiguous(), AHEAD) {
-            let room = if is_near { ASKED_MAX } else { 1 };
-            if asked.len() >= room {
+        while let Some(next) = shared.next_run(file.expected()) {
+            let room = if next.is_near { ASKED_MAX } else { 1 };
+            if file.expected().len() >= room {
                 break;
             }
-            file.want(vec![GroupRange { first: number, count: 1 }]).await?;
-            asked.push_back(number);
+            file.want(next.pieces).await?;
         }
-        let Some(&number) = asked.front() else { return Ok(()) };
-        let group = file.receive(number).await?;
-        asked.pop_front();
-        let (tree, shared) = (Arc::clone(file.tree()), Arc::clone(shared));
-        let length = group.len();
-        let kept = spawn_blocking(move || {
-            if !tree.proves(number, &group) {
-                let start = tree.span(number).0;
-                return Err(FileError::Corrupt { start, length: group.len(), kept: 0 });
-            }
-            shared.put(number, &group).map_err(unwritten)
-        });
+        let Some((piece, bytes)) = file.receive().await? else { return Ok(()) };
+        fetched.bytes += bytes.len() as u64;
+        let shared = Arc::clone(shared);
+        let kept = spawn_blocking(move || shared.put(piece, &bytes).map_err(unwritten));
         kept.await.unwrap_or_else(|error| Err(FileError::from_panic(error)))?;
-        fetched.bytes += length as u64;
+    }
+}
+
+/// What a decoder reads first. In an Ogg file it looks for the last page, and an MP4 file may
+/// have its tables at the end.
+fn edges_of(path: &str) -> Edges {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let ends = ["ogg", "oga", "opus", "spx", "m4a", "m4b", "mp4"];
+    match ends.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+        true => Edges { first: 2, last: 5 },
+        false => Edges { first: 8, last: 0 },
     }
 }
 

@@ -3,10 +3,11 @@
 //! ```text
 //!   player's thread ── read, seek ──> Arriving ── what is missing ──> fetch, a task
 //!                                        ▲                              │ want, receive
-//!                                    a file without a name <── proven ── RemoteFile
+//!                                    a file without a name <── proven ── PiecewiseFile
 //! ```
 //!
-//! Every group is proven before it is heard. What a reader waits for is asked for next; otherwise
+//! Every piece of 16 KiB is proven before it is heard, and a first sound needs no more than one and
+//! what its decoder looks up at the end of the file: those come unasked with the first answer. What a reader waits for is asked for next; otherwise
 //! the file comes in order, so that what plays never waits, and the next file has time to come.
 
 mod arriving;

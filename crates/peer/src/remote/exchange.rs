@@ -216,7 +216,7 @@ pub(crate) async fn receive(
     let groups = partial.missing();
     progress.resume_with(partial.bytes());
     progress.stage(FilePhase::Started).await;
-    let want = Want { groups: groups.clone(), more: false };
+    let want = Want { groups: groups.clone(), ..Want::default() };
     let want = PeerMessage::Event(PeerEvent::Want(want));
     let asked = timeout(stall, writer.send(&want)).await;
     if !matches!(asked, Ok(Ok(()))) {

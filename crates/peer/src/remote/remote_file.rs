@@ -51,7 +51,7 @@ impl RemoteFile {
     ) -> Result<Self, FileError> {
         let problem = |problem| FileError::Name { name: path.chars().take(256).collect(), problem };
         check_path(path).map_err(problem)?;
-        let get = Get { path: path.to_owned(), groups: true, tree: None };
+        let get = Get { path: path.to_owned(), groups: true, tree: None, edges: None };
         let (stream, (size, hash), attributes) =
             ask_for(sessions, who, PeerCommand::Get(get)).await?;
         let group = group_length(size)
@@ -98,7 +98,7 @@ impl RemoteFile {
 
     /// Asks for groups. They come behind those that were asked for before.
     pub(crate) async fn want(&mut self, groups: Vec<GroupRange>) -> Result<(), FileError> {
-        self.say(Want { groups, more: true }).await
+        self.say(Want { groups, more: true, pieces: Vec::new() }).await
     }
 
     /// Receives the next group that was asked for, which has this number. Nothing is proven yet.
@@ -140,7 +140,7 @@ impl RemoteFile {
 }
 
 /// What it means for one of several owners that bytes did not come.
-fn broken(who: &Name, error: ContentError) -> FileError {
+pub(super) fn broken(who: &Name, error: ContentError) -> FileError {
     use crate::Stop;
 
     match &error {

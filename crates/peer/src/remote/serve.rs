@@ -24,6 +24,7 @@ use super::{
         hear_want, holds, prove, receive, receive_nothing, send_end, send_hashes, send_some,
     },
     find::on_find,
+    piecewise::send_pieces,
     stop::{leave_receiving, leave_sending},
     transfer::remove_part,
     tree::{on_batch, on_get_offered, on_offer_tree, on_walk},
@@ -247,8 +248,14 @@ async fn on_get(
     let (id, mut progress) =
         begin(host, lent.as_ref(), (Direction::Send, who), (&get.path, file.size));
     let orders = progress.orders();
-    let sending = send_shared(host, who, file, (reader, &mut answers), &mut progress);
-    let result = orders.unless(sending).await;
+    let stream = (reader, &mut answers);
+    let result = match get.edges {
+        None => orders.unless(send_shared(host, who, file, stream, &mut progress)).await,
+        Some(edges) => {
+            let sending = send_pieces((host, who), file, edges, stream, &mut progress);
+            orders.unless(sending).await
+        }
+    };
     // Dropping the stream resets it: the other side never takes a part for the whole.
     leave_sending(&result, answers.writer.get_mut());
     drop(answers);
@@ -346,7 +353,7 @@ pub(super) async fn send_shared(
     let (size, modified, mode) = (file.size, file.modified, file.mode);
     let source = prove(host, file, Some(&mut answers.writer)).await;
     let source = source.map_err(|error| progress.broken(error, None))?;
-    let content = Content { size, modified, hash: Some(source.tree.root()), mode };
+    let content = Content { size, modified, hash: Some(source.tree.root()), mode, pieces: false };
     answers.send(PeerReply::Content(content)).await?;
     let stream = (&mut reader, &mut answers.writer);
     let mut want = send_hashes(host, who, &source.tree, stream, progress).await?;

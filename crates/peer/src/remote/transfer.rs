@@ -148,7 +148,7 @@ async fn get_once(
         .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
     let orders = progress.orders();
-    let get = PeerCommand::Get(Get { path, groups: true, tree: None });
+    let get = PeerCommand::Get(Get { path, groups: true, tree: None, edges: None });
     let (stream, proven, attributes) = orders.unless(ask_for(sessions, who, get)).await?;
     same_as_before(pinned, proven.1, &name)?;
     progress.set_total(proven.0);
@@ -184,7 +184,7 @@ pub(crate) async fn ask_for(
     let keep = sessions.host().keep;
     let mut stream = ask(sessions, who, command, Priority::Bulk).await?;
     match answer(sessions.host(), who, &mut stream.reader).await? {
-        PeerReply::Content(Content { size, hash: Some(hash), modified, mode }) => {
+        PeerReply::Content(Content { size, hash: Some(hash), modified, mode, .. }) => {
             Ok((stream, (size, hash), Attributes::kept(keep, modified, mode)))
         }
         PeerReply::Content(Content { hash: None, .. }) => {

@@ -287,12 +287,16 @@ pub(crate) fn opened() -> Vec<Opened> {
     ]
 }
 
+fn edges() -> Edges {
+    Edges { first: 2, last: 5 }
+}
+
 /// Every request between peers.
 pub(crate) fn peer_commands() -> Vec<PeerCommand> {
     vec![
         hello().into(),
         Files { after: Some("a/b.txt".into()), limit: Some(10) }.into(),
-        Get { path: "a/b.txt".into(), groups: true, tree: Some(7) }.into(),
+        Get { path: "a/b.txt".into(), groups: true, tree: Some(7), edges: Some(edges()) }.into(),
         Offer {
             name: "b.txt".into(),
             size: 5,
@@ -355,7 +359,14 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
     vec![
         welcome().into(),
         FileList { files: vec![file, song], more: false }.into(),
-        Content { size: 5, modified: None, hash: Some(Hash([0xab; 32])), mode: Some(0o644) }.into(),
+        Content {
+            size: 5,
+            modified: None,
+            hash: Some(Hash([0xab; 32])),
+            mode: Some(0o644),
+            pieces: true,
+        }
+        .into(),
         Accepted { groups: true }.into(),
         Verified { hash: Hash([0xab; 32]) }.into(),
         Found { path: "a/b.txt".into(), size: 5, modified: Some(Timestamp(1)) }.into(),
@@ -378,7 +389,12 @@ pub(crate) fn peer_replies() -> Vec<PeerReply> {
 pub(crate) fn peer_events() -> Vec<PeerEvent> {
     vec![
         Hashing { bytes: 1 << 30 }.into(),
-        Want { groups: vec![GroupRange { first: 2, count: 3 }], more: true }.into(),
+        Want {
+            groups: vec![GroupRange { first: 2, count: 3 }],
+            more: true,
+            pieces: vec![GroupRange { first: 7, count: 1 }],
+        }
+        .into(),
         FileEnd { hash: Hash([0xab; 32]) }.into(),
         Ringing {}.into(),
         HangUp { reason: Some("bye".into()) }.into(),

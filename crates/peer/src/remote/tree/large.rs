@@ -32,7 +32,7 @@ pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), Fi
         return Ok(());
     }
     let path = join(&pull.path, &listed.path);
-    let get = PeerCommand::Get(Get { path, groups: true, tree: pull.ticket });
+    let get = PeerCommand::Get(Get { path, groups: true, tree: pull.ticket, edges: None });
     let (stream, proven, attributes) = ask_for(&pull.sessions, &pull.who, get).await?;
     let PeerStream { reader, mut writer, lease: _lease } = stream;
     let mut raw = reader.into_raw();
