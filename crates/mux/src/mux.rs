@@ -50,6 +50,8 @@ pub struct Mux {
     schedule: Schedule,
     datagrams_out: DatagramSender,
     datagrams_in: DatagramReceiver,
+    /// When a datagram with a deadline was last queued.
+    deadline_queued: Option<Instant>,
     /// Longest datagram that fits on the path, whatever the remote takes.
     path_datagram_max: usize,
     events: Events,
@@ -137,6 +139,7 @@ impl Mux {
             schedule: Schedule::default(),
             datagrams_out: DatagramSender::new(config.datagram_queue, config.redundancy_percent),
             datagrams_in: DatagramReceiver::new(config.datagram_queue),
+            deadline_queued: None,
             path_datagram_max: PAYLOAD_MAX,
             events: Events::default(),
             gaps: 0,
@@ -301,8 +304,17 @@ impl Mux {
             self.stats.datagrams_expired += 1;
             return Ok(());
         }
+        if expires.is_some() {
+            self.deadline_queued = Some(now);
+        }
         self.datagrams_out.push(payload, expires, &mut self.stats);
         Ok(())
+    }
+
+    /// When a datagram with a deadline was last queued: live media is under way.
+    #[must_use]
+    pub fn deadline_queued(&self) -> Option<Instant> {
+        self.deadline_queued
     }
 
     /// The oldest datagram that has arrived and was not taken.

@@ -11,7 +11,7 @@ use portolan_media::{
     open_file, open_sink,
 };
 use portolan_peer::{Config, Peer, RemoteAudio};
-use portolan_protocol::{Content, Hash, PIECE, PeerCommand, PeerReply};
+use portolan_protocol::{Content, Hash, PeerCommand, PeerReply};
 use tokio::{io::AsyncWriteExt, task::spawn_blocking};
 
 use self::support::{Harbour, name, next_request, reply, within};
@@ -200,6 +200,12 @@ async fn who_waits_for_a_file_can_be_called_away() {
     assert!(matches!(over, Some(Report::Over { failure: None })), "{over:?}");
 }
 
+/// Bytes of a piece.
+const LENGTH: usize = 16 << 10;
+
+/// What is wrong with the hashes of the pieces, or with the first of them.
+type Lie = fn(&mut Vec<u8>, &mut Vec<u8>);
+
 /// A WAV file of one group, and the hashes of its pieces as they go over.
 fn short_wav(harbour: &Harbour) -> (Vec<u8>, Vec<u8>) {
     use blake3::hazmat::HasherExt;
@@ -208,7 +214,7 @@ fn short_wav(harbour: &Harbour) -> (Vec<u8>, Vec<u8>) {
     sink.write(&vec![0.25; 48_000]).unwrap();
     sink.finish().unwrap();
     let whole = fs::read(&path).unwrap();
-    let pieces = whole.chunks(PIECE as usize).zip((0..).step_by(PIECE as usize));
+    let pieces = whole.chunks(LENGTH).zip((0..).step_by(LENGTH));
     let hash = |(piece, start): (&[u8], u64)| {
         blake3::Hasher::new().set_input_offset(start).update(piece).finalize_non_root()
     };
@@ -241,7 +247,7 @@ async fn the_first_piece_of_a_file_is_heard_before_anything_else_of_it_has_come(
     let (whole, list) = short_wav(&harbour);
     reply(&mut writer, content_of(&whole)).await;
     writer.get_mut().write_all(&list).await.unwrap();
-    writer.get_mut().write_all(&whole[..PIECE as usize]).await.unwrap();
+    writer.get_mut().write_all(&whole[..LENGTH]).await.unwrap();
     let heard = within("the first sound", hearing).await.unwrap();
     assert!(!heard.is_empty() && heard.iter().all(|sample| *sample == 0.25), "{heard:?}");
 }
@@ -254,8 +260,7 @@ async fn a_piece_that_is_not_the_files_is_never_heard() {
     let (alice, _) = harbour.peer_with(config).await;
     let bob = harbour.raw("bob").await;
     let (whole, list) = short_wav(&harbour);
-    let lies: [fn(&mut Vec<u8>, &mut Vec<u8>); 2] =
-        [|list, _| list[40] ^= 1, |_, piece| piece[5_000] ^= 1];
+    let lies: [Lie; 2] = [|list, _| list[40] ^= 1, |_, piece| piece[5_000] ^= 1];
     let mut connection = None;
     for (number, lie) in lies.into_iter().enumerate() {
         let audio = alice.audio(&name("bob"), "short.wav");
@@ -271,7 +276,7 @@ async fn a_piece_that_is_not_the_files_is_never_heard() {
         }
         let connection = connection.as_ref().unwrap();
         let (_, mut writer, _reader) = within("a question", next_request(connection)).await;
-        let (mut list, mut piece) = (list.clone(), whole[..PIECE as usize].to_vec());
+        let (mut list, mut piece) = (list.clone(), whole[..LENGTH].to_vec());
         lie(&mut list, &mut piece);
         reply(&mut writer, content_of(&whole)).await;
         let _ = writer.get_mut().write_all(&list).await;

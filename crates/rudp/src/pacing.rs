@@ -21,6 +21,8 @@ const GAIN_START: (u64, u64) = (2, 1);
 pub(crate) struct Pacer {
     /// Bytes that may be sent now.
     tokens: u64,
+    /// Bytes that were sent ahead of their time.
+    debt: u64,
     /// When they were last counted.
     counted: Option<Instant>,
     /// When the packet that waits was to go.
@@ -71,7 +73,7 @@ impl Pace {
 
 impl Pacer {
     pub(crate) fn new() -> Self {
-        Self { tokens: 0, counted: None, due: None }
+        Self { tokens: 0, debt: 0, counted: None, due: None }
     }
 
     /// When a packet may go; `None`: now.
@@ -83,7 +85,7 @@ impl Pacer {
         }
         // Waits for half of the bucket: small steps would cost a timer each.
         let wanted = (pace.capacity() / 2).max(pace.packet_size);
-        let due = now + pace.time(wanted - self.tokens);
+        let due = now + pace.time((wanted - self.tokens).saturating_add(self.debt));
         self.due = Some(due);
         Some(due)
     }
@@ -93,8 +95,18 @@ impl Pacer {
         self.tokens
     }
 
+    /// Bytes that were sent ahead of their time.
+    pub(crate) fn debt(&self) -> u64 {
+        self.debt
+    }
+
     pub(crate) fn on_sent(&mut self, bytes: u64) {
         self.tokens = self.tokens.saturating_sub(bytes);
+    }
+
+    /// These did not wait for their time.
+    pub(crate) fn on_sent_ahead(&mut self, bytes: u64) {
+        self.debt = self.debt.saturating_add(bytes);
     }
 
     fn count(&mut self, now: Instant, pace: Pace) {
@@ -115,7 +127,9 @@ impl Pacer {
         if earned > 0 || self.tokens >= capacity {
             // What was made up for stays until it is used.
             let capacity = capacity.max(self.tokens);
-            self.tokens = self.tokens.saturating_add(earned).min(capacity);
+            let paid = earned.min(self.debt);
+            self.debt -= paid;
+            self.tokens = self.tokens.saturating_add(earned - paid).min(capacity);
             self.counted = Some(now);
         }
     }

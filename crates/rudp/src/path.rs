@@ -54,6 +54,9 @@ pub(crate) struct Path {
     used: u64,
 }
 
+/// Packets of live media that go ahead of window and pacer.
+const LIVE_PACKETS: u64 = 2;
+
 impl Path {
     /// What is done by chance comes from `seed`.
     pub(crate) fn new(now: Instant, route: Route, config: &ConnectionConfig, seed: u64) -> Self {
@@ -128,6 +131,14 @@ impl Path {
     /// Whether the window leaves room for a packet of this size.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         self.in_flight + size as u64 <= self.congestion.window()
+    }
+
+    /// Whether a packet of live media may go although window or pacer hold everything else back: a
+    /// talk is not what fills the path, and in the time that a transfer needs to make room it
+    /// would be late.
+    pub(crate) fn has_room_for_live(&self) -> bool {
+        let ahead = LIVE_PACKETS * self.packet_size() as u64;
+        self.in_flight < self.congestion.window() + ahead && self.pacer.debt() < ahead
     }
 
     /// How far a packet may be overtaken before it counts as lost.

@@ -11,6 +11,7 @@
 
 mod judge;
 mod real;
+mod record;
 mod source;
 mod start;
 mod table;
@@ -27,7 +28,7 @@ use portolan_emulator::Launch;
 use self::{judge::Verdict, real::Talking};
 pub(crate) use self::{
     source::Source,
-    talk::{Beside, Ear, Heard, Plan, Speaker},
+    talk::{BESIDE_AFTER, Beside, Ear, Heard, Plan, Speaker},
 };
 use crate::{
     bench::{link::LinkChoice, options::Driver},
@@ -86,6 +87,8 @@ enum Task {
     /// Measure how soon a shared file is heard over each transport, from the order to the first
     /// sample
     Start(start::Options),
+    /// Write down how long each frame takes over a link, for a jitter buffer to be tried on
+    Record(record::Options),
 }
 
 /// A transport, and how frames travel on it.
@@ -158,6 +161,7 @@ pub fn run(options: &Options) -> ExitCode {
     let done = match &options.task {
         None => begin(options),
         Some(Task::Start(options)) => start::run(options),
+        Some(Task::Record(options)) => record::run(options),
     };
     match done {
         Ok(code) => code,

@@ -15,12 +15,12 @@ use portolan_netsim::topology::{Duplex, Topology};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     Talked, Way,
-    talk::{Beside, Ear, Heard, Plan, Speaker},
+    talk::{BESIDE_AFTER, Beside, Ear, Heard, Plan, Speaker},
 };
 use crate::watch;
 
@@ -170,8 +170,9 @@ async fn speak(
     Ok(Spoken { speaker, bytes })
 }
 
-/// Writes for as long as there is somebody.
+/// Writes, after a while, for as long as there is somebody.
 async fn pour(connection: Arc<dyn Connection>) {
+    sleep(BESIDE_AFTER).await;
     let Ok((mut write, _read)) = connection.open_stream(Priority::Bulk).await else { return };
     let block = vec![0; BLOCK];
     while write.write_all(&block).await.is_ok() {}

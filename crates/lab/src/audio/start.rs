@@ -33,6 +33,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::table::say;
 use crate::bench::{clock, link::LinkChoice};
 
 /// What is measured when nobody says over what.
@@ -111,9 +112,9 @@ fn measure(
         [] => OVER.map(str::to_owned).to_vec(),
         named => named.to_vec(),
     };
-    println!("**{}**: {}\n", link.text, link.description);
-    println!("| over | file | new session | stalled | session there | stalled |");
-    println!("|---|---|---|---|---|---|");
+    say(&format!("**{}**: {}\n", link.text, link.description));
+    say("| over | file | new session | stalled | session there | stalled |");
+    say("|---|---|---|---|---|---|");
     for transport in over {
         let transport = portolan::transport(&transport)
             .ok_or_else(|| format!("there is no transport {transport:?}"))?;
@@ -122,10 +123,10 @@ fn measure(
             let (new, there) = heard(options.seed, link, (transport, directory), file)?;
             let cells = [new.first, new.stalled, there.first, there.stalled];
             let cells = cells.map(|time| format!("{} ms", time.as_millis())).join(" | ");
-            println!("| {} | {file} | {cells} |", transport.scheme());
+            say(&format!("| {} | {file} | {cells} |", transport.scheme()));
         }
     }
-    println!();
+    say("");
     Ok(())
 }
 
@@ -168,8 +169,8 @@ fn heard(
 
 /// Threads that a runtime begins are where the thread is that began it.
 fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().map_err(text)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().map_err(text)?;
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -188,7 +189,7 @@ async fn serve(
     let _ = ready.send(());
     let _ = over.await;
     let _ = timeout(Duration::from_secs(1), peer.logout()).await;
-    let _ = timeout(Duration::from_secs(1), server.shutdown()).await;
+    let _ = timeout(Duration::from_secs(1), server.shutdown("enough was heard")).await;
     Ok(())
 }
 

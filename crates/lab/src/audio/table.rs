@@ -32,6 +32,11 @@ pub(super) fn print(options: &Options, driver: Driver, link: &LinkChoice, rows: 
             text += &format!("\n! {}: {doubt}\n", row.way.name);
         }
     }
+    say(&text);
+}
+
+/// Prints a line, or several.
+pub(super) fn say(text: &str) {
     // Nobody may be reading any more: that is not our failure.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

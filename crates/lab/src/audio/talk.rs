@@ -33,9 +33,12 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beside {
     Nothing,
-    /// Bytes without end, as a file that is being sent.
+    /// Bytes without end, as a file that is being sent, from [`BESIDE_AFTER`] on.
     Bulk,
 }
+
+/// How long a talk goes on before a file begins beside it.
+pub(crate) const BESIDE_AFTER: Duration = Duration::from_secs(3);
 
 /// The side that speaks.
 #[derive(Debug)]

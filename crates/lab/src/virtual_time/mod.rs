@@ -41,6 +41,7 @@ mod quic;
 mod simulation;
 mod subject;
 mod talk;
+mod trace;
 mod udp;
 mod workload;
 
@@ -48,6 +49,7 @@ pub use effort::Effort;
 pub use matrix::{Grid, matrix};
 pub use measure::{Measured, Request, Step, measure};
 pub use simulation::Outage;
-pub(crate) use simulation::start;
+pub(crate) use simulation::{Scene, start};
 pub use subject::{SUBJECTS, Subject};
 pub(crate) use talk::talk;
+pub(crate) use trace::trace;

@@ -11,7 +11,7 @@ use super::{
     simulation::{App, Ending, Scene, Simulation},
     subject::Subject,
 };
-use crate::audio::{Beside, Ear, Plan, Speaker, Talked};
+use crate::audio::{BESIDE_AFTER, Beside, Ear, Plan, Speaker, Talked};
 
 /// How long the connection may take, and how long the end may come after the time.
 const SPARE: Duration = Duration::from_secs(20);
@@ -52,7 +52,8 @@ struct Mouth {
 
 impl App for Mouth {
     fn drive(&mut self, now: Instant, machine: &mut dyn Machine) {
-        if self.beside == Beside::Bulk {
+        let has_begun = |begun| begun + BESIDE_AFTER <= now;
+        if self.beside == Beside::Bulk && self.speaker.begun().is_some_and(has_begun) {
             self.pour(machine);
         }
         while let Some(report) = machine.recv_message() {

@@ -89,6 +89,14 @@ impl DatagramSender {
         self.waiting.is_empty() && self.repairer.as_ref().is_none_or(|repairer| repairer.is_idle())
     }
 
+    /// Whether what must be sent now begins with something that has a deadline.
+    pub(crate) fn has_live(&self) -> bool {
+        match self.waiting.front() {
+            Some(first) => first.expires.is_some(),
+            None => !self.is_idle(),
+        }
+    }
+
     /// Whether [`Self::poll`] has nothing for any packet, copies in advance included.
     pub(crate) fn is_still(&self) -> bool {
         self.is_idle() && self.poll_timeout().is_none()

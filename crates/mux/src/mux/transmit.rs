@@ -44,6 +44,30 @@ impl Mux {
                 || self.accepting.to_tell)
     }
 
+    /// Whether a datagram with a deadline is to be sent now.
+    #[must_use]
+    pub fn has_live(&self) -> bool {
+        self.remote.is_some() && self.datagrams_out.has_live()
+    }
+
+    /// The same as [`Self::poll_frames`], of nothing but datagrams, the first of which has a
+    /// deadline: what may go although the carrier holds everything else back.
+    pub fn poll_live(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<u8>,
+        max: usize,
+        sent: &mut Vec<SentFrame>,
+    ) -> usize {
+        let (start, frames) = (out.len(), sent.len());
+        if self.has_live() {
+            let mut packet = Packet { end: start.saturating_add(max), out, sent };
+            self.poll_datagrams(now, start, &mut packet);
+        }
+        self.stats.frames_sent += (sent.len() - frames) as u64;
+        out.len() - start
+    }
+
     /// Appends frames of at most `max` bytes to `out`, most urgent first, and what they were to
     /// `sent`; answers how many bytes were appended.
     ///

@@ -63,7 +63,7 @@ impl Tree {
     /// The hashes of a group's pieces, as they go over.
     pub(crate) fn pieces_list(&self, group: u32, bytes: &[u8]) -> Vec<u8> {
         let start = self.span(group).0;
-        let pieces = bytes.chunks(PIECE as usize);
+        let pieces = bytes.chunks(usize::try_from(PIECE).unwrap_or(usize::MAX));
         let hash = |(number, piece)| leaf(start + number as u64 * PIECE, piece);
         match self.pieces_list_length(group) {
             0 => Vec::new(),

@@ -85,6 +85,8 @@ pub(crate) struct AckSummary {
     pub(crate) in_flight: u64,
     /// The window was used up before it came.
     pub(crate) is_window_limited: bool,
+    /// Messages with a deadline travel on the same connection.
+    pub(crate) is_live: bool,
     pub(crate) sample: Option<Sample>,
 }
 

@@ -20,6 +20,10 @@ const PERSISTENT_ROUNDS: u32 = 3;
 /// Probe times after which a lost packet is not expected any more.
 const LATE_ROUNDS: u32 = 2;
 
+/// After the last message with a deadline live media still counts as under way: pauses of a talk
+/// are told every 400 ms.
+const LIVE_FOR: Duration = Duration::from_secs(1);
+
 /// What an acknowledgement tells of packets that were under way.
 struct NewlyAcked {
     /// The newest of them, and when it was sent.
@@ -82,6 +86,8 @@ impl Connection {
 
     /// Tells the controller what the acknowledgement has shown as a whole.
     fn summarize(&mut self, now: Instant, under_way: u64) {
+        let lately = |at| now.saturating_duration_since(at) < LIVE_FOR;
+        let is_live = self.mux.deadline_queued().is_some_and(lately);
         let path = &mut self.path;
         let sample = path.delivery.sample(path.rtt.min());
         path.congestion.on_ack(&AckSummary {
@@ -90,6 +96,7 @@ impl Connection {
             delivered: path.delivery.total(),
             in_flight: path.in_flight,
             is_window_limited: std::mem::take(&mut self.recovery.is_window_limited),
+            is_live,
             sample,
         });
         path.choose_cadence(now, self.remote.ack_delay, under_way);

@@ -39,6 +39,9 @@ const HEARTBEAT_LEN: usize = 9;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Permit {
     Anything,
+    /// Datagrams with a deadline: the window is full or the pacer waits, and leaves a little for
+    /// them.
+    Live,
     /// The window is full or the pacer waits.
     Acknowledgement,
 }
@@ -259,10 +262,12 @@ impl Connection {
             return Permit::Anything;
         }
         self.recovery.is_app_limited = false;
+        let has_live = self.mux.has_live() && self.path.has_room_for_live();
+        let otherwise = if has_live { Permit::Live } else { Permit::Acknowledgement };
         if self.path.is_congested() {
             self.recovery.is_window_limited = true;
             self.waiting.is_for(now, WaitsFor::Window);
-            return Permit::Acknowledgement;
+            return otherwise;
         }
         match self.path.pacing_delay(now) {
             None => {
@@ -272,7 +277,7 @@ impl Connection {
             Some(until) => {
                 self.waiting.is_for(now, WaitsFor::Pacer);
                 self.timers.set(Timer::Pacing, until);
-                Permit::Acknowledgement
+                otherwise
             }
         }
     }
@@ -287,8 +292,11 @@ impl Connection {
 
     /// Appends one packet that ends before `end`; answers whether there was something to say.
     fn put_data(&mut self, now: Instant, buf: &mut Vec<u8>, end: usize, permit: Permit) -> bool {
-        let may_elicit =
-            permit == Permit::Anything && (self.has_data() || self.spaces[Level::Data].probes > 0);
+        let may_elicit = match permit {
+            Permit::Anything => self.has_data() || self.spaces[Level::Data].probes > 0,
+            Permit::Live => self.mux.has_live(),
+            Permit::Acknowledgement => false,
+        };
         if !may_elicit && !self.spaces[Level::Data].acks.is_urgent() {
             return false;
         }
@@ -304,7 +312,9 @@ impl Connection {
             self.put_pong(buf, content_end);
         }
         let answers_end = buf.len();
-        if may_elicit {
+        if may_elicit && permit == Permit::Live {
+            self.put_live(now, buf, content_end, &mut content);
+        } else if may_elicit {
             self.put_content(now, buf, content_end, &mut content);
             self.pad(buf, draft.start, content_end);
         } else if self.spaces[Level::Data].acks.wants_confirmation() && buf.len() < content_end {
@@ -315,13 +325,18 @@ impl Connection {
             return false;
         }
         let is_eliciting = buf.len() > answers_end;
-        if content_end - buf.len() <= PADDING_MAX && is_eliciting && self.mux.wants_to_send() {
+        let goes_on = permit == Permit::Anything && self.mux.wants_to_send();
+        if content_end - buf.len() <= PADDING_MAX && is_eliciting && goes_on {
             buf.resize(content_end, 0);
         }
         self.seal(&draft, buf);
         self.timers.stop(Timer::Acknowledge);
         if is_eliciting {
-            self.on_sent(now, &draft, buf.len() - draft.start, content);
+            let size = buf.len() - draft.start;
+            if permit == Permit::Live {
+                self.path.pacer.on_sent_ahead(size as u64);
+            }
+            self.on_sent(now, &draft, size, content);
         }
         true
     }
@@ -363,6 +378,14 @@ impl Connection {
         content.mux = Frames::of(&self.frames);
         self.frames.clear();
         self.frames.shrink_to(FRAMES_KEPT);
+    }
+
+    /// Datagrams alone.
+    fn put_live(&mut self, now: Instant, buf: &mut Vec<u8>, end: usize, content: &mut Content) {
+        let max = end - buf.len();
+        self.mux.poll_live(now, buf, max, &mut self.frames);
+        content.mux = Frames::of(&self.frames);
+        self.frames.clear();
     }
 
     /// Lengthens a packet that is to raise what the remote may send here.

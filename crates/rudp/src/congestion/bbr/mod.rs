@@ -12,6 +12,7 @@
 mod cycle;
 mod filters;
 mod losses;
+mod polite;
 mod share;
 mod siege;
 #[cfg(test)]
@@ -143,6 +144,10 @@ pub(super) struct Bbr {
     drain_round: u64,
     /// Sending begins again after a pause.
     is_restarting: bool,
+    /// Live media travels beside, and the queue is ours alone.
+    is_polite: bool,
+    /// Rounds of start-up in a row that have shown a queue then.
+    queue_in_startup: u8,
 }
 
 /// A look at the empty path.
@@ -188,6 +193,8 @@ impl Bbr {
             probe_rtt: ProbeRtt::default(),
             drain_round: 0,
             is_restarting: false,
+            is_polite: false,
+            queue_in_startup: 0,
         }
     }
 
@@ -389,7 +396,11 @@ impl Bbr {
     }
 
     fn pacing_gain(&self) -> f64 {
-        if self.phase == Phase::Up { self.cycle.daring.gain() } else { self.phase.pacing_gain() }
+        let gain = match self.phase {
+            Phase::Up => self.cycle.daring.gain(),
+            phase => phase.pacing_gain(),
+        };
+        self.polite_gain(gain)
     }
 
     fn set_pacing_rate(&mut self, rtt: Duration) {
@@ -405,8 +416,9 @@ impl Bbr {
             return;
         }
         let gain = self.pacing_gain() * PACING_MARGIN * self.losses.compensation();
-        let rate = scaled(bw, gain).max(self.packet_size);
-        if self.full.is_reached || rate > self.pacing_rate || !self.has_sample {
+        let rate = scaled(bw, gain).max(self.packet_size).max(self.polite_floor());
+        let may_fall = self.full.is_reached || self.is_polite;
+        if may_fall || rate > self.pacing_rate || !self.has_sample {
             self.pacing_rate = rate.max(if self.has_sample { 0 } else { self.pacing_rate });
         }
         self.has_sample = true;
@@ -430,6 +442,7 @@ impl Bbr {
             Phase::Startup | Phase::Drain => u64::MAX,
         };
         self.window = self.window.min(bound.min(self.inflight_lo).max(self.window_min()));
+        self.window = self.polite_window(self.window);
     }
 }
 
@@ -466,6 +479,7 @@ impl Controller for Bbr {
     fn on_ack(&mut self, summary: &AckSummary) {
         let Some(sample) = &summary.sample else { return };
         self.update_model(summary, sample);
+        self.mind_manners(summary, sample);
         self.update_phase(summary, sample);
         self.losses.end_sample(sample);
         self.set_pacing_rate(summary.rtt);

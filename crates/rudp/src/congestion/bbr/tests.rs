@@ -28,6 +28,8 @@ struct Path {
     sent: u64,
     delivered: u64,
     queue_max: Duration,
+    /// Messages with a deadline travel beside.
+    is_live: bool,
 }
 
 impl Path {
@@ -48,6 +50,7 @@ impl Path {
             sent: 0,
             delivered: 0,
             queue_max: Duration::ZERO,
+            is_live: false,
         }
     }
 
@@ -93,6 +96,7 @@ impl Path {
         self.delivery.on_acked(self.now, PACKET, sent, then);
         let sample = self.delivery.sample(self.bbr.min_rtt.get().unwrap_or_default());
         self.bbr.on_ack(&AckSummary {
+            is_live: self.is_live,
             now: self.now,
             rtt: self.now - sent,
             delivered: self.delivery.total(),
@@ -149,6 +153,30 @@ fn a_clean_path_is_filled_with_a_short_queue() {
     let share = path.run(Duration::from_secs(20));
     assert!(share > 0.93, "{share}");
     assert!(path.queue_max < 40 * MS, "{:?}", path.queue_max);
+}
+
+#[test]
+fn beside_live_media_the_path_is_used_and_hardly_a_queue_stands() {
+    for (megabits, rtt) in [(10, 20), (10, 60), (100, 50)] {
+        let mut path = Path::new(megabits, rtt * MS);
+        path.is_live = true;
+        path.run(Duration::from_secs(3));
+        path.queue_max = Duration::ZERO;
+        let share = path.run(Duration::from_secs(20));
+        assert!(share > 0.85, "{share} of {megabits} Mbit/s, {rtt} ms");
+        assert!(path.queue_max < 12 * MS, "{:?} at {megabits} Mbit/s, {rtt} ms", path.queue_max);
+    }
+}
+
+#[test]
+fn a_file_that_begins_beside_live_media_makes_no_long_queue() {
+    let [alone, beside] = [false, true].map(|is_live| {
+        let mut path = Path::new(10, 50 * MS);
+        (path.is_live, path.buffer) = (is_live, path.rate);
+        path.run(Duration::from_secs(3));
+        path.queue_max
+    });
+    assert!(beside < alone / 2, "{beside:?} beside, {alone:?} alone");
 }
 
 #[test]
