@@ -9,6 +9,8 @@ use quinn::{
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
+use crate::reset::{RandomIds, ResetKey};
+
 /// Bytes of datagrams that quinn may hold, where they cannot expire: two full packets.
 pub(crate) const ENGINE_DATAGRAMS: usize = 4096;
 
@@ -60,6 +62,8 @@ impl Configs {
         let mut endpoint = EndpointConfig::default();
         // The fixed bit tells QUIC from our own UDP on the shared port (RFC 9443).
         endpoint.grease_quic_bit(false).supported_versions(vec![QUIC_V1]);
+        endpoint.reset_key(Arc::new(ResetKey::of(identity)));
+        endpoint.cid_generator(|| Box::new(RandomIds));
         Self { endpoint, server, client }
     }
 }

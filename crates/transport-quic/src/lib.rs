@@ -58,6 +58,7 @@ mod datagrams;
 mod endpoint;
 mod outbox;
 mod reason;
+mod reset;
 mod socket;
 mod stream;
 mod watch;
