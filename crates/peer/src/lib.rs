@@ -64,7 +64,7 @@
 //! | who listens together hears the same within 50 ms | `calls::sound::together` |
 //! | nothing outside the shared directory is named or opened | `files::share` |
 //! | a user's key that changed is refused | `remote::known_peers`, `tests/files.rs` |
-//! | a session goes on at another server, where servers come and go | `tests/moving.rs` |
+//! | a session goes on at another server, where servers come and go | `tests/hosts.rs` |
 //! | people of a network without a server end up at one host, whatever happens | `lan::gathering` |
 //! | every queue, task and session is bounded and ends with the handle | [`Limits`], `tests/session.rs` |
 //!

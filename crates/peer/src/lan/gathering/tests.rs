@@ -395,7 +395,6 @@ fn those_who_start_at_once_end_up_together() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how long it takes is worth knowing")]
 fn those_whose_host_is_killed_come_together_again_at_another_one() {
     let mut times = Vec::new();
     for seed in seeds() {
