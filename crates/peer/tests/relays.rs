@@ -5,14 +5,28 @@
 
 mod support;
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use portolan_peer::{Config, Event, Events, FilePhase, PathInfo, PathRule, Peer};
+use portolan_identity::Expect;
+use portolan_peer::{Config, Event, Events, FilePhase, PathInfo, PathRule, Peer, Way};
+use portolan_protocol::{
+    ErrorBody, ErrorCode, Opened, Opening, OpeningMessage, Ready, RelayLoad, RequestId,
+};
+use portolan_protocol_io::{FrameReader, FrameWriter, RawReader};
 use portolan_server::{RelayServer, Relaying, Server};
-use portolan_transport::{PathKind, Transport};
+use portolan_transport::{
+    BindConfig, Connection, Endpoint, PathKind, RecvStream, SendStream, Transport,
+};
 use portolan_transport_quic::Quic;
 use portolan_transport_tcp::Tcp;
 use portolan_transport_udp::Udp;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UdpSocket,
+    sync::mpsc,
+    task::JoinSet,
+};
 
 use self::support::{Harbour, bytes, identity, name, wait_for, within};
 
@@ -21,7 +35,7 @@ static UDP: &[&dyn Transport] = &[&Udp];
 static QUIC: &[&dyn Transport] = &[&Quic];
 
 /// Long enough for a relay to end in the middle of it.
-const SIZE: usize = 12 << 20;
+const SIZE: usize = 8 << 20;
 
 fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -179,7 +193,154 @@ async fn a_relay_has_no_names_and_serves_its_own_server_only() {
         Harbour::open_as(portolan_server::Config::new(any_port(), TCP, identity("server"))).await;
     let mut config = directory.config("alice");
     config.server = place(&relay).address;
-    config.expect = portolan_identity::Expect::Id(relay.id());
+    config.expect = Expect::Id(relay.id());
     let refused = within("logging in", Peer::connect(config)).await.unwrap_err();
     assert!(refused.to_string().contains("only relays"), "{refused}");
+}
+
+#[tokio::test]
+async fn where_udp_is_blocked_peers_talk_through_the_relay_over_tcp() {
+    // Nothing answers over UDP at the server's port; datagrams disappear there.
+    let (harbour, _hole) = within("a port", async {
+        loop {
+            let harbour = Harbour::open_with(TCP).await;
+            if let Ok(hole) = UdpSocket::bind(harbour.addr).await {
+                return (harbour, hole);
+            }
+        }
+    })
+    .await;
+    // Alice lets the program choose, bob has said which.
+    let mut config = relayed(&harbour, "alice");
+    (config.transport, config.more_ways) = (
+        &Udp,
+        [&Quic as &'static dyn Transport, &Tcp]
+            .map(|transport| Way { server: harbour.addr, transport })
+            .to_vec(),
+    );
+    let (alice, mut events) = harbour.peer_with(config).await;
+    let (_bob, _heard) = harbour.peer_with(relayed(&harbour, "bob")).await;
+    let file = harbour.file("some", 300_000);
+    within("sending", alice.send_file(&name("bob"), &file)).await.unwrap();
+    assert_arrived(&harbour, "some", 300_000);
+    let found = path(&mut events, "the path", |path| path.with.is_some()).await;
+    assert_eq!((found.kind, found.transport), (Some(PathKind::Relayed), "tcp"));
+    assert!(harbour.server.load().bytes > 300_000);
+}
+
+/// What a relay does with what it carries.
+#[derive(Debug, Clone, Copy)]
+enum Malice {
+    Flips,
+    Drops,
+    Repeats,
+    Reorders,
+}
+
+/// Bytes that a hostile relay carries faithfully first: the handshake, and a part of the file.
+const FAITHFUL: usize = 512 << 10;
+
+/// A relay that carries one stream badly, and lets nobody in afterwards.
+struct Hostile {
+    place: RelayServer,
+    _serving: JoinSet<()>,
+}
+
+impl Hostile {
+    async fn new(malice: Malice) -> Self {
+        let config = BindConfig::new(any_port(), identity("hostile"));
+        let endpoint = Tcp.bind(config).await.unwrap();
+        let place = RelayServer { address: endpoint.local_addr(), id: identity("hostile").id() };
+        let mut serving = JoinSet::new();
+        serving.spawn(serve_badly(endpoint, malice));
+        Self { place, _serving: serving }
+    }
+}
+
+type Ends = (SendStream, RawReader<RecvStream>);
+
+async fn serve_badly(endpoint: Arc<dyn Endpoint>, malice: Malice) {
+    let (enter, mut entered) = mpsc::channel::<Ends>(2);
+    let mut all = JoinSet::new();
+    all.spawn(async move {
+        let (first, second) = (entered.recv().await, entered.recv().await);
+        let (Some((to_first, from_first)), Some((to_second, from_second))) = (first, second) else {
+            return;
+        };
+        let spoiled = spoil(from_first, to_second, malice);
+        tokio::join!(spoiled, spoil(from_second, to_first, malice));
+    });
+    while let Ok(connection) = endpoint.accept().await {
+        all.spawn(serve_streams(connection, enter.clone()));
+    }
+}
+
+async fn serve_streams(connection: Arc<dyn Connection>, enter: mpsc::Sender<Ends>) {
+    while let Ok((send, receive)) = connection.accept_stream().await {
+        let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
+        let answer = match reader.next_message().await {
+            Ok(OpeningMessage::Request(_, Opening::Load(_))) => {
+                OpeningMessage::Answer(RequestId(1), Opened::Load(RelayLoad::default()))
+            }
+            Ok(OpeningMessage::Request(_, Opening::Enter(_))) => match enter.try_reserve() {
+                Ok(place) => {
+                    let ready = Opened::Ready(Ready::default());
+                    writer.send(&OpeningMessage::Answer(RequestId(1), ready)).await.unwrap();
+                    place.send((writer.into_inner(), reader.into_raw()));
+                    continue;
+                }
+                Err(_) => {
+                    let body = ErrorBody::new(ErrorCode::Quota, "one was enough");
+                    OpeningMessage::Error(RequestId(1), body)
+                }
+            },
+            other => panic!("{other:?}"),
+        };
+        writer.send(&answer).await.unwrap();
+        let _ended = writer.get_mut().finish();
+    }
+}
+
+/// Carries one direction: faithfully at first, and then not.
+async fn spoil(mut from: RawReader<RecvStream>, mut to: SendStream, malice: Malice) {
+    let (mut carried, mut buffer) = (0, vec![0; 16 << 10]);
+    while let Ok(count) = from.read(&mut buffer).await {
+        if count == 0 {
+            break;
+        }
+        let mut bytes = buffer[..count].to_vec();
+        if carried > FAITHFUL && count > 1 {
+            match malice {
+                Malice::Flips => bytes[count / 2] ^= 0x10,
+                Malice::Drops => drop(bytes.pop()),
+                Malice::Repeats => bytes.extend_from_within(..),
+                Malice::Reorders => bytes.rotate_left(1),
+            }
+        }
+        carried += count;
+        if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_spoils_a_stream_breaks_the_session_and_the_file_goes_another_way() {
+    for malice in [Malice::Flips, Malice::Drops, Malice::Repeats, Malice::Reorders] {
+        let hostile = Hostile::new(malice).await;
+        let harbour = harbour(TCP, vec![hostile.place]).await;
+        wait_up(&harbour, 1).await;
+        let ((alice, mut events), (_bob, _heard)) = two(&harbour).await;
+        let file = harbour.file("some", 2 << 20);
+        within("sending", alice.send_file(&name("bob"), &file)).await.unwrap();
+        assert_arrived(&harbour, "some", 2 << 20);
+        let broken = wait_for(&mut events, "the break", |event| {
+            matches!(event, Event::File(update)
+                if matches!(&update.phase, FilePhase::Interrupted { reason } if !reason.is_empty()))
+        })
+        .await;
+        let Event::File(update) = broken else { panic!() };
+        assert!(update.bytes < 2 << 20, "{malice:?}");
+        assert!(harbour.server.load().bytes > 0, "{malice:?}: the server has carried the rest");
+    }
 }

@@ -79,7 +79,7 @@ pub struct Ready {
     pub entered: Option<PeerId>,
     /// To the caller: the callee waits there, and not on this stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<RelayPlace>,
+    pub place: Option<Box<RelayPlace>>,
 }
 
 /// One side's way to send datagrams to the other through the server (`docs/relay.md`).

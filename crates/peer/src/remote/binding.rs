@@ -12,18 +12,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::port::RelayLane;
 
-/// Between two bindings: within the shortest time that translators keep a mapping.
-const REFRESH: Duration = Duration::from_secs(15);
+/// Between two bindings: within the shortest time that translators keep a mapping, and often
+/// enough to notice soon that a relay has gone.
+const REFRESH: Duration = Duration::from_secs(5);
 /// For the first answer; doubled for each that does not come.
 const ANSWER_FIRST: Duration = Duration::from_millis(250);
 /// At most.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
+
+/// A relay that has left so many bindings unanswered, one after the other, may be gone.
+const SILENT_AFTER: u32 = 3;
 
 /// A channel through the relay, kept open until this is dropped.
 #[derive(Debug)]
 pub(super) struct Binding {
     pub(super) channel: Channel,
     seen: watch::Receiver<Option<SocketAddr>>,
+    unanswered: watch::Receiver<u32>,
     _keeping: AbortOnDropHandle<()>,
 }
 
@@ -32,6 +37,7 @@ impl Binding {
     pub(super) fn new(lane: &RelayLane, server: SocketAddr, channel: &RelayChannel) -> Self {
         let relay = SocketAddr::new(server.ip().to_canonical(), channel.port);
         let (tell, seen) = watch::channel(None);
+        let (count, unanswered) = watch::channel(0);
         let keeper = Keeper {
             socket: Arc::clone(&lane.socket),
             relay,
@@ -39,11 +45,12 @@ impl Binding {
             key: RelayKey(channel.key.0),
             answers: lane.listen(relay, channel.number),
             tell,
+            unanswered: count,
             counter: 0,
         };
         let channel = lane.socket.open_channel(relay, channel.number);
         let _keeping = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
-        Self { channel, seen, _keeping }
+        Self { channel, seen, unanswered, _keeping }
     }
 
     /// Where the relay sees us, once it has answered; `None`: it does not answer in time.
@@ -51,6 +58,16 @@ impl Binding {
         let mut seen = self.seen.clone();
         let bound = timeout(patience, seen.wait_for(Option::is_some)).await;
         bound.ok()?.ok().and_then(|seen| *seen)
+    }
+
+    /// Waits until a relay that has answered before does so no more. Cancel safe.
+    pub(super) async fn fell_silent(&self) {
+        let (mut seen, mut unanswered) = (self.seen.clone(), self.unanswered.clone());
+        let has_ended = seen.wait_for(Option::is_some).await.is_err()
+            || unanswered.wait_for(|count| *count >= SILENT_AFTER).await.is_err();
+        if has_ended {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -61,6 +78,8 @@ struct Keeper {
     key: RelayKey,
     answers: mpsc::Receiver<Vec<u8>>,
     tell: watch::Sender<Option<SocketAddr>>,
+    /// Bindings, since the last answer.
+    unanswered: watch::Sender<u32>,
     counter: u64,
 }
 
@@ -70,7 +89,9 @@ impl Keeper {
             let mut patience = ANSWER_FIRST;
             while !self.bind(patience).await {
                 patience = ANSWER_MAX.min(patience * 2);
+                self.unanswered.send_modify(|count| *count = count.saturating_add(1));
             }
+            self.unanswered.send_if_modified(|count| std::mem::take(count) > 0);
             sleep(REFRESH).await;
         }
     }

@@ -51,6 +51,8 @@ const EXPECTED: Duration = Duration::from_secs(20);
 const TRIED_MAX: usize = 8;
 /// Addresses of ours that are told.
 const OWN_MAX: usize = 8;
+/// When the relay says nothing any more, the other side shows a sign of life within this.
+const SIGN_AFTER_SILENCE: Duration = Duration::from_secs(2);
 /// Before the first new attempt for a direct path; doubled after each.
 const AGAIN_FIRST: Duration = Duration::from_secs(2);
 /// At most.
@@ -393,6 +395,27 @@ impl Meeting {
         let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
         let at = (self.relay, self.channel.as_ref());
         Arc::clone(outside.get_or_insert_with(|| Outside::begin(port, self.rule(), at)))
+    }
+
+    /// Ends the session when the relay is gone without a word and no other way has been found: over
+    /// UDP nobody else tells that a program has died. For as long as it is awaited.
+    pub(crate) async fn watch_relay(self: Arc<Self>) {
+        let mut news = self.paths.news();
+        while !self.paths.is_over() {
+            let outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match outside.and_then(|outside| outside.binding()) {
+                Some(binding) => {
+                    binding.fell_silent().await;
+                    self.check(SIGN_AFTER_SILENCE).await;
+                    sleep(SIGN_AFTER_SILENCE).await;
+                }
+                None => {
+                    if news.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Sees whether the other side is still there, and ends the session if not: over UDP nobody

@@ -54,6 +54,11 @@ impl Outside {
         Arc::new(this)
     }
 
+    /// Our side of the relay's channel, if there is one.
+    pub(super) fn binding(&self) -> Option<Arc<Binding>> {
+        self.binding.clone()
+    }
+
     /// What is known, or becomes known soon. A question is asked anew each time: translators
     /// forget.
     pub(super) async fn look(&self, port: &Arc<Port>, rule: PathRule) -> View {

@@ -44,7 +44,7 @@ enum Met {
     /// On the stream that we have asked on.
     Here(Box<dyn ByteStream>, Option<RelayChannel>),
     /// At another relay.
-    There(RelayPlace),
+    There(Box<RelayPlace>),
 }
 
 /// Brings us together with other peers: asks the server, and proves keys on both sides.
@@ -72,7 +72,7 @@ impl Introducer {
         let user = self.lookup(who).await?;
         self.known.check(who, user.id).await.map_err(ReachError::KeyChanged)?;
         let server = self.server().remote_addr();
-        let (carrier, channel, relay) = self.timed(who, self.reach(who, user.id)).await?;
+        let (carrier, channel, relay) = Box::pin(self.timed(who, self.reach(who, user.id))).await?;
         let relay_addr = relay.as_ref().map_or(server, |at| at.addr);
         let outside = self.look_outside(relay_addr, channel.as_ref()).await;
         let config = self.connection_config();
@@ -185,7 +185,7 @@ impl Introducer {
                 return Err(broken(who, &"the server named a relay that was not asked for"));
             };
             let id = place.id;
-            match enter(Arc::clone(port), place, self.is_same_host()).await {
+            match Box::pin(enter(Arc::clone(port), *place, self.is_same_host())).await {
                 Ok(Entered { at, carrier, channel }) => return Ok((carrier, channel, Some(at))),
                 Err(why) => {
                     tracing::info!(relay = %id, why, "a relay is of no use; asking for another");
@@ -277,7 +277,7 @@ impl Introducer {
         let server = self.server().remote_addr();
         let entered = match self.port().await {
             Ok(port) if !relayed.places.is_empty() => {
-                enter_any(&port, &relayed.places, self.is_same_host()).await
+                Box::pin(enter_any(&port, &relayed.places, self.is_same_host())).await
             }
             Ok(_) | Err(_) => None,
         };

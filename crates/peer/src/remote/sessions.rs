@@ -344,6 +344,8 @@ impl Driver {
         let _seeking = seeking.map(AbortOnDropHandle::new);
         let introductions = answer_introductions(Arc::clone(&self.host), Arc::clone(&self.meeting));
         let _introductions = AbortOnDropHandle::new(tokio::spawn(introductions));
+        let watching = Arc::clone(&self.meeting).watch_relay();
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
         let mut news = self.session.paths.news();
         let (mut told, mut checking) = (None, None);
         loop {

@@ -23,7 +23,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    fn start(label: &str, command: Command) -> Self {
+    pub(crate) fn start(label: &str, command: Command) -> Self {
         Self::start_by(label, command, Command::spawn)
     }
 
@@ -200,6 +200,12 @@ impl Harbour {
         (self.server, self.ready) = (server, ready);
     }
 
+    /// The same, with other options.
+    pub(crate) fn start_with(&mut self, options: &[String]) {
+        self.options = options.to_vec();
+        self.start_again();
+    }
+
     /// Ends the server in good order and starts it again on the same port and data.
     pub(crate) fn shut_down_and_restart(&mut self) {
         self.shut_down(&[]);
@@ -242,6 +248,13 @@ impl Harbour {
     /// Starts a peer that is ready to take commands.
     pub(crate) fn peer(&self, name: &str, transport: &str) -> Program {
         let mut peer = self.peer_unready(name, transport, &[]);
+        peer.wait_event("ready");
+        peer
+    }
+
+    /// Starts a peer with more options, and waits until it is ready.
+    pub(crate) fn peer_with(&self, name: &str, transport: &str, more: &[&str]) -> Program {
+        let mut peer = self.peer_unready(name, transport, more);
         peer.wait_event("ready");
         peer
     }

@@ -13,6 +13,7 @@ mod kills;
 mod lan;
 mod operation;
 mod refusals;
+mod relaying;
 mod storage;
 mod storm;
 mod trees;

@@ -132,7 +132,7 @@ impl Core {
     ) -> Vec<Effect> {
         match self.relays.relays.remove(&relay) {
             Some(Parties::Users(caller, callee)) => {
-                self.on_relay_ended((caller, callee), bytes, how)
+                self.on_relay_ended((caller, callee), bytes, how);
             }
             Some(Parties::Guests(guests)) => {
                 if let [Some((_, from)), Some((_, to))] = guests {

@@ -84,7 +84,7 @@ pub(super) async fn serve(
     let ready = Opened::Ready(Ready {
         id: Some(grant.callee_id),
         channel: own.map(|channel| channel.caller.clone()),
-        place,
+        place: place.map(Box::new),
         ..Ready::default()
     });
     let ready: OpeningMessage = Message::Answer(call.id, ready);
