@@ -147,7 +147,7 @@ async fn work(arguments: Arguments, stack: Stack) -> Result<Exit, Failure> {
         Some(command) => {
             settings.take_device()?;
             let output = Arc::new(output.with_bars());
-            let done = one_shot::run(command, &settings, &stack, &output).await;
+            let done = Box::pin(one_shot::run(command, &settings, &stack, &output)).await;
             watch::finish(&settings.shared);
             done
         }

@@ -314,7 +314,7 @@ pub(crate) async fn get(
 ) -> Result<(), Failure> {
     match (owners, wanted) {
         ([who], Wanted::Path(path)) => peer.get_file(who, &path, to, existing).await?,
-        (owners, wanted) => peer.gather_file(owners, wanted, to, existing).await?,
+        (owners, wanted) => Box::pin(peer.gather_file(owners, wanted, to, existing)).await?,
     };
     Ok(())
 }

@@ -363,7 +363,7 @@ impl Owner {
                         () = self.pool.done() => Ok(None),
                     }
                 });
-                let Some(file) = opened.await? else { return Ok(()) };
+                let Some(file) = Box::pin(opened).await? else { return Ok(()) };
                 file
             }
         };
