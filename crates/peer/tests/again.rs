@@ -36,8 +36,7 @@ fn list_of(bytes: &[u8]) -> Vec<u8> {
 async fn offer(connection: &Arc<dyn Connection>, whole: &[u8]) -> (Writer, Reader) {
     let (mut writer, reader) = open(connection).await;
     let size = whole.len() as u64;
-    let offer =
-        Offer { name: "file".into(), size, modified: None, hash: Some(hash(whole)), mode: None };
+    let offer = Offer { name: "file".into(), size, hash: Some(hash(whole)), ..Offer::default() };
     let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
     writer.send(&request).await.unwrap();
     (writer, reader)

@@ -323,13 +323,8 @@ fn list_of(bytes: &[u8]) -> Vec<u8> {
 
 /// Says as an owner that a file of these bytes follows, and hears what is wanted of it.
 async fn begin_content(whole: &[u8], writer: &mut Writer, reader: &mut Reader) -> Vec<GroupRange> {
-    let content = Content {
-        size: whole.len() as u64,
-        modified: None,
-        hash: Some(hash(whole)),
-        mode: None,
-        pieces: false,
-    };
+    let content =
+        Content { size: whole.len() as u64, hash: Some(hash(whole)), ..Content::default() };
     reply(writer, PeerReply::Content(content)).await;
     hear_want(whole, writer, reader).await
 }
@@ -358,8 +353,7 @@ async fn what_a_vanished_sender_has_sent_is_kept_and_another_peer_sends_only_the
     let (mut writer, mut reader) = open(&connection).await;
     let whole = bytes(10 << 20);
     let size = whole.len() as u64;
-    let offer =
-        Offer { name: "half".into(), size, modified: None, hash: Some(hash(&whole)), mode: None };
+    let offer = Offer { name: "half".into(), size, hash: Some(hash(&whole)), ..Offer::default() };
     let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
     writer.send(&request).await.unwrap();
     let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
@@ -456,13 +450,7 @@ async fn programs_that_cannot_prove_groups_are_told_so() {
             tree: None,
             edges: None,
         }),
-        PeerCommand::Offer(Offer {
-            name: "b".into(),
-            size: 1,
-            modified: None,
-            hash: None,
-            mode: None,
-        }),
+        PeerCommand::Offer(Offer { name: "b".into(), size: 1, ..Offer::default() }),
     ];
     for request in requests {
         let (mut writer, mut reader) = open(&connection).await;
@@ -502,8 +490,7 @@ async fn wants_that_no_file_has_end_the_transfer() {
         writer.send(&PeerMessage::Request(RequestId(1), get)).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();
         assert_eq!(kind(&answer), "content");
-        let want =
-            Want { groups: vec![GroupRange { first, count }], more: false, pieces: Vec::new() };
+        let want = Want { groups: vec![GroupRange { first, count }], ..Want::default() };
         writer.send(&PeerMessage::Event(PeerEvent::Want(want))).await.unwrap();
         let failed = |event: &Event| matches!(event, Event::File(update) if matches!(update.phase, FilePhase::Failed { .. }));
         wait_for(&mut events, "the failure", failed).await;
@@ -537,13 +524,8 @@ async fn offers_with_names_that_lead_out_are_refused() {
     let long = "n".repeat(300);
     for bad in ["../evil", "/tmp/evil", "a/b", "a\\b", "..", ".bashrc", "nul", "x\u{0}", &long] {
         let (mut writer, mut reader) = open(&connection).await;
-        let offer = Offer {
-            name: bad.to_owned(),
-            size: 1,
-            modified: None,
-            hash: Some(Hash([0; 32])),
-            mode: None,
-        };
+        let offer =
+            Offer { name: bad.to_owned(), size: 1, hash: Some(Hash([0; 32])), ..Offer::default() };
         let request = PeerMessage::Request(RequestId(1), PeerCommand::Offer(offer));
         writer.send(&request).await.unwrap();
         let answer: PeerMessage = within("the answer", reader.next_message()).await.unwrap();

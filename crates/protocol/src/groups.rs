@@ -47,7 +47,8 @@ pub struct Want {
     /// In order, not overlapping, at most [`RANGES_MAX`]; none when everything is there.
     pub groups: Vec<GroupRange>,
     /// Whether another `want` follows on the same stream; the groups of each stand behind each
-    /// other, and `end` behind the last. Only in answer to `content`.
+    /// other, and `end` behind the last. Only in answer to `content`, and to an
+    /// [`Offer`](crate::Offer) that says `more`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
     /// Pieces instead of groups, numbered through the whole file, in order, not overlapping; only
@@ -55,6 +56,13 @@ pub struct Want {
     /// pieces of the group, 32 bytes each, which are left out where it has only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pieces: Vec<GroupRange>,
+    /// Bytes that are there already, where `groups` are not all that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub have: Option<u64>,
+    /// The last of this stream, for a better way was found: what is still missing is asked for on
+    /// another stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
 }
 
 /// Pieces at the edges of a file that are sent without being asked for once more.

@@ -217,6 +217,9 @@ pub struct Offer {
     /// Who may read, write and execute it ([`MODE_MASK`](crate::MODE_MASK)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
+    /// Whether the sender hears several [`Want`](crate::Want)s.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// The offered file is wanted.

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use portolan_identity::PeerId;
 use portolan_mux_io::{MuxHandle, add_mux_stats, datagram_outcomes};
+use portolan_rudp::MigrationError;
 use portolan_transport::{
-    AcceptStreamError, CloseCode, CloseReason, Connection, ConnectionStats, Lifetime,
+    AcceptStreamError, CloseCode, CloseReason, Connection, ConnectionStats, Lifetime, MigrateError,
     OpenStreamError, Path, PathKind, Priority, RecvDatagramError, RecvStream, SendDatagramError,
     SendStream, Waited,
 };
@@ -99,6 +100,21 @@ impl Connection for UdpConnection {
         };
         add_mux_stats(&mut stats, &mux);
         stats
+    }
+
+    async fn migrate(&self, remote: SocketAddr) -> Result<(), MigrateError> {
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let now = tokio::time::Instant::now().into_std();
+        let outcome = self.host().try_path(now, remote).map_err(|error| match error {
+            MigrationError::Server => MigrateError::NotOurs,
+            MigrationError::NotEstablished | MigrationError::NoName => MigrateError::TooEarly,
+            MigrationError::NotProbed => MigrateError::NoAnswer(remote),
+        })?;
+        match outcome.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(MigrateError::NoAnswer(remote)),
+            Err(_) => Err(MigrateError::Closed),
+        }
     }
 
     fn close(&self, code: CloseCode, reason: &str) {

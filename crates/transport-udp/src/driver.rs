@@ -11,8 +11,8 @@ use portolan_datagram_io::{Batch, EcnCodepoint, LaneSocket, Received};
 use portolan_identity::{Alpn, remote_id};
 use portolan_qlog::Qlog;
 use portolan_rudp::{
-    CloseReason as Ended, Connection, ConnectionHandle, Ecn, Endpoint, Event, Routed, Transmit,
-    leading_run,
+    CloseReason as Ended, Connection, ConnectionHandle, Ecn, Endpoint, Event, PathEvent, Routed,
+    Transmit, leading_run,
 };
 use portolan_transport::{Backlog, CloseCode, CloseReason, ConnectionConfig};
 use tokio::time::{Sleep, sleep_until};
@@ -326,12 +326,24 @@ impl Driver {
                     self.on_closed(handle, &reason);
                     woken.extend(host.end(&mut host.lock(), close_reason(&reason)));
                 }
-                Event::Path(path) => tracing::debug!(?path, "path"),
+                Event::Path(path) => self.on_path(handle, host, path),
                 Event::Endpoint(event) => self.machine.on_endpoint_event(handle, event),
             }
         }
         self.events = events;
         woken.wake();
+    }
+
+    fn on_path(&mut self, handle: ConnectionHandle, host: &Host, path: PathEvent) {
+        tracing::debug!(?path, "path");
+        match path {
+            PathEvent::Works(route) => {
+                host.on_path_works(now(), route);
+                self.table.make_ready(handle);
+            }
+            PathEvent::Fails(route) => host.on_path_fails(route),
+            PathEvent::Moved(_) => {}
+        }
     }
 
     /// Hands an authenticated connection to whoever waits for it.

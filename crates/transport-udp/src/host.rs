@@ -11,9 +11,9 @@ use std::{
 
 use portolan_mux::Mux;
 use portolan_mux_io::{MuxHost, Signals, Waiters, Woken};
-use portolan_rudp::{Connection, ConnectionHandle};
+use portolan_rudp::{Connection, ConnectionHandle, MigrationError, Route};
 use portolan_transport::{CloseCode, CloseReason};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use crate::inbox::Inbox;
@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) waiters: Waiters,
     /// The address that our end is bound to.
     pub(crate) local: SocketAddr,
+    /// Another address of the remote that is being tried, and who waits for the outcome.
+    trial: Option<(Route, oneshot::Sender<bool>)>,
 }
 
 impl Host {
@@ -45,7 +47,7 @@ impl Host {
         span: Span,
     ) -> Self {
         Self {
-            state: Mutex::new(State { connection, waiters: Waiters::new(), local }),
+            state: Mutex::new(State { connection, waiters: Waiters::new(), local, trial: None }),
             signals: Signals::default(),
             handle,
             inbox,
@@ -70,6 +72,39 @@ impl Host {
         state.connection.local_address_changed(now);
     }
 
+    /// Tries another address of the remote; the receiver hears whether the connection has gone
+    /// there, or nothing if something else was tried instead.
+    pub(crate) fn try_path(
+        &self,
+        now: std::time::Instant,
+        remote: SocketAddr,
+    ) -> Result<oneshot::Receiver<bool>, MigrationError> {
+        let (tell, outcome) = oneshot::channel();
+        let route = Route::from(remote);
+        let mut state = self.lock();
+        state.connection.probe_path(now, route)?;
+        state.trial = Some((route, tell));
+        drop(state);
+        self.wake_driver();
+        Ok(outcome)
+    }
+
+    /// What was tried works: the connection goes there, if anybody still wants it to.
+    pub(crate) fn on_path_works(&self, now: std::time::Instant, route: Route) {
+        let mut state = self.lock();
+        let trial = state.trial.take_if(|(tried, _)| *tried == route);
+        let Some((_, tell)) = trial.filter(|(_, tell)| !tell.is_closed()) else { return };
+        let _ = tell.send(state.connection.migrate_to(now, route).is_ok());
+    }
+
+    /// What was tried does not work.
+    pub(crate) fn on_path_fails(&self, route: Route) {
+        let trial = self.lock().trial.take_if(|(tried, _)| *tried == route);
+        if let Some((_, tell)) = trial {
+            let _ = tell.send(false);
+        }
+    }
+
     /// What is logged of the connection belongs to this.
     pub(crate) fn span(&self) -> &Span {
         &self.span
@@ -88,6 +123,7 @@ impl Host {
             return;
         }
         state.connection.close(Instant::now().into_std(), code.0, reason.as_bytes());
+        state.trial = None;
         let ended = CloseReason::Local { code, reason: reason.to_owned() };
         let woken = state.waiters.close(ended, &self.signals);
         drop(state);
@@ -100,6 +136,7 @@ impl Host {
         if state.waiters.reason().is_some() {
             return Woken::default();
         }
+        state.trial = None;
         state.waiters.close(reason, &self.signals)
     }
 

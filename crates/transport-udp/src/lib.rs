@@ -38,6 +38,8 @@
 //!   nobody else pays for it (`tests/qlog.rs`);
 //! - connections go on when an end that began them is bound to another address
 //!   (the workspace's `tests/tests/over_udp/rebinding.rs`);
+//! - a connection goes to another address of its remote without a break when its maker says so, and
+//!   stays where it is if the remote does not answer there (`tests/migration.rs`);
 //! - garbage on the port disturbs nobody, and QUIC on the same port works on
 //!   (`tests/shared_port.rs`).
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use portolan_identity::PeerId;
 
 use crate::{
-    AcceptStreamError, CloseCode, CloseReason, ConnectionStats, Lifetime, OpenStreamError,
-    RecvDatagramError, RecvStream, SendDatagramError, SendStream,
+    AcceptStreamError, CloseCode, CloseReason, ConnectionStats, Lifetime, MigrateError,
+    OpenStreamError, RecvDatagramError, RecvStream, SendDatagramError, SendStream,
 };
 
 /// An authenticated, encrypted connection to one peer.
@@ -67,6 +67,17 @@ pub trait Connection: fmt::Debug + Send + Sync {
 
     /// Counters and estimates of this moment.
     fn stats(&self) -> ConnectionStats;
+
+    /// Takes the connection to another address of the same remote, if it answers there: streams and
+    /// datagrams go on without a break, and the other side follows. Only the side that made the
+    /// connection can do so. Cancel safe: the connection stays where it is then.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; the connection stays where it is.
+    async fn migrate(&self, remote: SocketAddr) -> Result<(), MigrateError> {
+        let _ = remote;
+        Err(MigrateError::Unsupported)
+    }
 
     /// Closes the connection: streams end with an error on both sides, and the remote sees `code`
     /// and `reason` (cut to 256 bytes). Returns at once; the first call counts.

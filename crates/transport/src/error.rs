@@ -21,6 +21,26 @@ pub enum RebindError {
     Bind(#[from] BindError),
 }
 
+/// Why a connection stays where it is.
+#[derive(Debug, Error)]
+pub enum MigrateError {
+    /// The transport cannot take its connections to another address of the remote.
+    #[error("connections of this transport stay at their address; make another one there")]
+    Unsupported,
+    /// Only the side that made the connection chooses where it goes; the other follows.
+    #[error("the side that was called follows the other one and cannot choose")]
+    NotOurs,
+    /// The two have not agreed on it far enough yet.
+    #[error("it is too early for that; try again after a round trip")]
+    TooEarly,
+    /// The remote does not answer there.
+    #[error("the remote does not answer at {0}")]
+    NoAnswer(SocketAddr),
+    /// The connection is gone.
+    #[error("the connection is gone")]
+    Closed,
+}
+
 /// Why an endpoint could not be bound.
 #[derive(Debug, Error)]
 pub enum BindError {

@@ -40,8 +40,8 @@ pub use connection::{Connection, Path, PathKind, Priority};
 pub use datagram::Lifetime;
 pub use endpoint::Endpoint;
 pub use error::{
-    AcceptError, AcceptStreamError, BindError, ConnectError, OpenStreamError, ReadError,
-    RebindError, RecvDatagramError, SendDatagramError, WriteError,
+    AcceptError, AcceptStreamError, BindError, ConnectError, MigrateError, OpenStreamError,
+    ReadError, RebindError, RecvDatagramError, SendDatagramError, WriteError,
 };
 pub use shared::Shared;
 pub use simultaneous::{Seen, Simultaneous, Speaks};

@@ -146,13 +146,19 @@ fn read(
     Ok(())
 }
 
-/// Receives the groups that `partial` misses and writes those that are proven.
+/// Knows which groups come on a stream, and asks for them in time.
+pub(crate) trait Sequence: Send {
+    /// The group that comes next; `None`: nothing more comes. Not cancel safe.
+    fn next(&mut self) -> impl Future<Output = Result<Option<u32>, ContentError>> + Send;
+}
+
+/// Receives groups that `partial` misses and writes those that are proven.
 ///
 /// What has arrived comes back also with an error. Dropped half way, `partial` is dropped as soon
 /// as its thread has noticed.
 pub(crate) async fn receive<R: AsyncRead + Unpin>(
     stream: &mut R,
-    groups: &[GroupRange],
+    groups: &mut impl Sequence,
     partial: Partial,
     progress: &mut Progress,
     stall: Duration,
@@ -169,12 +175,12 @@ pub(crate) async fn receive<R: AsyncRead + Unpin>(
 async fn receive_groups<R: AsyncRead + Unpin>(
     stream: &mut R,
     tree: &Tree,
-    groups: &[GroupRange],
+    groups: &mut impl Sequence,
     filled: &mpsc::Sender<(u32, Bytes)>,
     (progress, stall): (&mut Progress, Duration),
 ) -> Result<(), ContentError> {
     let mut buffer = BytesMut::new();
-    for number in groups.iter().flat_map(|range| range.first..range.first + range.count) {
+    while let Some(number) = groups.next().await? {
         let length = tree.span(number).1;
         receive_bytes(stream, length, &mut buffer, |bytes| progress.advance(bytes), stall).await?;
         if filled.send((number, buffer.split().freeze())).await.is_err() {

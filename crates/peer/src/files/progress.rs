@@ -6,7 +6,7 @@ use portolan_protocol::{ErrorCode, Hash, Name};
 use tokio::time::Instant;
 
 use super::{Orders, Pace, Reporter, Tally};
-use crate::{Event, FileError, FilePhase, FileUpdate};
+use crate::{Event, FileError, FilePhase, FileUpdate, Via};
 
 /// Reports about one file.
 #[derive(Debug)]
@@ -56,6 +56,13 @@ impl Progress {
 
     fn standing(standing: Standing, update: FileUpdate) -> Self {
         Self { standing, update, pace: Pace::new(Instant::now()), begun: false }
+    }
+
+    /// Reports say from now on how the bytes go by this stream.
+    pub(crate) fn look_at(&mut self, ways: impl Fn() -> Option<Via> + Send + Sync + 'static) {
+        if let Standing::Alone(reporter) = &mut self.standing {
+            reporter.ways = Box::new(ways);
+        }
     }
 
     /// Counts a file as a part of a directory, and reports nothing itself.

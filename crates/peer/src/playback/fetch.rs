@@ -29,7 +29,8 @@ pub(super) async fn fetch(sessions: Arc<Sessions>, who: Name, path: String, shar
             Err(error) => error,
         };
         // What never began will not begin by itself.
-        let pause = tries.pause_after(&error, fetched.bytes).filter(|_| fetched.pinned.is_some());
+        let pause = tries.pause_after(&error, fetched.bytes, host.outlook(&who));
+        let pause = pause.filter(|_| fetched.pinned.is_some());
         let Some(pause) = pause else { return shared.fail(error) };
         tracing::debug!(%error, "a file that is heard broke off and goes on");
         sleep(pause).await;

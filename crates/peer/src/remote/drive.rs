@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::SemaphorePermit,
-    time::{Duration, sleep},
-};
+use tokio::{sync::SemaphorePermit, time::sleep};
 
 use super::{Host, tries::Tries};
 use crate::{FileError, FilePhase, Stop, files::Progress};
@@ -57,7 +54,7 @@ async fn drive_on<A: Attempt>(
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        tried = match wait_after(&mut tries, error, progress, host.timing.retry).await {
+        tried = match wait_after(host, &mut tries, error, progress).await {
             Ok(()) => once(host, attempt, progress).await,
             Err(error) if error.stopped_here() == Some(Stop::Paused) => Err(error),
             Err(error) => return Err(error),
@@ -91,10 +88,10 @@ async fn queue<'a>(
 
 /// Waits before the next try; an error ends the transfer, or pauses it.
 async fn wait_after(
+    host: &Host,
     tries: &mut Tries,
     error: FileError,
     progress: &mut Progress,
-    retry: Duration,
 ) -> Result<(), FileError> {
     let orders = progress.orders();
     let pause = match &error {
@@ -104,10 +101,10 @@ async fn wait_after(
         }
         FileError::Stopped { stop: Stop::Paused, by: Some(_) } => {
             progress.paused(error.to_string()).await;
-            retry * ASKING_AGAIN
+            host.timing.retry * ASKING_AGAIN
         }
         _ => {
-            let pause = tries.pause_after(&error, progress.bytes());
+            let pause = tries.pause_after(&error, progress.bytes(), host.outlook(progress.with()));
             let Some(pause) = pause.filter(|_| progress.has_begun()) else { return Err(error) };
             progress.interrupted(error.to_string()).await;
             pause

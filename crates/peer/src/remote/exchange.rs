@@ -19,7 +19,7 @@ use tokio::{
     time::{Duration, error::Elapsed, sleep, timeout},
 };
 
-use super::Host;
+use super::{Host, asking::Asking, way::Way};
 use crate::{
     FileError, FilePhase, Stop,
     files::{
@@ -116,11 +116,19 @@ pub(crate) async fn send_hashes(
     let sent = content::send_bytes(writer.get_mut(), tree.list(), host.timing.stall).await;
     sent.map_err(|error| progress.broken(error, None))?;
     let want = hear_want(reader, who, (tree, host.timing.request), progress).await?;
-    // Of one who asks again and again nobody knows what it has.
-    let there = if want.more { 0 } else { tree.size() - tree.bytes_of(&want.groups) };
-    progress.resume_with(there);
+    progress.resume_with(there(&want, tree));
     progress.stage(FilePhase::Started).await;
     Ok(want)
+}
+
+/// Bytes that are on the other side already, as far as is known.
+fn there(want: &Want, tree: &Tree) -> u64 {
+    match want.have {
+        Some(have) => have.min(tree.size()),
+        // Of one who asks again and again nobody knows what it has.
+        None if want.more => 0,
+        None => tree.size() - tree.bytes_of(&want.groups),
+    }
 }
 
 /// Hears what is missing on the other side.
@@ -130,15 +138,19 @@ pub(crate) async fn hear_want(
     (tree, patience): (&Tree, Duration),
     progress: &Progress,
 ) -> Result<Want, FileError> {
-    let broken = |detail: String| FileError::Interrupted {
-        bytes: 0,
-        total: tree.size(),
-        kept: None,
-        detail,
-    };
     let message = past_hashing(reader, patience).await;
     let wanted = message.map_err(|_| FileError::TimedOut { who: who.clone() })?;
-    match wanted {
+    wanted_by(who, tree, wanted, progress)
+}
+
+/// What is missing on the other side, if it says so.
+pub(crate) fn wanted_by(
+    who: &Name,
+    tree: &Tree,
+    message: Result<PeerMessage, ReadMessageError>,
+    progress: &Progress,
+) -> Result<Want, FileError> {
+    match message {
         Ok(PeerMessage::Event(PeerEvent::Want(want))) if tree.has(&want.groups) => Ok(want),
         Ok(Message::Error(_, body)) => Err(refused(who, body)),
         Ok(Message::Request(..) | Message::Answer(..) | Message::Event(..)) => {
@@ -148,20 +160,22 @@ pub(crate) async fn hear_want(
         Err(ReadMessageError::Stream(error)) => {
             Err(progress.broken(ContentError::Stream(error), None))
         }
-        Err(error) => Err(broken(error.to_string())),
+        Err(error) => Err(FileError::Interrupted {
+            bytes: 0,
+            total: tree.size(),
+            kept: None,
+            detail: error.to_string(),
+        }),
     }
 }
 
-/// Sends the groups and the end, and finishes the stream.
-pub(crate) async fn send_groups(
-    host: &Host,
-    source: Source,
-    groups: Vec<GroupRange>,
-    writer: &mut Writer,
-    progress: &mut Progress,
-) -> Result<Hash, FileError> {
-    send_some(host, &source, groups, writer, progress).await?;
-    send_end(source.tree.root(), writer, progress).await
+/// How a file has gone over on one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// To its end.
+    Whole(Hash),
+    /// What is missing is asked for on a better way.
+    Moved,
 }
 
 /// Sends groups.
@@ -195,48 +209,80 @@ pub(crate) async fn send_end(
     Ok(hash)
 }
 
+/// The receiving side of a file's stream, and the way that it goes by, if there may be others.
+pub(crate) type Inflow<'a> = (&'a mut RawReader<RecvStream>, &'a mut Writer, Option<&'a Way>);
+
+/// What one stream has brought.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// The whole is there, under its name.
+    Whole(Hash, PathBuf),
+    /// A part; a better way has come, and the rest is to be asked for there.
+    Moved(Box<Partial>),
+}
+
 /// Receives what is missing of a file, proves it group by group, and gives the whole its name.
+/// What an earlier stream has brought is gone on with.
 pub(crate) async fn receive(
     host: &Host,
-    (raw, writer): (&mut RawReader<RecvStream>, &mut Writer),
+    (raw, writer, way): Inflow<'_>,
     (size, hash): (u64, Hash),
-    target: Target,
+    (target, kept): (Target, Option<Box<Partial>>),
     progress: &mut Progress,
-) -> Result<(Hash, PathBuf), FileError> {
+) -> Result<Received, FileError> {
     let stall = host.timing.stall;
+    let tree = receive_list(raw, (size, hash), progress, stall).await?;
+    let partial = match kept {
+        Some(partial) => *partial,
+        None => {
+            let opened = open_partial(target.directory(), Arc::new(tree), Some(&mut *writer)).await;
+            opened.map_err(|error| unwritten(error, &target, progress, None))?
+        }
+    };
+    progress.resume_with(partial.bytes());
+    if let Some(way) = way.cloned() {
+        progress.look_at(move || way.via());
+    }
+    progress.stage(FilePhase::Started).await;
+    let mut asking = Asking::new(&partial, (writer, way), stall);
+    if let Err(error) = asking.ask().await {
+        let kept = Some(partial.bytes());
+        return Err(progress.broken(error, kept));
+    }
+    let received = content::receive(raw, &mut asking, partial, progress, stall).await;
+    let (partial, outcome) = received.map_err(|error| unwritten(error, &target, progress, None))?;
+    if let Err(error) = outcome {
+        let kept = partial.bytes();
+        progress.fall_back_to(kept);
+        put_aside(Box::new(partial)).await;
+        return Err(unwritten(error, &target, progress, Some(kept)));
+    }
+    let has_moved = asking.has_moved();
+    if has_more(&mut FrameReader::new(raw)).await {
+        partial.discard();
+        return Err(FileError::Size { announced: size });
+    }
+    if has_moved && !partial.is_whole() {
+        return Ok(Received::Moved(Box::new(partial)));
+    }
+    let path = name_whole(host, partial, target).await?;
+    Ok(Received::Whole(hash, path))
+}
+
+/// Receives the hashes of a file's groups.
+async fn receive_list(
+    raw: &mut RawReader<RecvStream>,
+    (size, hash): (u64, Hash),
+    progress: &Progress,
+    stall: Duration,
+) -> Result<Tree, FileError> {
     let group = group_length(size).unwrap_or(1);
     let mut list = BytesMut::new();
     let length = Tree::list_length(size, group);
     let received = content::receive_bytes(raw, length, &mut list, |_| {}, stall).await;
     received.map_err(|error| progress.broken(error, None))?;
-    let tree = Tree::checked(size, group, hash, &list)
-        .map_err(|computed| FileError::Integrity { expected: hash, computed })?;
-    let opened = open_partial(target.directory(), Arc::new(tree), Some(&mut *writer)).await;
-    let partial = opened.map_err(|error| unwritten(error, &target, progress, None))?;
-    let groups = partial.missing();
-    progress.resume_with(partial.bytes());
-    progress.stage(FilePhase::Started).await;
-    let want = Want { groups: groups.clone(), ..Want::default() };
-    let want = PeerMessage::Event(PeerEvent::Want(want));
-    let asked = timeout(stall, writer.send(&want)).await;
-    if !matches!(asked, Ok(Ok(()))) {
-        let kept = Some(partial.bytes());
-        return Err(progress.broken(ContentError::Stalled, kept));
-    }
-    let received = content::receive(raw, &groups, partial, progress, stall).await;
-    let (partial, outcome) = received.map_err(|error| unwritten(error, &target, progress, None))?;
-    if let Err(error) = outcome {
-        let kept = partial.bytes();
-        progress.fall_back_to(kept);
-        drop_in_time(partial).await;
-        return Err(unwritten(error, &target, progress, Some(kept)));
-    }
-    if has_more(&mut FrameReader::new(raw)).await {
-        partial.discard();
-        return Err(FileError::Size { announced: size });
-    }
-    let path = name_whole(host, partial, target).await?;
-    Ok((hash, path))
+    Tree::checked(size, group, hash, &list)
+        .map_err(|computed| FileError::Integrity { expected: hash, computed })
 }
 
 /// Whether `path` is an ordinary file with that content. The other side is told while it is read.
@@ -332,7 +378,7 @@ pub(crate) async fn name_whole(
 }
 
 /// Puts a part aside; this may look at its directory.
-async fn drop_in_time(partial: Partial) {
+pub(crate) async fn put_aside(partial: Box<Partial>) {
     let _ = spawn_blocking(move || drop(partial)).await;
 }
 

@@ -338,7 +338,9 @@ impl Owner {
             if self.pool.is_banned(self.number) {
                 return Err(error);
             }
-            let Some(pause) = tries.pause_after(&error, bytes) else { return Err(error) };
+            let Some(pause) = tries.pause_after(&error, bytes, host.outlook(&self.who)) else {
+                return Err(error);
+            };
             let waited = self.orders.unless(async {
                 tokio::select! {
                     () = sleep(pause) => Ok(false),

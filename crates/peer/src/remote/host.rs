@@ -19,9 +19,11 @@ use tokio::{
 use super::{
     Sessions,
     agreements::{Agreements, Standing},
+    claims::Claims,
     datagrams::Datagrams,
     transfer::remove_part,
     tree::{AgreedTrees, Tickets},
+    tries::Outlook,
 };
 use crate::{
     Config, Direction, Event, Existing, FileError, FilePhase, FileRule, FileRules, FileUpdate,
@@ -62,6 +64,8 @@ pub(crate) struct Host {
     pub(crate) lent: Agreements,
     /// All transfers that people may see and stop.
     pub(crate) transfers: Arc<Transfers>,
+    /// By which stream each offered file comes.
+    pub(crate) claims: Arc<Claims>,
     rules: RwLock<FileRules>,
     quota: Arc<Quota>,
     /// Knows how others are reached.
@@ -108,6 +112,7 @@ impl Host {
             calls: Arc::new(calls),
             lent: Agreements::new(config.limits.offers),
             transfers: Arc::new(Transfers::new(config.limits.offers)),
+            claims: Arc::default(),
             rules: RwLock::new(FileRules {
                 default: config.accept_files,
                 ..config.file_rules.clone()
@@ -127,6 +132,15 @@ impl Host {
     /// Learns who knows how others are reached.
     pub(crate) fn set_ways(&self, sessions: Weak<Sessions>) {
         let _ = self.ways.set(sessions);
+    }
+
+    /// What a transfer that has broken off has to expect.
+    pub(crate) fn outlook(&self, who: &Name) -> Outlook {
+        let ways = self.ways.get().and_then(Weak::upgrade);
+        match ways.is_some_and(|ways| ways.goes_on(who)) {
+            true => Outlook::OtherWay,
+            false => Outlook::Unknown,
+        }
     }
 
     /// What is shared now.

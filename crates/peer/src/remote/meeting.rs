@@ -26,7 +26,7 @@ use portolan_protocol_io::{FrameReader, FrameWriter};
 use portolan_transport::{Carrier, CloseCode, Connection, Priority};
 use tokio::{
     task::JoinSet,
-    time::{Duration, sleep, timeout},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::{
@@ -39,7 +39,7 @@ use super::{
     port::{Annex, Place, Port, canonical, is_sane, join},
     punching::own_interfaces,
 };
-use crate::PathRule;
+use crate::{PathRule, ReachError};
 
 /// A direct path that is found so soon after the relayed one is waited for.
 const DIRECT_SOON: Duration = Duration::from_millis(500);
@@ -57,6 +57,10 @@ const SIGN_AFTER_SILENCE: Duration = Duration::from_secs(2);
 const AGAIN_FIRST: Duration = Duration::from_secs(2);
 /// At most.
 const AGAIN_MAX: Duration = Duration::from_secs(300);
+
+/// A direct way that has lasted so long is sought at once when it is lost; others after a pause
+/// that grows, so that a session does not go to and fro.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Who began the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +112,8 @@ impl Meeting {
         let Introduced { connection, role, channel, server, outside, relay } = introduced;
         let relay_addr = relay.as_ref().map_or(server, |at| at.addr);
         let rule = introducer.ports.rule();
-        let paths = Paths::new(introducer.stream_leg(connection, relay), rule.least());
+        let first = introducer.stream_leg(connection, relay);
+        let paths = Paths::new(first, (rule.least(), rule.best()));
         let meeting = Self {
             introducer: introducer.clone(),
             who: who.clone(),
@@ -131,14 +136,17 @@ impl Meeting {
     /// Looks for better ways for as long as the session lasts.
     pub(crate) async fn seek(self: Arc<Self>) {
         let aim = self.rule().best();
-        let mut pause = AGAIN_FIRST;
-        let mut news = self.paths.news();
+        let (mut pause, mut calm) = (AGAIN_FIRST, AGAIN_FIRST);
         while !self.paths.is_over() {
-            news.mark_unchanged();
             if self.paths.has(aim) {
                 pause = AGAIN_FIRST;
-                if news.changed().await.is_err() {
-                    return;
+                let since = Instant::now();
+                self.outlasts(aim).await;
+                if since.elapsed() < STEADY && !self.paths.is_over() {
+                    sleep(calm).await;
+                    calm = AGAIN_MAX.min(calm * 2);
+                } else {
+                    calm = AGAIN_FIRST;
                 }
                 continue;
             }
@@ -152,6 +160,12 @@ impl Meeting {
                 pause = AGAIN_MAX.min(pause * 2);
             }
         }
+    }
+
+    /// Waits for as long as there is such a way.
+    async fn outlasts(&self, rank: Rank) {
+        let mut news = self.paths.news();
+        while !self.paths.is_over() && self.paths.has(rank) && news.changed().await.is_ok() {}
     }
 
     /// Exchanges addresses and tries them; an error says why there is no direct path.
@@ -172,7 +186,8 @@ impl Meeting {
             ));
         }
         let relayed = async {
-            if let Some(binding) = view.binding.as_ref().filter(|_| theirs.relay) {
+            let is_new = !self.paths.has(Rank::Relayed);
+            if let Some(binding) = view.binding.as_ref().filter(|_| is_new && theirs.relay) {
                 self.dial_relayed(&port, binding, &ticket).await;
                 sleep(DIRECT_SOON).await;
                 self.paths.settle();
@@ -289,15 +304,21 @@ impl Meeting {
     }
 
     fn take_relayed(&self, port: &Port, connection: Arc<dyn Connection>, binding: Arc<Binding>) {
-        let what = if self.relay == self.server { "the server" } else { "a relay" };
         self.paths.add(Leg {
             connection,
             rank: Rank::Relayed,
             transport: port.transport.scheme(),
             relay: Some(binding.channel.relay()),
-            why: format!("{what} carries the encrypted packets; it cannot read them"),
-            _kept: Some(Box::new(binding)),
+            channel: Some(binding.channel.addr()),
+            why: self.why_relayed(),
+            kept: Some(binding),
         });
+    }
+
+    /// Why datagrams go by the relay, for people.
+    pub(super) fn why_relayed(&self) -> String {
+        let what = if self.relay == self.server { "the server" } else { "a relay" };
+        format!("{what} carries the encrypted packets; it cannot read them")
     }
 
     pub(super) fn take_direct(&self, port: &Port, connection: Arc<dyn Connection>, why: &str) {
@@ -307,8 +328,9 @@ impl Meeting {
             rank: Rank::Direct,
             transport: port.transport.scheme(),
             relay: None,
+            channel: None,
             why: format!("nothing of ours lies between; {why}"),
-            _kept: None,
+            kept: None,
         });
         // There is no better way to wait for.
         self.paths.settle();
@@ -455,6 +477,29 @@ impl Meeting {
         answered.unwrap_or_else(|_| Err("they did not say where they are".to_owned()))
     }
 
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    pub(super) fn who(&self) -> &Name {
+        &self.who
+    }
+
+    /// Our port for other peers.
+    pub(super) async fn port(&self) -> Result<Arc<Port>, String> {
+        self.introducer.port().await
+    }
+
+    /// Whether the other side answers on that way.
+    pub(super) async fn greet(&self, leg: &Leg) -> Result<(), ReachError> {
+        self.introducer.greet(&self.who, &leg.connection).await
+    }
+
+    /// Whether the server says that the other side is there.
+    pub(super) async fn is_online(&self) -> bool {
+        self.introducer.is_online(&self.who).await
+    }
+
     fn rule(&self) -> PathRule {
         self.introducer.ports.rule()
     }
@@ -467,10 +512,6 @@ impl Meeting {
     /// The way by which the two were introduced.
     pub(crate) fn first(&self) -> Arc<dyn Connection> {
         Arc::clone(&self.paths.first().connection)
-    }
-
-    pub(super) fn paths(&self) -> &Paths {
-        &self.paths
     }
 
     pub(super) fn peer(&self) -> PeerId {

@@ -5,7 +5,9 @@
 //! `port`), and `paths` makes one connection of all: nothing else knows what carries a stream.
 
 mod agreements;
+mod asking;
 mod binding;
+mod claims;
 mod datagrams;
 mod dialling;
 mod drive;
@@ -33,6 +35,8 @@ mod stop;
 mod transfer;
 mod tree;
 mod tries;
+mod watching;
+mod way;
 
 pub(crate) use datagrams::{DatagramInbox, Datagrams};
 pub(crate) use gather::{GatherRequest, gather};

@@ -26,6 +26,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 
+use super::way::Way;
+
 /// Connections of one session at once.
 const LEGS_MAX: usize = 6;
 
@@ -48,10 +50,12 @@ pub(crate) struct Leg {
     pub(crate) transport: &'static str,
     /// The relay's address, where there is one.
     pub(crate) relay: Option<SocketAddr>,
+    /// What stands for the relay's channel by which it began.
+    pub(crate) channel: Option<SocketAddr>,
     /// Why this way and no other, for people.
     pub(crate) why: String,
     /// What must last as long as the connection.
-    pub(crate) _kept: Option<Box<dyn Any + Send + Sync>>,
+    pub(crate) kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// All connections of a session, as one.
@@ -59,6 +63,8 @@ pub(crate) struct Paths {
     peer: PeerId,
     /// Ways below this are for introductions only.
     least: Rank,
+    /// The best way that is sought.
+    aim: Rank,
     state: Mutex<State>,
     news: watch::Sender<u64>,
     settled: watch::Sender<bool>,
@@ -73,17 +79,29 @@ struct State {
     first: Arc<Leg>,
 }
 
+/// Both sides of a stream.
+pub(crate) type Streams = (SendStream, RecvStream);
+
+impl State {
+    /// The newest of its rank is the best of them.
+    fn insert(&mut self, leg: Leg) {
+        let place = self.legs.partition_point(|other| other.rank > leg.rank);
+        self.legs.insert(place, Arc::new(leg));
+    }
+}
+
 type Asked<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 impl Paths {
     /// A session that has one connection; `least` says which ways it may use.
-    pub(crate) fn new(first: Leg, least: Rank) -> Arc<Self> {
+    /// and `best` which is the best that is sought.
+    pub(crate) fn new(first: Leg, (least, best): (Rank, Rank)) -> Arc<Self> {
         let first = Arc::new(first);
         let peer = first.connection.remote_id();
         let legs = vec![Arc::clone(&first)];
         let state = Mutex::new(State { legs, end: None, trouble: None, first });
         let (news, settled) = (watch::Sender::new(0), watch::Sender::new(false));
-        Arc::new(Self { peer, least, state, news, settled })
+        Arc::new(Self { peer, least, aim: best, state, news, settled })
     }
 
     /// Takes another connection in. False: the session is over, or has too many.
@@ -94,11 +112,54 @@ impl Paths {
             leg.connection.close(CloseCode::BUSY, "the session has no use for it");
             return false;
         }
-        let place = state.legs.partition_point(|other| other.rank > leg.rank);
-        state.legs.insert(place, Arc::new(leg));
+        state.insert(leg);
         drop(state);
         self.tell();
         true
+    }
+
+    /// The connection of a leg goes by another way now.
+    pub(crate) fn restand(&self, leg: &Leg, rank: Rank, why: String) {
+        let mut state = self.lock();
+        let Some(place) = state.legs.iter().position(|other| other.is_of(&leg.connection)) else {
+            return;
+        };
+        state.legs.remove(place);
+        state.insert(Leg {
+            connection: Arc::clone(&leg.connection),
+            rank,
+            transport: leg.transport,
+            relay: leg.relay,
+            channel: leg.channel,
+            why,
+            kept: leg.kept.clone(),
+        });
+        drop(state);
+        self.tell();
+    }
+
+    /// Gives a way up, for that reason.
+    pub(crate) fn abandon(&self, leg: &Leg, why: &str) {
+        let mut state = self.lock();
+        state.legs.retain(|other| !other.is_of(&leg.connection));
+        state.trouble = Some(why.to_owned());
+        if state.legs.is_empty() {
+            state.end.get_or_insert(CloseReason::Lost { detail: why.to_owned() });
+        }
+        drop(state);
+        leg.connection.close(CloseCode::DROPPED, why);
+        self.tell();
+    }
+
+    /// All connections, best first.
+    pub(crate) fn legs(&self) -> Vec<Arc<Leg>> {
+        self.lock().legs.clone()
+    }
+
+    /// All but that one.
+    pub(crate) fn others(&self, leg: &Leg) -> Vec<Arc<Leg>> {
+        let legs = self.legs().into_iter();
+        legs.filter(|other| !other.is_of(&leg.connection)).collect()
     }
 
     /// Says that the search for better ways has come to a rest, for now.
@@ -160,6 +221,45 @@ impl Paths {
         self.least
     }
 
+    /// The best way that is sought.
+    pub(crate) fn aim(&self) -> Rank {
+        self.aim
+    }
+
+    /// The leg of a connection, while it is one.
+    pub(crate) fn leg_of(&self, connection: &Arc<dyn Connection>) -> Option<Arc<Leg>> {
+        self.lock().legs.iter().find(|leg| leg.is_of(connection)).cloned()
+    }
+
+    /// Opens a stream on the best way, and says which it is.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        priority: Priority,
+    ) -> Result<(Way, Streams), OpenStreamError> {
+        let (leg, streams) = self.open_on_best(priority).await?;
+        Ok((Way::new(self, &leg), streams))
+    }
+
+    /// Waits for the next stream that the other side opens on any way, and says on which. Cancel
+    /// safe.
+    pub(crate) async fn accept(self: &Arc<Self>) -> Result<(Way, Streams), CloseReason> {
+        let (leg, streams) = self.begun_on_any(|connection| connection.accept_stream()).await?;
+        Ok((Way::new(self, &leg), streams))
+    }
+
+    async fn open_on_best(
+        &self,
+        priority: Priority,
+    ) -> Result<(Arc<Leg>, Streams), OpenStreamError> {
+        while let Some(leg) = self.best_usable() {
+            match leg.connection.open_stream(priority).await {
+                Ok(streams) => return Ok((leg, streams)),
+                Err(OpenStreamError::Closed(_)) => self.on_ended(&leg).await,
+            }
+        }
+        Err(OpenStreamError::Closed(self.reason()))
+    }
+
     fn tell(&self) {
         self.news.send_modify(|version| *version += 1);
     }
@@ -193,7 +293,7 @@ impl Paths {
         {
             let mut state = self.lock();
             let before = state.legs.len();
-            state.legs.retain(|other| !Arc::ptr_eq(other, leg));
+            state.legs.retain(|other| !other.is_of(&leg.connection));
             if state.legs.len() == before {
                 return;
             }
@@ -222,7 +322,7 @@ impl Paths {
     async fn begun_on_any<T, E>(
         &self,
         ask: impl for<'a> Fn(&'a dyn Connection) -> Asked<'a, T, E>,
-    ) -> Result<T, CloseReason> {
+    ) -> Result<(Arc<Leg>, T), CloseReason> {
         let mut news = self.news.subscribe();
         loop {
             news.mark_unchanged();
@@ -236,13 +336,11 @@ impl Paths {
                 answer = first_of(asked) => answer,
                 _ = news.changed() => continue,
             };
+            let (place, answer) = answer;
+            let Some(leg) = legs.get(place) else { continue };
             match answer {
-                (_, Ok(answer)) => return Ok(answer),
-                (place, Err(_)) => {
-                    if let Some(leg) = legs.get(place) {
-                        self.on_ended(leg).await;
-                    }
-                }
+                Ok(answer) => return Ok((Arc::clone(leg), answer)),
+                Err(_) => self.on_ended(leg).await,
             }
         }
     }
@@ -267,18 +365,12 @@ impl Connection for Paths {
         &self,
         priority: Priority,
     ) -> Result<(SendStream, RecvStream), OpenStreamError> {
-        while let Some(leg) = self.best_usable() {
-            match leg.connection.open_stream(priority).await {
-                Ok(stream) => return Ok(stream),
-                Err(OpenStreamError::Closed(_)) => self.on_ended(&leg).await,
-            }
-        }
-        Err(OpenStreamError::Closed(self.reason()))
+        Ok(self.open_on_best(priority).await?.1)
     }
 
     async fn accept_stream(&self) -> Result<(SendStream, RecvStream), AcceptStreamError> {
         let accepted = self.begun_on_any(|connection| connection.accept_stream()).await;
-        accepted.map_err(AcceptStreamError::Closed)
+        accepted.map(|(_, streams)| streams).map_err(AcceptStreamError::Closed)
     }
 
     fn send_datagram(&self, payload: Bytes, lifetime: Lifetime) -> Result<(), SendDatagramError> {
@@ -289,7 +381,7 @@ impl Connection for Paths {
 
     async fn recv_datagram(&self) -> Result<Bytes, RecvDatagramError> {
         let received = self.begun_on_any(|connection| connection.recv_datagram()).await;
-        received.map_err(RecvDatagramError::Closed)
+        received.map(|(_, datagram)| datagram).map_err(RecvDatagramError::Closed)
     }
 
     fn max_datagram_size(&self) -> usize {
@@ -305,14 +397,7 @@ impl Connection for Paths {
     }
 
     fn path(&self) -> Path {
-        let leg = self.best();
-        let path = leg.connection.path();
-        match (leg.rank, leg.relay) {
-            (Rank::Direct, _) | (Rank::Stream | Rank::Relayed, None) => path,
-            (Rank::Stream | Rank::Relayed, Some(remote)) => {
-                Path { kind: PathKind::Relayed, remote, ..path }
-            }
-        }
+        self.best().path()
     }
 
     fn stats(&self) -> ConnectionStats {
@@ -353,6 +438,24 @@ impl Connection for Paths {
             };
             if let Some(leg) = legs.get(place) {
                 self.on_ended(leg).await;
+            }
+        }
+    }
+}
+
+impl Leg {
+    /// Whether that is its connection.
+    pub(crate) fn is_of(&self, connection: &Arc<dyn Connection>) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.connection), Arc::as_ptr(connection))
+    }
+
+    /// What lies between.
+    pub(crate) fn path(&self) -> Path {
+        let path = self.connection.path();
+        match (self.rank, self.relay) {
+            (Rank::Direct, _) | (Rank::Stream | Rank::Relayed, None) => path,
+            (Rank::Stream | Rank::Relayed, Some(remote)) => {
+                Path { kind: PathKind::Relayed, remote, ..path }
             }
         }
     }

@@ -87,7 +87,7 @@ impl PiecewiseFile {
         let group = group_length(size)
             .ok_or(FileError::TooLarge { size, max: portolan_protocol::FILE_MAX })?;
         let stall = sessions.host().timing.stall;
-        let PeerStream { reader, writer, lease } = stream;
+        let PeerStream { reader, writer, lease, way: _ } = stream;
         let (mut raw, mut list) = (reader.into_raw(), BytesMut::new());
         let length = Tree::list_length(size, group);
         let received = receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;

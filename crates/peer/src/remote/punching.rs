@@ -35,6 +35,13 @@ impl Meeting {
         while let Some(event) = punching.next().await {
             match event {
                 PunchEvent::Nominated { path, local } => {
+                    let (after, what) = (began.elapsed().as_millis(), path.kind.word());
+                    let how = format!("found in {after} ms at their {what} address");
+                    if local == port.endpoint.local_addr()
+                        && self.migrate(path.remote, &how).await.is_ok()
+                    {
+                        return Ok(());
+                    }
                     let expect = Expect::Id(self.peer());
                     let endpoint = self.endpoint_at(port, local).await?;
                     let dialled = endpoint.connect(path.remote, expect).await;
@@ -42,8 +49,6 @@ impl Meeting {
                     join(&connection, ticket.clone(), Way::Direct)
                         .await
                         .ok_or("they did not let us in")?;
-                    let (after, what) = (began.elapsed().as_millis(), path.kind.word());
-                    let how = format!("found in {after} ms at their {what} address");
                     self.take_direct(port, connection, &how);
                     return Ok(());
                 }

@@ -122,8 +122,8 @@ impl Introducer {
             (PathKind::Memory, _) => "both are in one process".to_owned(),
         };
         let transport = at.as_ref().map_or_else(|| self.scheme(), |at| at.scheme);
-        let _kept = at.map(|at| -> Box<dyn std::any::Any + Send + Sync> { Box::new(at) });
-        Leg { connection, rank: Rank::Stream, transport, relay, why, _kept }
+        let kept = at.map(|at| -> Arc<dyn std::any::Any + Send + Sync> { Arc::new(at) });
+        Leg { connection, rank: Rank::Stream, transport, relay, channel: None, why, kept }
     }
 
     fn server(&self) -> Arc<dyn Connection> {
@@ -157,6 +157,11 @@ impl Introducer {
         let why = "no session is open; the next file request opens one through the server";
         let (with, transport) = (Some(who.clone()), self.scheme());
         PathInfo { with, kind: None, transport, addr: None, why: why.to_owned() }
+    }
+
+    /// Whether the server says that `who` is there.
+    pub(super) async fn is_online(&self, who: &Name) -> bool {
+        self.lookup(who).await.is_ok()
     }
 
     async fn lookup(&self, who: &Name) -> Result<UserInfo, ReachError> {

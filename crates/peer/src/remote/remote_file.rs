@@ -57,7 +57,7 @@ impl RemoteFile {
         let group = group_length(size)
             .ok_or(FileError::TooLarge { size, max: portolan_protocol::FILE_MAX })?;
         let stall = sessions.host().timing.stall;
-        let PeerStream { reader, writer, lease } = stream;
+        let PeerStream { reader, writer, lease, way: _ } = stream;
         let (mut raw, mut list) = (reader.into_raw(), BytesMut::new());
         let length = Tree::list_length(size, group);
         let received = content::receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
@@ -98,7 +98,7 @@ impl RemoteFile {
 
     /// Asks for groups. They come behind those that were asked for before.
     pub(crate) async fn want(&mut self, groups: Vec<GroupRange>) -> Result<(), FileError> {
-        self.say(Want { groups, more: true, pieces: Vec::new() }).await
+        self.say(Want { groups, more: true, ..Want::default() }).await
     }
 
     /// Receives the next group that was asked for, which has this number. Nothing is proven yet.

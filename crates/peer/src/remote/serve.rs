@@ -21,13 +21,16 @@ use super::{
     Host, Meeting, Sessions,
     agreements::{Agreement, Agreements, Offered, Standing},
     exchange::{
-        hear_want, holds, prove, receive, receive_nothing, send_end, send_hashes, send_some,
+        Received, Sent, hear_want, holds, prove, put_aside, receive, receive_nothing, send_end,
+        send_hashes, send_some,
     },
     find::on_find,
+    paths::Streams,
     piecewise::send_pieces,
     stop::{leave_receiving, leave_sending},
     transfer::remove_part,
     tree::{on_batch, on_get_offered, on_offer_tree, on_walk},
+    way::Way,
 };
 use crate::{
     Direction, FileError, Stop, TransferId,
@@ -58,7 +61,7 @@ async fn introduce(
 ) {
     let (mut reader, writer) = (FrameReader::new(receive), FrameWriter::new(send));
     let Ok(PeerMessage::Request(id, command)) = reader.next_message().await else { return };
-    let mut answers = Answers { writer, id };
+    let mut answers = Answers { writer, id, way: None };
     match command {
         PeerCommand::Hello(hello) => in_time(host, on_hello(&hello, answers)).await,
         PeerCommand::Meet(meet) => in_time(host, on_meet(meeting, meet, answers)).await,
@@ -74,11 +77,11 @@ pub(crate) async fn serve(
     (host, meeting): (&Arc<Host>, &Arc<Meeting>),
     sessions: &Weak<Sessions>,
     who: &Name,
-    (send, receive): (SendStream, RecvStream),
+    (way, (send, receive)): (Way, Streams),
 ) {
     let (mut reader, writer) = (FrameReader::new(receive), FrameWriter::new(send));
     let Ok(request) = timeout(host.timing.request, reader.next_message()).await else { return };
-    let mut answers = Answers { writer, id: RequestId(0) };
+    let mut answers = Answers { writer, id: RequestId(0), way: Some(way) };
     match request {
         Ok(PeerMessage::Request(id, command)) => {
             answers.id = id;
@@ -112,7 +115,7 @@ async fn on_command(
         PeerCommand::Offer(offer) => on_offer(host, who, offer, (reader, answers)).await,
         PeerCommand::Find(find) => on_find(host, find, answers).await,
         PeerCommand::Call(call) => {
-            let Answers { writer, id } = answers;
+            let Answers { writer, id, .. } = answers;
             let link = |hold| Link::new((reader, writer), id, hold);
             host.calls.on_call(who, call, link).await;
         }
@@ -148,6 +151,8 @@ async fn in_time(host: &Host, answering: impl Future<Output = ()>) {
 pub(super) struct Answers {
     pub(super) writer: FrameWriter<SendStream>,
     id: RequestId,
+    /// By which the stream came, if others may be better.
+    way: Option<Way>,
 }
 
 impl Answers {
@@ -253,16 +258,21 @@ async fn on_get(
         None => orders.unless(send_shared(host, who, file, stream, &mut progress)).await,
         Some(edges) => {
             let sending = send_pieces((host, who), file, edges, stream, &mut progress);
-            orders.unless(sending).await
+            orders.unless(sending).await.map(Sent::Whole)
         }
     };
     // Dropping the stream resets it: the other side never takes a part for the whole.
     leave_sending(&result, answers.writer.get_mut());
     drop(answers);
     match result {
-        Ok(hash) => {
+        Ok(Sent::Whole(hash)) => {
             host.lent.end(&asked);
             progress.done(hash, None).await;
+        }
+        // It is asked for again, and goes on under its number.
+        Ok(Sent::Moved) => {
+            let agreement = Agreement { id, standing: Standing::Wanted };
+            host.lent.note(Instant::now(), asked, agreement);
         }
         Err(error) => {
             settle(&host.lent, (asked, id), &error);
@@ -349,7 +359,7 @@ pub(super) async fn send_shared(
     file: OpenedFile,
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
-) -> Result<Hash, FileError> {
+) -> Result<Sent, FileError> {
     let (size, modified, mode) = (file.size, file.modified, file.mode);
     let source = prove(host, file, Some(&mut answers.writer)).await;
     let source = source.map_err(|error| progress.broken(error, None))?;
@@ -360,7 +370,8 @@ pub(super) async fn send_shared(
     loop {
         send_some(host, &source, want.groups, &mut answers.writer, progress).await?;
         if !want.more {
-            return send_end(source.tree.root(), &mut answers.writer, progress).await;
+            let hash = send_end(source.tree.root(), &mut answers.writer, progress).await?;
+            return Ok(if want.moved { Sent::Moved } else { Sent::Whole(hash) });
         }
         // Whoever fetches from several owners may have enough to do with the others for a while.
         want = hear_want(&mut reader, who, (&source.tree, host.timing.stall), progress).await?;
@@ -389,7 +400,8 @@ async fn on_offer(
     let incoming = Incoming { id, offered, proven, agreed: agreed.is_some() };
     let taken = take_offer(host, &incoming, &offer, (reader, &mut answers), &mut progress).await;
     match &taken {
-        Ok((_, path)) => incoming.note(host, Standing::Arrived(path.clone())),
+        Ok(Taken::Whole(_, path)) => incoming.note(host, Standing::Arrived(path.clone())),
+        Ok(Taken::Elsewhere) => {}
         Err(Refusal::File(error)) => {
             settle(&host.agreements, (incoming.offered.clone(), id), error);
             if error.stopped_here() == Some(Stop::Cancelled) {
@@ -399,10 +411,12 @@ async fn on_offer(
         Err(Refusal::Body(_)) => host.agreements.end(&incoming.offered),
     }
     match taken {
-        Ok((hash, path)) => {
+        Ok(Taken::Whole(hash, path)) => {
             answers.last(PeerReply::Verified(Verified { hash })).await;
             progress.done(hash, Some(path)).await;
         }
+        // Its sender comes with it by another way, under the same number.
+        Ok(Taken::Elsewhere) => {}
         Err(Refusal::Body(body)) => {
             answers.refuse(body.clone()).await;
             progress.failed_with(body.code, body.message).await;
@@ -453,6 +467,14 @@ enum Place {
     Taken(PathBuf),
 }
 
+/// What has become of an offered file on one stream.
+enum Taken {
+    /// It is there.
+    Whole(Hash, PathBuf),
+    /// It goes on by another way.
+    Elsewhere,
+}
+
 /// Why an offered file is not taken.
 pub(super) enum Refusal {
     /// In words for both sides.
@@ -479,7 +501,7 @@ async fn take_offer(
     offer: &Offer,
     (mut reader, answers): (FrameReader<RecvStream>, &mut Answers),
     progress: &mut Progress,
-) -> Result<(Hash, PathBuf), Refusal> {
+) -> Result<Taken, Refusal> {
     let proven @ (size, hash) = incoming.proven;
     let orders = progress.orders();
     // What cannot be written is refused before a person is asked.
@@ -512,16 +534,34 @@ async fn take_offer(
         Place::Taken(path) => return Err(FileError::Exists(path).into()),
     };
     answers.send(PeerReply::Accepted(Accepted { groups: true })).await?;
+    let claim = host.claims.take(incoming.id, answers.way.as_ref()).await;
     let mut raw = reader.into_raw();
-    let stream = (&mut raw, &mut answers.writer);
-    let received = match target {
-        Ok(target) => orders.unless(receive(host, stream, proven, target, progress)).await,
-        Err(same) => {
-            let receiving = receive_nothing(host, stream, size, progress);
-            orders.unless(receiving).await.map(|()| (hash, same))
+    let way = answers.way.as_ref().filter(|_| offer.more);
+    let stream = (&mut raw, &mut answers.writer, way);
+    let receiving = async {
+        match target {
+            Ok(target) => match receive(host, stream, proven, (target, None), progress).await? {
+                Received::Whole(hash, path) => Ok(Taken::Whole(hash, path)),
+                Received::Moved(partial) => {
+                    put_aside(partial).await;
+                    Ok(Taken::Elsewhere)
+                }
+            },
+            Err(same) => {
+                receive_nothing(host, (stream.0, stream.1), size, progress).await?;
+                Ok(Taken::Whole(hash, same))
+            }
         }
     };
+    let received = tokio::select! {
+        received = orders.unless(receiving) => received,
+        () = claim.taken_over() => Ok(Taken::Elsewhere),
+    };
     leave_receiving(&received, raw.get_mut());
+    if matches!(received, Ok(Taken::Elsewhere)) {
+        // The sender waits for it, so that it finds the part free.
+        let _ = answers.writer.get_mut().finish();
+    }
     Ok(received?)
 }
 

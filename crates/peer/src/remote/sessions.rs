@@ -27,6 +27,7 @@ use super::{
     paths::{Paths, Rank},
     rate::Rate,
     serve::{answer_introductions, serve},
+    way::Way,
 };
 use crate::{Event, PathInfo, ReachError, Via};
 
@@ -80,6 +81,8 @@ pub(crate) struct PeerStream {
     pub(crate) reader: FrameReader<RecvStream>,
     pub(crate) writer: FrameWriter<SendStream>,
     pub(crate) lease: Lease,
+    /// By which it goes.
+    pub(crate) way: Way,
 }
 
 impl Sessions {
@@ -128,6 +131,12 @@ impl Sessions {
     pub(crate) fn via(&self, who: &Name) -> Option<Via> {
         let path = self.path(who);
         Some(Via { kind: path.kind?, transport: path.transport })
+    }
+
+    /// Whether a session with `who` is open and has a way left.
+    pub(crate) fn goes_on(&self, who: &Name) -> bool {
+        let session = self.lock().by_name.get(who).and_then(|cell| cell.get().cloned());
+        session.is_some_and(|session| !session.paths.is_over())
     }
 
     /// Sends a datagram to `who` if a session is open; says whether one was. Never waits.
@@ -272,9 +281,10 @@ impl Session {
             (_, Rank::Stream) => {}
             (_, Rank::Relayed | Rank::Direct) => self.paths.settled(ONLY_WAY).await,
         }
-        let opened = self.connection.open_stream(priority).await;
-        let (send, receive) = opened.map_err(|error| error.to_string())?;
-        Ok(PeerStream { reader: FrameReader::new(receive), writer: FrameWriter::new(send), lease })
+        let opened = self.paths.open(priority).await;
+        let (way, (send, receive)) = opened.map_err(|error| error.to_string())?;
+        let (reader, writer) = (FrameReader::new(receive), FrameWriter::new(send));
+        Ok(PeerStream { reader, writer, lease, way })
     }
 }
 
@@ -286,8 +296,17 @@ fn broken(who: &Name, detail: &str) -> ReachError {
 #[derive(Debug, Default)]
 struct Usage {
     leases: AtomicUsize,
+    /// Requests of the other side.
+    serving: AtomicUsize,
     /// Counts every lease ever given, so that use between two looks is seen.
     given: AtomicU64,
+}
+
+impl Usage {
+    /// Whether anything is under way.
+    fn is_any(&self) -> bool {
+        self.leases.load(Ordering::Relaxed) > 0 || self.serving.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// Keeps a session from being idle.
@@ -344,15 +363,18 @@ impl Driver {
         let _seeking = seeking.map(AbortOnDropHandle::new);
         let introductions = answer_introductions(Arc::clone(&self.host), Arc::clone(&self.meeting));
         let _introductions = AbortOnDropHandle::new(tokio::spawn(introductions));
-        let watching = Arc::clone(&self.meeting).watch_relay();
+        let _relay = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.meeting).watch_relay()));
+        let usage = Arc::clone(&self.session.usage);
+        let watching = Arc::clone(&self.meeting).watch(move || usage.is_any());
         let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
         let mut news = self.session.paths.news();
         let (mut told, mut checking) = (None, None);
         loop {
+            self.session.usage.serving.store(serving.len(), Ordering::Relaxed);
             let room = serving.len() < self.host.limits.streams;
             let connection = &self.session.connection;
             tokio::select! {
-                stream = async { sleep_until(resume_at).await; connection.accept_stream().await }, if room => {
+                stream = async { sleep_until(resume_at).await; self.session.paths.accept().await }, if room => {
                     let Ok(stream) = stream else { break };
                     let (who, host) = (self.who.clone(), Arc::clone(&self.host));
                     let (sessions, meeting) = (Weak::clone(&self.sessions), Arc::clone(&self.meeting));

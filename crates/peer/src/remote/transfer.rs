@@ -1,13 +1,15 @@
 //! What we ask of other peers: their list, a file of theirs, to take a file of ours.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
 use portolan_protocol::{
     Content, FileInfo, FileList, Files, Get, Hash, Limits as MessageLimits, Message, Name, Offer,
-    PeerCommand, PeerMessage, PeerReply, RequestId,
+    PeerCommand, PeerEvent, PeerMessage, PeerReply, RequestId, Want,
 };
 use portolan_protocol_io::{FrameReader, ReadMessageError};
 use portolan_transport::{Priority, RecvStream};
@@ -20,8 +22,8 @@ use super::{
     Host, Sessions,
     drive::{Attempt, drive},
     exchange::{
-        Reader, Writer, holds, past_hashing, prove, receive, receive_nothing, refused, send_groups,
-        send_hashes, wait_for_part,
+        Reader, Received, Sent, Writer, hear_want, holds, past_hashing, prove, receive,
+        receive_nothing, refused, send_end, send_hashes, send_some, wait_for_part,
     },
     sessions::PeerStream,
     stop::{leave_receiving, leave_sending},
@@ -32,6 +34,9 @@ use crate::{
         Attributes, Partial, Progress, Target, check_name, check_path, content::Source, open_file,
     },
 };
+
+/// Words about what is wanted that a receiver may be ahead.
+const WANTS_MAX: usize = 16;
 
 /// How long a peer may take to say why it has stopped reading.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -142,10 +147,28 @@ async fn get_once(
     pinned: &mut Option<Hash>,
     progress: &mut Progress,
 ) -> Result<(PathBuf, Hash), FileError> {
+    let path = &request.path;
+    check_path(path)
+        .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
+    let mut kept = None;
+    loop {
+        match get_by_one_way(sessions, who, request, (pinned, kept.take()), progress).await? {
+            Received::Whole(hash, path) => return Ok((path, hash)),
+            Received::Moved(partial) => kept = Some(partial),
+        }
+    }
+}
+
+/// Fetches a file, or as much of it as comes before a better way does.
+async fn get_by_one_way(
+    sessions: &Arc<Sessions>,
+    who: &Name,
+    request: &GetRequest,
+    (pinned, kept): (&mut Option<Hash>, Option<Box<Partial>>),
+    progress: &mut Progress,
+) -> Result<Received, FileError> {
     let GetRequest { path, to, existing } = request;
     let (path, to, existing) = (path.clone(), to.clone(), *existing);
-    check_path(&path)
-        .map_err(|problem| FileError::Name { name: path.chars().take(256).collect(), problem })?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
     let orders = progress.orders();
     let get = PeerCommand::Get(Get { path, groups: true, tree: None, edges: None });
@@ -154,25 +177,26 @@ async fn get_once(
     progress.set_total(proven.0);
     let host = sessions.host();
     let target = blocking(move || Target::new(&to, &name, proven, existing)).await;
-    let PeerStream { reader, mut writer, lease: _lease } = stream;
+    let PeerStream { reader, mut writer, lease: _lease, way } = stream;
     let mut raw = reader.into_raw();
     let received = match target {
         Ok(target) => {
             let target = target.with(attributes);
-            let receiving = receive(host, (&mut raw, &mut writer), proven, target, progress);
+            let inflow = (&mut raw, &mut writer, Some(&way));
+            let receiving = receive(host, inflow, proven, (target, kept), progress);
             orders.unless(receiving).await
         }
         Err(FileError::Exists(path)) if holds(host, &path, proven, None).await => {
             let receiving = receive_nothing(host, (&mut raw, &mut writer), proven.0, progress);
-            orders.unless(receiving).await.map(|()| (proven.1, path))
+            orders.unless(receiving).await.map(|()| Received::Whole(proven.1, path))
         }
         Err(error) => Err(error),
     };
     leave_receiving(&received, raw.get_mut());
     leave_sending(&received, writer.get_mut());
-    let (hash, path) = received?;
+    let received = received?;
     let _ = writer.get_mut().finish();
-    Ok((path, hash))
+    Ok(received)
 }
 
 /// Asks for the content of a file, and hears what it is.
@@ -248,26 +272,35 @@ async fn offer_once(
     let source = source.map_err(|error| progress.broken(error, None))?;
     same_as_before(pinned, source.tree.root(), name)?;
     let hash = Some(source.tree.root());
-    let offer = Offer { name: name.to_owned(), size, modified, hash, mode };
-    let hash = offer_reported(sessions, who, (offer, source), progress).await?;
-    Ok((size, hash))
+    let offer = Offer { name: name.to_owned(), size, modified, hash, mode, more: true };
+    loop {
+        match offer_reported(sessions, who, (&offer, &source), progress).await? {
+            Sent::Whole(hash) => return Ok((size, hash)),
+            // A better way has come.
+            Sent::Moved => {}
+        }
+    }
 }
 
 async fn offer_reported(
     sessions: &Arc<Sessions>,
     who: &Name,
-    (offer, source): (Offer, Source),
+    (offer, source): (&Offer, &Source),
     progress: &mut Progress,
-) -> Result<Hash, FileError> {
+) -> Result<Sent, FileError> {
     let host = sessions.host();
     let orders = progress.orders();
-    let offering = offer_to(sessions, who, offer, progress);
-    let PeerStream { mut reader, mut writer, lease: _lease } = orders.unless(offering).await?;
+    let offering = offer_to(sessions, who, offer.clone(), progress);
+    let PeerStream { mut reader, mut writer, lease: _lease, way } = orders.unless(offering).await?;
+    progress.look_at(move || way.via());
     let stream = (&mut reader, &mut writer);
     let sent = orders.unless(send_wanted(host, who, source, stream, progress)).await;
     leave_sending(&sent, writer.get_mut());
     match sent {
-        Ok(hash) => orders.unless(verified(host, who, &mut reader, hash)).await,
+        Ok(Sent::Whole(hash)) => {
+            orders.unless(verified(host, who, &mut reader, hash)).await.map(Sent::Whole)
+        }
+        Ok(Sent::Moved) => orders.unless(put_aside(host, who, &mut reader)).await,
         Err(error @ FileError::Interrupted { .. }) => {
             // It stopped reading; its reason may be behind.
             let words = timeout(LAST_WORDS, reader.next_message()).await;
@@ -277,6 +310,15 @@ async fn offer_reported(
             }
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until the other side has put aside what has come, to go on with it on a better way.
+async fn put_aside(host: &Host, who: &Name, reader: &mut Reader) -> Result<Sent, FileError> {
+    match timeout(host.timing.stall, reader.next_message()).await {
+        Ok(Err(ReadMessageError::Ended)) => Ok(Sent::Moved),
+        Ok(message) => Err(unexpected(who, &reply(who, message)?)),
+        Err(_) => Err(FileError::TimedOut { who: who.clone() }),
     }
 }
 
@@ -304,17 +346,46 @@ async fn offer_to(
 async fn send_wanted(
     host: &Host,
     who: &Name,
-    source: Source,
+    source: &Source,
     (reader, writer): (&mut Reader, &mut Writer),
     progress: &mut Progress,
-) -> Result<Hash, FileError> {
-    let tree = Arc::clone(&source.tree);
-    let want = send_hashes(host, who, &tree, (&mut *reader, &mut *writer), progress).await?;
-    tokio::select! {
-        biased;
-        // While we send nothing but a refusal is due.
-        early = reader.next_message() => Err(unexpected(who, &reply(who, early)?)),
-        sent = send_groups(host, source, want.groups, writer, progress) => sent,
+) -> Result<Sent, FileError> {
+    let tree = &source.tree;
+    let mut want = send_hashes(host, who, tree, (&mut *reader, &mut *writer), progress).await?;
+    let mut heard = VecDeque::new();
+    loop {
+        let may_say_more = want.more;
+        let outcome = {
+            let mut sending = pin!(send_some(host, source, want.groups, writer, progress));
+            loop {
+                let more = heard.back().map_or(may_say_more, |want: &Want| want.more);
+                tokio::select! {
+                    biased;
+                    // What is wanted next may be said in advance; else only a refusal is due.
+                    early = reader.next_message() => match early {
+                        Ok(PeerMessage::Event(PeerEvent::Want(want)))
+                            if more && heard.len() < WANTS_MAX && tree.has(&want.groups) =>
+                        {
+                            heard.push_back(want);
+                        }
+                        early => break Err(early),
+                    },
+                    sent = &mut sending => break Ok(sent),
+                }
+            }
+        };
+        match outcome {
+            Ok(sent) => sent?,
+            Err(early) => return Err(unexpected(who, &reply(who, early)?)),
+        }
+        if !may_say_more {
+            let hash = send_end(tree.root(), writer, progress).await?;
+            return Ok(if want.moved { Sent::Moved } else { Sent::Whole(hash) });
+        }
+        want = match heard.pop_front() {
+            Some(want) => want,
+            None => hear_want(reader, who, (tree, host.timing.stall), progress).await?,
+        };
     }
 }
 

@@ -303,6 +303,7 @@ pub(crate) fn peer_commands() -> Vec<PeerCommand> {
             modified: Some(Timestamp(1)),
             hash: Some(Hash([0xab; 32])),
             mode: Some(0o644),
+            more: true,
         }
         .into(),
         Find { hash: Hash([0xab; 32]), size: Some(5) }.into(),
@@ -393,6 +394,8 @@ pub(crate) fn peer_events() -> Vec<PeerEvent> {
             groups: vec![GroupRange { first: 2, count: 3 }],
             more: true,
             pieces: vec![GroupRange { first: 7, count: 1 }],
+            have: Some(1 << 20),
+            moved: true,
         }
         .into(),
         FileEnd { hash: Hash([0xab; 32]) }.into(),

@@ -181,7 +181,7 @@ async fn receive(
 /// Writes what has come. Blocking.
 fn write(pull: &Pull, mut arrived: mpsc::Receiver<Arrived>) -> Settled {
     let mut settled = Vec::new();
-    while let Some(Arrived { listed, small, bytes }) = arrived.blocking_recv() {
+    while let Some(Arrived { mut listed, small, bytes }) = arrived.blocking_recv() {
         let path = listed.path.clone();
         match write_one(pull, &path, &small, &bytes) {
             Ok(()) => {

@@ -1,6 +1,6 @@
 //! A file of a directory that is too large for a batch: it comes as a single file does.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use portolan_protocol::{ErrorBody, ErrorCode, Get, PeerCommand, PeerMessage, RequestId};
 
@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     Existing, FileError,
-    files::{Progress, Target, There},
+    files::{Partial, Progress, Target, There},
     remote::{
-        exchange::{Writer, holds, receive, receive_nothing},
+        exchange::{Received, Writer, holds, receive, receive_nothing},
         sessions::PeerStream,
         stop::{leave_receiving, leave_sending},
         transfer::{ask_for, blocking},
@@ -21,7 +21,6 @@ use crate::{
 
 /// Receives one file, unless the same is there.
 pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), FileError> {
-    let host = pull.sessions.host();
     let looked = {
         let (pull, path) = (Arc::clone(pull), listed.path.clone());
         blocking(move || pull.landing.there(&path)).await
@@ -31,27 +30,47 @@ pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), Fi
     if there != There::File(listed.size) && !pull.reserve(&mut listed) {
         return Ok(());
     }
+    let mut kept = None;
+    loop {
+        let place = (full.as_path(), &there);
+        match by_one_way(pull, &mut listed, place, kept.take()).await? {
+            Received::Whole(..) => return Ok(()),
+            // A better way has come.
+            Received::Moved(partial) => kept = Some(partial),
+        }
+    }
+}
+
+async fn by_one_way(
+    pull: &Arc<Pull>,
+    listed: &mut Listed,
+    (full, there): (&Path, &There),
+    kept: Option<Box<Partial>>,
+) -> Result<Received, FileError> {
+    let host = pull.sessions.host();
     let path = join(&pull.path, &listed.path);
     let get = PeerCommand::Get(Get { path, groups: true, tree: pull.ticket, edges: None });
     let (stream, proven, attributes) = ask_for(&pull.sessions, &pull.who, get).await?;
-    let PeerStream { reader, mut writer, lease: _lease } = stream;
+    let PeerStream { reader, mut writer, lease: _lease, way } = stream;
     let mut raw = reader.into_raw();
     let orders = pull.tally.orders();
     let mut progress = Progress::within(&pull.tally, &listed.path, proven.0);
-    if there == There::File(proven.0) && holds(host, &full, proven, Some(&mut writer)).await {
+    if *there == There::File(proven.0) && holds(host, full, proven, Some(&mut writer)).await {
         receive_nothing(host, (&mut raw, &mut writer), proven.0, &mut progress).await?;
         progress.settle();
         pull.tally.same(0);
-        return Ok(());
+        return Ok(Received::Whole(proven.1, full.to_owned()));
     }
-    if there != There::Nothing && pull.landing.existing() == Existing::Keep {
+    if *there != There::Nothing && pull.landing.existing() == Existing::Keep {
         decline(&mut writer, "a file of that name is there already").await;
-        return Err(FileError::Exists(full));
+        return Err(FileError::Exists(full.to_owned()));
     }
-    if !pull.fits(&mut listed, proven.0) {
+    if !pull.fits(listed, proven.0) {
         decline(&mut writer, "it is larger than it was said to be").await;
         return Err(FileError::Size { announced: listed.size });
     }
+    // What another stream has brought of another content is of no use.
+    let kept = kept.filter(|kept| kept.tree().root() == proven.1);
     let target = {
         let (pull, path) = (Arc::clone(pull), listed.path.clone());
         let made = blocking(move || {
@@ -60,23 +79,28 @@ pub(super) async fn large(pull: &Arc<Pull>, mut listed: Listed) -> Result<(), Fi
         });
         made.await?.with(attributes)
     };
-    let receiving = receive(host, (&mut raw, &mut writer), proven, target, &mut progress);
+    let inflow = (&mut raw, &mut writer, Some(&way));
+    let receiving = receive(host, inflow, proven, (target, kept), &mut progress);
     let received = orders.unless(receiving).await;
     leave_receiving(&received, raw.get_mut());
     leave_sending(&received, writer.get_mut());
     match received {
-        Ok(_) => {
+        Ok(Received::Whole(hash, path)) => {
             let _ = writer.get_mut().finish();
             progress.settle();
             listed.arrived();
             pull.tally.arrived(1);
-            Ok(())
+            Ok(Received::Whole(hash, path))
+        }
+        Ok(moved @ Received::Moved(_)) => {
+            let _ = writer.get_mut().finish();
+            Ok(moved)
         }
         // Another transfer of it was faster.
         Err(FileError::Exists(path)) if holds(host, &path, proven, None).await => {
             progress.settle();
             pull.tally.same(0);
-            Ok(())
+            Ok(Received::Whole(proven.1, path))
         }
         Err(error) => Err(error),
     }

@@ -122,7 +122,7 @@ async fn wait_after(
             host.timing.retry * ASKING_AGAIN
         }
         _ => {
-            let pause = tries.pause_after(&error, tally.moved());
+            let pause = tries.pause_after(&error, tally.moved(), host.outlook(&tally.with()));
             let Some(pause) = pause.filter(|_| tally.has_begun()) else { return Err(error) };
             tally.stage(TreePhase::Interrupted { reason: error.to_string() }).await;
             pause

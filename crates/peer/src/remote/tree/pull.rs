@@ -474,8 +474,8 @@ impl Pull {
 
 impl Listed {
     /// The file has arrived.
-    pub(super) fn arrived(self) {
-        if let Some(reserved) = self.reserved {
+    pub(super) fn arrived(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
             reserved.spend();
         }
     }

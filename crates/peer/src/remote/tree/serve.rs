@@ -15,7 +15,7 @@ use crate::{
     files::{OpenedFile, Progress, Share, Tally, Walker, content},
     remote::{
         Host,
-        exchange::{Reader, telling},
+        exchange::{Reader, Sent, telling},
         serve::{Answers, busy, send_shared, unknown_file},
     },
 };
@@ -234,10 +234,12 @@ pub(in crate::remote) async fn on_get_offered(
     let mut progress = Progress::within(&tally, &get.path, file.size);
     let sent = send_shared(host, who, file, (reader, &mut answers), &mut progress).await;
     match sent {
-        Ok(_) => {
+        Ok(Sent::Whole(_)) => {
             progress.settle();
             tally.arrived(1);
         }
+        // It is asked for again.
+        Ok(Sent::Moved) => {}
         // The receiver says what it misses; dropping the stream resets it.
         Err(error) => tracing::info!(%error, "{} was not sent", get.path),
     }
