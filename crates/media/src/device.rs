@@ -8,14 +8,17 @@ use std::{
     io::{Read, Write},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     time::Duration,
 };
 
 use crate::{OpenError, Sink, SinkError, Source, SourceError, pcm::to_i16, raw::RawSource};
 
-/// How long a program has to find out that it cannot play.
+/// How long a program has to find out that it cannot record.
 const START: Duration = Duration::from_millis(400);
+/// Bytes of sound after which a player that ends is not one that could not begin: half a second of
+/// two channels.
+const KEPT_MAX: usize = 96_000;
 /// Bytes that a pipe holds, where that can be chosen: about 20 ms of two channels.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 4096;
@@ -152,13 +155,17 @@ pub fn devices() -> Vec<Device> {
     found(PLAYERS, true).chain(found(RECORDERS, false)).collect()
 }
 
-/// Opens the loudspeaker.
+/// Opens the loudspeaker. Sound begins at once: a player that turns out not to work is followed by
+/// the next one, which is given the same from its beginning.
 pub(crate) fn play(channels: u16) -> Result<Box<dyn Sink>, OpenError> {
-    first_that_starts(PLAYERS, channels, |mut running| {
-        let pipe = running.child.stdin.take()?;
-        shorten(&pipe);
-        Some(Box::new(Player { running, pipe: Some(pipe), channels }) as Box<dyn Sink>)
-    })
+    let mut tried = Vec::new();
+    match Playing::next_of(PLAYERS, channels, &mut tried) {
+        Some((playing, rest)) => {
+            let kept = Some(Vec::new());
+            Ok(Box::new(Player { playing: Some(playing), rest, channels, kept, tried }))
+        }
+        None => Err(no_device(PLAYERS, &tried)),
+    }
 }
 
 /// Opens the microphone, with one channel.
@@ -179,7 +186,7 @@ fn first_that_starts<T: ?Sized>(
     let mut tried = Vec::new();
     for program in programs {
         let Some(path) = find(program.name) else { continue };
-        match Running::start(program, &path, channels) {
+        match Running::start(program, &path, channels).and_then(Running::lasting) {
             Ok(running) => match ready(running) {
                 Some(opened) => return Ok(opened),
                 None => tried.push(format!("{}: it has no pipe", program.name)),
@@ -187,12 +194,16 @@ fn first_that_starts<T: ?Sized>(
             Err(words) => tried.push(format!("{}: {words}", program.name)),
         }
     }
+    Err(no_device(programs, &tried))
+}
+
+fn no_device(programs: &[Program], tried: &[String]) -> OpenError {
     let names: Vec<_> = programs.iter().map(|program| program.name).collect();
-    let reason = match tried.as_slice() {
+    let reason = match tried {
         [] => "no program that plays or records was found".to_owned(),
         tried => tried.join("; "),
     };
-    Err(OpenError::NoDevice { reason, programs: names.join(", ") })
+    OpenError::NoDevice { reason, programs: names.join(", ") }
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -209,7 +220,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts a program and gives it a moment to fail.
+    /// Starts a program.
     fn start(program: &'static Program, path: &PathBuf, channels: u16) -> Result<Self, String> {
         let count = channels.to_string();
         let arguments = program.arguments.iter().map(|argument| argument.replace("{c}", &count));
@@ -232,12 +243,23 @@ impl Running {
             }
             let _ = said.send(String::from_utf8_lossy(&text).trim().to_owned());
         });
-        let mut running = Self { program: program.name, child, words };
-        match running.words.recv_timeout(START) {
-            Err(RecvTimeoutError::Timeout) => Ok(running),
-            Ok(words) => Err(running.outcome(words)),
-            Err(RecvTimeoutError::Disconnected) => Err(running.outcome(String::new())),
+        Ok(Self { program: program.name, child, words })
+    }
+
+    /// Gives it a moment to fail.
+    fn lasting(mut self) -> Result<Self, String> {
+        match self.words.recv_timeout(START) {
+            Err(RecvTimeoutError::Timeout) => Ok(self),
+            Ok(words) => Err(self.outcome(words)),
+            Err(RecvTimeoutError::Disconnected) => Err(self.outcome(String::new())),
         }
+    }
+
+    /// What it has said, now that it does not take any more.
+    fn last_words(&mut self) -> String {
+        let words = self.words.recv_timeout(START).unwrap_or_default();
+        let _ = self.child.kill();
+        self.outcome(words)
     }
 
     fn outcome(&mut self, words: String) -> String {
@@ -253,11 +275,82 @@ impl Drop for Running {
     }
 }
 
+/// A player and the pipe into it.
+struct Playing {
+    running: Running,
+    pipe: ChildStdin,
+}
+
+impl Playing {
+    /// The first of `programs` that can be started, and those behind it.
+    fn next_of(
+        programs: &'static [Program],
+        channels: u16,
+        tried: &mut Vec<String>,
+    ) -> Option<(Self, &'static [Program])> {
+        let mut rest = programs;
+        while let Some((program, others)) = rest.split_first() {
+            rest = others;
+            let Some(path) = find(program.name) else { continue };
+            match Running::start(program, &path, channels) {
+                Ok(mut running) => {
+                    let Some(pipe) = running.child.stdin.take() else { continue };
+                    shorten(&pipe);
+                    return Some((Self { running, pipe }, rest));
+                }
+                Err(words) => tried.push(format!("{}: {words}", program.name)),
+            }
+        }
+        None
+    }
+}
+
 /// The loudspeaker.
 struct Player {
-    running: Running,
-    pipe: Option<ChildStdin>,
+    playing: Option<Playing>,
+    /// What has not been tried.
+    rest: &'static [Program],
     channels: u16,
+    /// All that was played, while the player may turn out not to work.
+    kept: Option<Vec<u8>>,
+    /// Those that did not, and why.
+    tried: Vec<String>,
+}
+
+impl Player {
+    /// Gives `bytes` to the player; whether it took them.
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        let Some(playing) = &mut self.playing else {
+            let source = std::io::ErrorKind::BrokenPipe.into();
+            return Err(SinkError::Io { what: "the loudspeaker".into(), source });
+        };
+        playing.pipe.write_all(bytes).map_err(|_| {
+            let (program, words) = (playing.running.program, playing.running.last_words());
+            self.tried.push(format!("{program}: {words}"));
+            SinkError::Ended { program: program.into(), words }
+        })
+    }
+
+    /// The player has ended before anything can have been heard: the next one begins anew.
+    fn begin_again(&mut self, mut failed: SinkError) -> Result<(), SinkError> {
+        let Some(kept) = self.kept.take() else { return Err(failed) };
+        while let Some((playing, rest)) =
+            Playing::next_of(self.rest, self.channels, &mut self.tried)
+        {
+            (self.playing, self.rest) = (Some(playing), rest);
+            match self.pass(&kept) {
+                Ok(()) => {
+                    self.kept = Some(kept);
+                    return Ok(());
+                }
+                Err(error) => failed = error,
+            }
+        }
+        if let SinkError::Ended { words, .. } = &mut failed {
+            *words = self.tried.join("; ");
+        }
+        Err(failed)
+    }
 }
 
 impl Sink for Player {
@@ -268,16 +361,13 @@ impl Sink for Player {
     fn write(&mut self, samples: &[f32]) -> Result<(), SinkError> {
         let bytes: Vec<u8> =
             samples.iter().flat_map(|&sample| to_i16(sample).to_le_bytes()).collect();
-        let written = match &mut self.pipe {
-            Some(pipe) => pipe.write_all(&bytes),
-            None => Err(std::io::ErrorKind::BrokenPipe.into()),
-        };
-        written.map_err(|source| match self.running.words.try_recv() {
-            Ok(words) => SinkError::Ended { program: self.running.program.into(), words },
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
-                SinkError::Io { what: self.running.program.into(), source }
-            }
-        })
+        let passed = self.pass(&bytes);
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&bytes);
+        }
+        passed.or_else(|error| self.begin_again(error))?;
+        self.kept = self.kept.take().filter(|kept| kept.len() < KEPT_MAX);
+        Ok(())
     }
 
     fn delay(&self) -> Duration {
@@ -285,12 +375,11 @@ impl Sink for Player {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), SinkError> {
+        let Some(Playing { mut running, pipe }) = self.playing.take() else { return Ok(()) };
         // The end of its input is what makes the program play out and end.
-        self.pipe = None;
-        let waited = self.running.child.wait();
-        waited
-            .map(drop)
-            .map_err(|source| SinkError::Io { what: self.running.program.into(), source })
+        drop(pipe);
+        let waited = running.child.wait();
+        waited.map(drop).map_err(|source| SinkError::Io { what: running.program.into(), source })
     }
 }
 

@@ -22,8 +22,12 @@ impl Model {
         (self.make)(ChaCha8Rng::seed_from_u64(seed))
     }
 
+    pub(crate) fn is_recorded(&self) -> bool {
+        RECORDED.iter().any(|model| model.name == self.name)
+    }
+
     pub(crate) fn find(name: &str) -> &'static Self {
-        MODELS.iter().find(|model| model.name == name).unwrap()
+        MODELS.iter().chain(RECORDED).find(|model| model.name == name).unwrap()
     }
 }
 
@@ -113,4 +117,37 @@ fn millis(millis: f64) -> Duration {
 fn normal(chance: &mut ChaCha8Rng) -> f64 {
     let (one, other): (f64, f64) = (1.0 - chance.random::<f64>(), chance.random());
     (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * other).cos()
+}
+
+/// A path that was recorded: see `recorded/README.md`.
+macro_rules! recorded {
+    ($name:literal, $summary:literal) => {
+        Model {
+            name: $name,
+            summary: $summary,
+            drift_ppm: 0.0,
+            make: |_| as_recorded(include_str!(concat!("../recorded/", $name, ".txt"))),
+        }
+    };
+}
+
+pub(crate) static RECORDED: &[Model] = &[
+    recorded!(
+        "lossy-5-beside",
+        "recorded: 50 ms there and back, 5 % lost, beside a file over QUIC"
+    ),
+    recorded!("3g", "recorded: 300 ms there and back, up to 40 ms of jitter each way"),
+    recorded!("congested-wifi", "recorded: up to 25 ms of jitter, bursts of loss"),
+    recorded!("congested-wifi-beside", "the same beside a file over QUIC"),
+    recorded!("4g-beside", "recorded: 70 ms there and back, deep queues, beside a file over QUIC"),
+];
+
+/// What a file says of each frame, by the time at which it was sent.
+fn as_recorded(text: &'static str) -> Way {
+    let delays: Vec<_> = text.split_whitespace().map(|cell| cell.parse::<f64>().ok()).collect();
+    Box::new(move |sent| {
+        let number = usize::try_from(sent.as_millis() / 20).unwrap();
+        let delay = delays.get(number).copied().flatten();
+        delay.map(|tenths| millis(tenths / 10.0))
+    })
 }

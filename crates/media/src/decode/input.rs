@@ -3,6 +3,10 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use symphonia::core::io::MediaSource;
@@ -29,12 +33,14 @@ impl<T: AsRef<[u8]> + Send + Sync> Input for io::Cursor<T> {
 pub(super) struct Bytes {
     input: Box<dyn Input>,
     length: Option<u64>,
+    seekable: Arc<AtomicBool>,
 }
 
 impl Bytes {
-    pub(super) fn new(input: Box<dyn Input>) -> Self {
+    /// As long as `seekable` is off, it says that it can only be read in order.
+    pub(super) fn new(input: Box<dyn Input>, seekable: Arc<AtomicBool>) -> Self {
         let length = input.length();
-        Self { input, length }
+        Self { input, length, seekable }
     }
 }
 
@@ -52,7 +58,7 @@ impl Seek for Bytes {
 
 impl MediaSource for Bytes {
     fn is_seekable(&self) -> bool {
-        self.length.is_some()
+        self.length.is_some() && self.seekable.load(Ordering::Relaxed)
     }
 
     fn byte_len(&self) -> Option<u64> {

@@ -6,7 +6,17 @@ mod input;
 mod mp4;
 mod resample;
 
-use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{Read, SeekFrom},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use symphonia::{
     core::{
@@ -84,14 +94,22 @@ impl Decoder {
     pub fn open(mut input: Box<dyn Input>, seeking: Seeking) -> Result<Self, DecodeError> {
         let edit = mp4::edit(&mut *input)?;
         let options = MediaSourceStreamOptions::default();
-        let stream = MediaSourceStream::new(Box::new(Bytes::new(input)), options);
+        let is_plain = match seeking {
+            Seeking::Exact => false,
+            Seeking::Quick => is_adts(&mut *input)?,
+        };
+        let seekable = Arc::new(AtomicBool::new(!is_plain));
+        let bytes = Bytes::new(input, Arc::clone(&seekable));
+        let stream = MediaSourceStream::new(Box::new(bytes), options);
         let tags = MetadataOptions::default()
             .limit_tag_bytes(Limit::Maximum(TAG_MAX))
             .limit_visual_bytes(Limit::Maximum(TAG_MAX));
         survived(|| {
             let probe = get_probe();
             let format = probe.probe(&Hint::new(), stream, FormatOptions::default(), tags);
-            Self::with_format(format.map_err(not_audio)?, edit, seeking)
+            let decoder = Self::with_format(format.map_err(not_audio)?, edit, seeking);
+            seekable.store(true, Ordering::Relaxed);
+            decoder
         })
     }
 
@@ -320,6 +338,17 @@ impl Source for Decoder {
         self.given += (count / unit) as u64;
         Ok(count)
     }
+}
+
+/// Whether frames of AAC follow each other without anything that tells how many (ISO/IEC 13818-7,
+/// section 6.2). Its demultiplexer would look at four places of the file to guess its length, each
+/// of which takes a round trip where the file is still arriving; of a file that it takes for one
+/// that can only be read in order, the beginning is enough. Leaves `input` at its beginning.
+fn is_adts(input: &mut dyn Input) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    (&mut *input).take(2).read_to_end(&mut start)?;
+    input.seek(SeekFrom::Start(0))?;
+    Ok(matches!(start.as_slice(), [0xff, second] if second & 0xf6 == 0xf0))
 }
 
 /// A file that leads a decoder which is not ours into a bug of it is a broken file, and no reason

@@ -133,6 +133,16 @@ impl From<&CallQuality> for Lately {
 }
 
 impl AudioLine {
+    /// Which call.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_last(&self) -> bool {
+        self.last
+    }
+
     /// The quality line, as people read it.
     pub(crate) fn words(&self) -> String {
         let heard = self.received.as_ref().map(|received| {

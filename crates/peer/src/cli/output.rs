@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustyline::ExternalPrinter;
 
 use super::{
+    audio::AudioLine,
     human::{Channel, badge, render, speed},
     line::{File, Line},
     tree_line::TreeLine,
@@ -71,6 +72,9 @@ impl Output {
         let shown = match (&self.bars, line) {
             (Some(bars), Line::File(file)) => bars.update(file),
             (Some(bars), Line::Tree(tree)) => bars.update_tree(tree),
+            (Some(bars), Line::Audio(audio)) => bars.update_sound(audio),
+            // Nobody looks on: how it sounded at the end is enough.
+            (None, Line::Audio(audio)) => self.printer.get().is_none() && !audio.is_last(),
             _ => false,
         };
         if shown {
@@ -128,13 +132,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Bars {
     all: MultiProgress,
     by_id: Mutex<HashMap<u64, ProgressBar>>,
+    /// How each call sounds.
+    sounds: Mutex<HashMap<u64, ProgressBar>>,
 }
 
 impl Default for Bars {
     fn default() -> Self {
         // The draw target hides itself where there is no terminal and obeys NO_COLOR.
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self { all, by_id: Mutex::default() }
+        Self { all, by_id: Mutex::default(), sounds: Mutex::default() }
     }
 }
 
@@ -147,6 +153,31 @@ impl Bars {
             "started" => self.update(&tree.into()) && tree.left_out.is_empty(),
             _ => self.update(&tree.into()),
         }
+    }
+
+    /// Shows in one line how a call sounds, for as long as it goes on; what it was like at its end
+    /// needs a line of its own.
+    fn update_sound(&self, audio: &AudioLine) -> bool {
+        let mut sounds = lock(&self.sounds);
+        if audio.is_last() {
+            if let Some(line) = sounds.remove(&audio.id()) {
+                line.finish_and_clear();
+                self.all.remove(&line);
+            }
+            return false;
+        }
+        if !sounds.contains_key(&audio.id()) {
+            if sounds.len() >= BARS_MAX {
+                return true;
+            }
+            let style = ProgressStyle::with_template("{msg}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            sounds.insert(audio.id(), self.all.add(ProgressBar::new(0).with_style(style)));
+        }
+        if let Some(line) = sounds.get(&audio.id()) {
+            line.set_message(audio.words());
+        }
+        true
     }
 
     /// Shows the update on its bar; `false`: it needs a line of its own.

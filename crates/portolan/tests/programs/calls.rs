@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::harness::{Harbour, Program};
 
-fn phase<'a>(word: &'a str) -> impl Fn(&Value) -> bool + 'a {
+pub(crate) fn phase<'a>(word: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |event| event["event"] == "call" && event["phase"] == word
 }
 
 /// Waits until so many frames have come.
-fn hear(program: &mut Program, frames: u64) {
+pub(crate) fn hear(program: &mut Program, frames: u64) {
     program.wait_for("sound", |event| {
         event["event"] == "audio"
             && event["received"]["played"].as_u64().is_some_and(|played| played >= frames)
@@ -20,7 +20,7 @@ fn hear(program: &mut Program, frames: u64) {
 
 /// The share of stretches of 40 ms with sound in them that are a tone of `hertz`: the distance
 /// between upward zero crossings tells.
-fn tone_share(path: &Path, hertz: f64) -> f64 {
+pub(crate) fn tone_share(path: &Path, hertz: f64) -> f64 {
     let bytes = std::fs::read(path).unwrap();
     let at = bytes.windows(4).position(|word| word == b"data").unwrap() + 8;
     let samples: Vec<f32> = bytes[at..]
@@ -90,4 +90,36 @@ fn a_call_that_is_asked_about_is_taken_or_not_by_a_word() {
     assert_eq!((&held["on"], &held["by_us"]), (&Value::Bool(true), &Value::Bool(false)));
     bob.kill();
     alice.wait_for("the loss", phase("interrupted"));
+}
+
+#[test]
+fn who_talks_is_busy_and_a_microphone_that_is_off_is_heard_as_silence() {
+    let harbour = Harbour::open();
+    let heard = harbour.downloads("bob").join("heard.wav");
+    let sink = format!("wav:{}", heard.display());
+    let tone = ["--source", "tone:440", "--sink", "null"];
+    let mut alice = harbour.peer_unready("alice", "udp", &tone);
+    let answers = ["--answer", "all", "--source", "silence", "--sink", &sink];
+    let mut bob = harbour.peer_unready("bob", "udp", &answers);
+    let silent = ["--source", "silence", "--sink", "null"];
+    let mut carol = harbour.peer_unready("carol", "udp", &silent);
+    for program in [&mut alice, &mut bob, &mut carol] {
+        program.wait_event("ready");
+    }
+    alice.say("/call bob");
+    hear(&mut bob, 20);
+    carol.say("/call bob");
+    carol.wait_for("the refusal", phase("busy"));
+    alice.say("/mute");
+    let muted = bob.wait_for("the silence", phase("muted"));
+    assert_eq!((&muted["on"], &muted["by_us"]), (&Value::Bool(true), &Value::Bool(false)));
+    alice.say("/mute off");
+    let muted = bob.wait_for("the sound", phase("muted"));
+    assert_eq!(muted["on"], false);
+    hear(&mut bob, 60);
+    bob.say("/hangup");
+    alice.wait_for("the end", phase("ended"));
+    bob.wait_for("the last report", |event| event["last"] == true);
+    assert!(tone_share(&heard, 440.0) > 0.7);
+    assert!(alice.finish().success() && bob.finish().success() && carol.finish().success());
 }

@@ -14,6 +14,8 @@ mod lan;
 mod operation;
 mod refusals;
 mod relaying;
+#[cfg(unix)]
+mod sound;
 mod storage;
 mod storm;
 mod trees;
