@@ -265,7 +265,9 @@ async fn bind((port, end): (&Port, &End), relay: SocketAddr) -> Result<Channel, 
     for counter in 1..=20 {
         let contents = &RelayFrame::bind(&key, number, counter);
         let (ecn, segment_size, src_ip) = (None, None, None);
-        lane.try_send(&Transmit { destination: relay, ecn, contents, segment_size, src_ip })?;
+        // One that the system has no room for yet is asked again.
+        let transmit = Transmit { destination: relay, ecn, contents, segment_size, src_ip };
+        let _sent = lane.try_send(&transmit);
         if timeout(Duration::from_millis(500), lane.recv(&mut batch)).await.is_ok() {
             return Ok(channel);
         }

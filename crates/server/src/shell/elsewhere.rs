@@ -269,3 +269,71 @@ async fn ask_load(connection: &dyn Connection) -> Result<RelayLoad, String> {
         Message::Event(nothing) => match nothing {},
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portolan_identity::verify;
+
+    use super::*;
+
+    fn key(of: u8) -> PeerId {
+        PeerId::from_bytes([of; 32])
+    }
+
+    /// Relays with so much to do each; `None`: it does not answer.
+    fn relays(work: &[Option<u64>]) -> Relays {
+        let listen = ([127, 0, 0, 1], 0).into();
+        let mut config = Config::new(listen, &[], Identity::from_seed([7; 32]));
+        let server = |of| RelayServer { address: ([192, 0, 2, of], 7275).into(), id: key(of) };
+        config.relays = (1..).zip(work).map(|(of, _)| server(of)).collect();
+        let relays = Relays::new(&config);
+        for (known, work) in relays.known.iter().zip(work) {
+            let load = RelayLoad { relays: work.unwrap_or_default(), bytes: 0 };
+            *known.lock() = State { up: work.is_some(), load, ..State::default() };
+        }
+        relays
+    }
+
+    fn offered(relays: &Relays, without: &[u8]) -> Vec<PeerId> {
+        let wish = Elsewhere { without: without.iter().map(|of| key(*of)).collect() };
+        let places = relays.places(&wish, (key(101), key(102)));
+        places.iter().map(|meeting| meeting.caller.id).collect()
+    }
+
+    #[test]
+    fn those_with_the_least_to_do_are_offered_first_and_those_that_are_down_never() {
+        let relays = relays(&[Some(5), None, Some(1), Some(3), Some(4)]);
+        assert_eq!(offered(&relays, &[]), [3, 4, 5].map(key), "three at most");
+        assert_eq!(offered(&relays, &[3, 5]), [4, 1].map(key), "without those of no use");
+        for _ in 0..3 {
+            relays.on_handed(key(3));
+        }
+        assert_eq!(offered(&relays, &[])[0], key(4), "before it has said so itself");
+        assert_eq!(relays.info()[2].handed, 3);
+        assert_eq!(offered(&relays, &[1, 3, 4, 5]), []);
+    }
+
+    #[test]
+    fn those_with_as_much_to_do_take_turns() {
+        let relays = relays(&[Some(2), Some(2), Some(2)]);
+        let first: Vec<PeerId> = (0..6).map(|_| offered(&relays, &[])[0]).collect();
+        assert_eq!(first, [1, 2, 3, 1, 2, 3].map(key));
+    }
+
+    #[test]
+    fn both_sides_get_a_pass_for_the_same_introduction_and_no_other() {
+        let relays = relays(&[Some(0)]);
+        let meet = || relays.places(&Elsewhere::default(), (key(101), key(102))).remove(0);
+        let (meeting, other) = (meet(), meet());
+        let (caller, callee) = (meeting.caller.pass, meeting.callee.pass);
+        for pass in [&caller, &callee] {
+            let signed = (pass.terms.to_be_signed(), pass.signature.to_bytes());
+            assert!(verify(&relays.identity.id(), &signed.0, &signed.1).is_ok());
+            assert_eq!(pass.terms.relay, key(1));
+        }
+        assert_eq!((caller.terms.holder, caller.terms.other), (key(101), key(102)));
+        assert_eq!((callee.terms.holder, callee.terms.other), (key(102), key(101)));
+        assert_eq!(caller.terms.introduction, callee.terms.introduction);
+        assert_ne!(caller.terms.introduction, other.caller.pass.terms.introduction);
+    }
+}
