@@ -1,6 +1,8 @@
 //! The shipped programs behind emulated translators, where this machine can: a few pairs of the
 //! table of docs/nat.md.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     path::Path,
     process::{Command, Stdio},
