@@ -9,7 +9,7 @@ use std::{
 
 use portolan_datagram_io::{Batch, Lane, LaneSocket, Reading, SharedSockets, Transmit};
 use portolan_nat::{
-    AgentConfig, Survey, Surveyor,
+    AgentConfig, Mapping, Survey, Surveyor,
     stun::{AttributeType, Class, ErrorCode, MESSAGE_MAX, Message, TransactionId, Writer},
 };
 use rand_chacha::{
@@ -163,8 +163,22 @@ impl StunPort {
     /// # Errors
     /// [`AskError::Busy`] only: what is not answered is a finding.
     pub async fn survey(&self, server: SocketAddr) -> Result<Survey, AskError> {
+        self.ask_as(Surveyor::new(Instant::now().into_std(), server, self.inner.random())).await
+    }
+
+    /// Finds out how the translators between us and the server map (RFC 5780 §4.3), and nothing
+    /// else; takes two or three round trips. Cancel safe.
+    ///
+    /// # Errors
+    /// [`AskError::Busy`] only: what is not answered is not known.
+    pub async fn mapping(&self, server: SocketAddr) -> Result<Mapping, AskError> {
+        let now = Instant::now().into_std();
+        let surveyor = Surveyor::of_mapping(now, server, self.inner.random());
+        Ok(self.ask_as(surveyor).await?.mapping())
+    }
+
+    async fn ask_as(&self, mut surveyor: Surveyor) -> Result<Survey, AskError> {
         let mut datagrams = self.inner.join().ok_or(AskError::Busy)?;
-        let mut surveyor = Surveyor::new(Instant::now().into_std(), server, self.inner.random());
         let mut buffer = Vec::new();
         loop {
             let now = Instant::now().into_std();

@@ -6,8 +6,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portolan_datagram_io::{Lane, SharedSockets};
 use portolan_nat::{
-    AgentConfig, Candidate, CandidateKind, FailReason, Loopback, ResponderLimits, Role, Scope,
-    Timing,
+    AgentConfig, Candidate, CandidateKind, FailReason, Loopback, Mapping, ResponderLimits, Role,
+    Scope, Timing,
 };
 use portolan_nat_io::{AskError, PunchEvent, ServiceError, StunPort, StunService};
 use tokio::{net::UdpSocket, task::JoinHandle, time::timeout};
@@ -74,6 +74,8 @@ async fn a_survey_without_a_translator_finds_none() {
         assert_eq!(found.mapped, Some(port.local_addr()));
         assert_eq!(found.mapping, Some(Scope::EndpointIndependent), "{listen}");
         assert_eq!(found.filtering, Some(Scope::EndpointIndependent), "{listen}");
+        let mapping = timeout(PATIENCE, port.mapping(main)).await.unwrap().unwrap();
+        assert_eq!(mapping, Mapping::Independent, "{listen}");
     }
 }
 

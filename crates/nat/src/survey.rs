@@ -99,7 +99,16 @@ pub struct Surveyor {
     next_at: Instant,
     /// As which the server's other address sees us.
     seen_by_other: Option<SocketAddr>,
+    /// Where it ends.
+    last: Last,
     found: Survey,
+}
+
+/// How much is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Everything,
+    Mapping,
 }
 
 impl Surveyor {
@@ -115,10 +124,18 @@ impl Surveyor {
             asked_at: now,
             next_at: now,
             seen_by_other: None,
+            last: Last::Everything,
             found: Survey::default(),
         };
         surveyor.go_to(now, Step::Plain);
         surveyor
+    }
+
+    /// Begins to ask for [`Survey::mapping`] only, which takes two or three round trips: nothing
+    /// is asked that might not be answered.
+    #[must_use]
+    pub fn of_mapping(now: Instant, server: SocketAddr, seed: [u8; 32]) -> Self {
+        Self { last: Last::Mapping, ..Self::new(now, server, seed) }
     }
 
     /// What has been found, when there is no more to ask.
@@ -196,8 +213,12 @@ impl Surveyor {
                 self.found.mapped = mapped;
                 self.found.rtt = Some(now.saturating_duration_since(self.asked_at));
                 self.found.other = message.plain_address(AttributeType::OTHER_ADDRESS);
-                let is_two = self.found.other.is_some();
-                self.go_to(now, if is_two { Step::FromElsewhere } else { Step::Hairpin });
+                let next = match (self.found.other, self.last) {
+                    (Some(_), Last::Everything) => Step::FromElsewhere,
+                    (Some(_), Last::Mapping) => self.first_of_mapping(),
+                    (None, _) => Step::Hairpin,
+                };
+                self.go_to(now, next);
             }
             Step::FromElsewhere => self.on_filtering(now, Scope::EndpointIndependent),
             Step::FromOtherPort => self.on_filtering(now, Scope::AddressDependent),
@@ -251,6 +272,8 @@ impl Surveyor {
     }
 
     fn go_to(&mut self, now: Instant, step: Step) {
+        let is_enough = self.last == Last::Mapping && step == Step::Hairpin;
+        let step = if is_enough { Step::Over } else { step };
         (self.step, self.tries, self.next_at) = (step, 0, now);
         self.random.fill_bytes(&mut self.transaction.0);
     }

@@ -120,6 +120,7 @@ fn introducer(config: &Config, name: &Name, link: &Arc<Link>, requests: Requests
         streams: config.limits.streams,
         request_timeout: config.timing.request,
         ports: Arc::new(Ports::new(config)),
+        vouched: Arc::default(),
     }
 }
 

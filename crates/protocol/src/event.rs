@@ -164,6 +164,9 @@ pub struct PeerCandidates {
     pub from: Name,
     /// Where, best first; untrusted.
     pub candidates: Vec<Candidate>,
+    /// The address from which the server sees them, without a port; the server's own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
 }
 
 /// An admin's words for everyone.

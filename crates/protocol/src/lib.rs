@@ -63,7 +63,7 @@ pub use groups::{
 };
 pub use ids::{DeviceId, MessageId, RequestId, Timestamp};
 pub use limits::Limits;
-pub use meeting::{Ends, Join, Joined, Meet, Ticket, Way};
+pub use meeting::{Ends, Join, Joined, Mapping, Meet, Ticket, Way};
 pub use name::{Name, NameError};
 pub use opening::{
     AskLoad, ChannelKey, Opened, Opening, PLACES_MAX, Ready, Relay, RelayChannel, Relayed,

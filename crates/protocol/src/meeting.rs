@@ -24,6 +24,19 @@ pub struct Ends {
     pub candidates: Vec<Candidate>,
     /// Whether datagrams come through the relay's channel.
     pub relay: bool,
+    /// How translators map our port, if we have found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+}
+
+/// How the translators before a peer map its port towards others (RFC 4787 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mapping {
+    /// To one outside port for all, or nothing translates.
+    Independent,
+    /// To one for each remote.
+    Dependent,
 }
 
 /// The first words on a further connection of a session.

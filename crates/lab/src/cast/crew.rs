@@ -41,6 +41,8 @@ pub(crate) enum CastError {
 pub(crate) struct Roles<'a> {
     /// The server's host and address.
     pub(crate) server: (&'a str, SocketAddr),
+    /// Its second address, from which it tells how translators map.
+    pub(crate) alternate: Option<SocketAddr>,
     pub(crate) keeps: Keeps,
     /// The hosts and names of the peers.
     pub(crate) peers: [&'a str; 2],
@@ -59,6 +61,7 @@ pub(crate) struct Crew {
     server: Option<Actor>,
     server_host: String,
     listen: SocketAddr,
+    alternate: Option<SocketAddr>,
     keeps: Keeps,
     key: String,
     programs: Programs,
@@ -83,8 +86,9 @@ impl Crew {
         }
         let (server_host, listen) = roles.server;
         let home = folder(&files.0, "server")?;
-        let server =
-            start_server(programs, host(&emulator, server_host)?, &home, (listen, roles.keeps));
+        let Roles { alternate, keeps, .. } = roles;
+        let calling = Server { home: &home, listen, alternate, keeps };
+        let server = start_server(programs, host(&emulator, server_host)?, calling);
         let (server, key) = server.await?;
         let mut peers = Vec::new();
         for (name, transport) in roles.peers.into_iter().zip(roles.transports) {
@@ -109,7 +113,8 @@ impl Crew {
             server: Some(server),
             server_host: server_host.to_owned(),
             listen,
-            keeps: roles.keeps,
+            alternate,
+            keeps,
             key,
             programs: programs.clone(),
             emulator,
@@ -141,8 +146,9 @@ impl Crew {
     pub(crate) async fn start_server(&mut self) -> Result<(), CastError> {
         let home = folder(&self.files.0, "server")?;
         let host = host(&self.emulator, &self.server_host)?;
-        let (server, key) =
-            start_server(&self.programs, host, &home, (self.listen, self.keeps)).await?;
+        let Self { listen, alternate, keeps, .. } = *self;
+        let calling = Server { home: &home, listen, alternate, keeps };
+        let (server, key) = start_server(&self.programs, host, calling).await?;
         if key != self.key {
             return Err(CastError::Unexpected("the server has another key than before".to_owned()));
         }
@@ -164,10 +170,9 @@ fn folder(parent: &Path, name: &str) -> io::Result<PathBuf> {
 async fn start_server(
     programs: &Programs,
     host: &HostNamespace,
-    home: &Path,
-    (listen, keeps): (SocketAddr, Keeps),
+    server: Server<'_>,
 ) -> Result<(Actor, String), CastError> {
-    let command = programs.server(&Server { home, listen, keeps });
+    let command = programs.server(&server);
     let mut server = Actor::start(host, "the server", command)?;
     let key = server.until("to be ready", READY, |heard| {
         heard.is("ready").then(|| heard.text("id").unwrap_or_default().to_owned())

@@ -51,6 +51,9 @@ impl Programs {
     pub(crate) fn server(&self, server: &Server<'_>) -> Command {
         let mut command = bare(&self.server, server.home);
         command.arg("--json").arg("--listen").arg(server.listen.to_string());
+        if let Some(alternate) = server.alternate {
+            command.arg("--stun-alternate").arg(alternate.to_string());
+        }
         match server.keeps {
             Keeps::Nothing => command.arg("--ephemeral"),
             Keeps::Everything => command.arg("--data").arg(server.home.join("data")),
@@ -103,6 +106,7 @@ pub(crate) enum Keeps {
 pub(crate) struct Server<'a> {
     pub(crate) home: &'a Path,
     pub(crate) listen: SocketAddr,
+    pub(crate) alternate: Option<SocketAddr>,
     pub(crate) keeps: Keeps,
 }
 

@@ -21,6 +21,10 @@ pub(super) const STUN: [SocketAddr; 2] = {
     [SocketAddr::new(ip, 3478), SocketAddr::new(ip, 3479)]
 };
 
+/// The second address of the same host, which tells whether the mapping depends on it.
+pub(super) const STUN_ALTERNATE: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 201)), 3479);
+
 /// What stands between a peer and the internet.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
@@ -98,6 +102,11 @@ pub(super) const NAMES: [&str; 2] = ["alice", "bob"];
 /// The world of two places: 25 ms from each to the other, 1 % lost.
 pub(super) fn pair(places: [&Place; 2], seed: u64) -> Pair {
     let mut nodes = vec![network("net", [203, 0, 113, 0]), host("stun", "net", STUN[0].ip())];
+    if let Some(Node { kind: NodeKind::Host(host), .. }) = nodes.last_mut() {
+        for interface in &mut host.interfaces {
+            interface.addresses.push(STUN_ALTERNATE.ip());
+        }
+    }
     let mut sockets = [STUN[0]; 2];
     for (index, place) in places.into_iter().enumerate() {
         let number = if index == 0 { 1 } else { 2 };

@@ -96,6 +96,7 @@ impl Run {
         };
         let roles = Roles {
             server: (SERVER, SocketAddr::new(SERVER_ADDRESS.into(), PORT)),
+            alternate: None,
             keeps: Keeps::Everything,
             peers: [ALICE, BOB],
             transports: [self.transport.name(); 2],

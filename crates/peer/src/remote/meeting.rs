@@ -19,8 +19,8 @@ use std::{
 
 use portolan_identity::{Expect, PeerId};
 use portolan_protocol::{
-    Candidate, CandidateKind, Ends, ErrorBody, ErrorCode, Limits as MessageLimits, Meet, Name,
-    PeerCommand, PeerMessage, PeerReply, RelayChannel, RequestId, Ticket, Way,
+    Candidate, CandidateKind, Candidates, Ends, ErrorBody, ErrorCode, Limits as MessageLimits,
+    Meet, Name, PeerCommand, PeerMessage, PeerReply, RelayChannel, RequestId, Ticket, Way,
 };
 use portolan_protocol_io::{FrameReader, FrameWriter};
 use portolan_transport::{Carrier, CloseCode, Connection, Priority};
@@ -45,6 +45,8 @@ use crate::{PathRule, ReachError};
 const DIRECT_SOON: Duration = Duration::from_millis(500);
 /// A side that is dialled in vain over TCP has so long to reach the other.
 const THEY_DIAL: Duration = Duration::from_secs(3);
+/// What is nearly found out about our network is waited for.
+const SURVEYED_SOON: Duration = Duration::from_millis(300);
 /// How long a connection is expected.
 const EXPECTED: Duration = Duration::from_secs(20);
 /// Addresses of the other side that are tried.
@@ -172,12 +174,13 @@ impl Meeting {
     async fn attempt(self: &Arc<Self>) -> Result<(), String> {
         let port = self.introducer.port().await?;
         // What it keeps is kept while the addresses are tried.
-        let view = self.outside(&port).look(&port, self.rule()).await;
+        let view = self.look(&port).await;
         let ticket = ticket();
         let ends = self.ends(&port, &view);
         let scheme = port.transport.scheme();
         // They may come to us, where they cannot be reached and we can.
         let place = port.expect(self.peer(), ticket.clone(), Way::Direct);
+        self.introducer.vouched.forget(&self.who);
         let theirs = self.ask(Meet { ticket: ticket.clone(), ends }).await?;
         if theirs.transport != scheme {
             return Err(format!(
@@ -196,7 +199,7 @@ impl Meeting {
         let (this, came_to) = (Arc::clone(self), Arc::clone(&port));
         self.while_expecting(async move { this.welcome(&came_to, place).await });
         let direct = async {
-            let found = self.dial_direct(&port, &theirs.candidates, &ticket).await;
+            let found = self.dial_direct(&port, &theirs, &ticket).await;
             if found.is_err() && port.transport.capabilities().carrier == Carrier::Tcp {
                 self.direct_within(THEY_DIAL).await;
             }
@@ -213,7 +216,7 @@ impl Meeting {
         let peer = self.peer();
         let expect = |way| port.expect(peer, meet.ticket.clone(), way);
         let (relayed, direct) = (expect(Way::Relay), expect(Way::Direct));
-        let view = self.outside(&port).look(&port, self.rule()).await;
+        let view = self.look(&port).await;
         let ends = self.ends(&port, &view);
         if meet.ends.transport != port.transport.scheme() {
             self.paths.settle();
@@ -221,11 +224,11 @@ impl Meeting {
         }
         let (this, ticket) = (Arc::clone(self), meet.ticket);
         self.while_expecting(async move {
-            let theirs = meet.ends.candidates;
+            let theirs = meet.ends;
             tokio::join!(
                 this.expect_relayed(&port, relayed, view.binding),
                 this.welcome(&port, direct),
-                this.dial_back(&port, &theirs, &ticket),
+                this.dial_back(&port, &theirs.candidates, &ticket),
                 async {
                     tokio::select! {
                         () = this.punch_along(&port, &theirs, &ticket) => {}
@@ -288,18 +291,13 @@ impl Meeting {
     }
 
     /// Tries the other side's addresses; the first that lets us in counts.
-    async fn dial_direct(
-        &self,
-        port: &Port,
-        theirs: &[Candidate],
-        ticket: &Ticket,
-    ) -> Result<(), String> {
+    async fn dial_direct(&self, port: &Port, theirs: &Ends, ticket: &Ticket) -> Result<(), String> {
         if self.rule() == PathRule::RelayOnly {
             return Err("only the relay is used here".to_owned());
         }
         match &port.stun {
             Some(stun) => self.punch_and_dial((port, stun), theirs, ticket).await,
-            None => self.dial(port, theirs, ticket).await,
+            None => self.dial(port, &theirs.candidates, ticket).await,
         }
     }
 
@@ -366,7 +364,7 @@ impl Meeting {
     fn ends(&self, port: &Port, view: &View) -> Ends {
         let (transport, relay) = (port.transport.scheme().to_owned(), view.binding.is_some());
         if self.rule() == PathRule::RelayOnly {
-            return Ends { transport, candidates: Vec::new(), relay };
+            return Ends { transport, relay, ..Ends::default() };
         }
         let local = port.endpoint.local_addr();
         let own = self.own_addresses().into_iter();
@@ -386,7 +384,8 @@ impl Meeting {
             found,
             priority: u32::MAX - place,
         });
-        Ends { candidates: candidates.collect(), relay, transport }
+        let mapping = port.surveyed.mapping();
+        Ends { candidates: candidates.collect(), relay, transport, mapping }
     }
 
     /// Those of our addresses that lead to the server, and to the rest of the world.
@@ -410,6 +409,15 @@ impl Meeting {
         own.extend(others.filter(|ip| !own.contains(ip)).collect::<Vec<_>>());
         own.truncate(OWN_MAX);
         own
+    }
+
+    /// As which our port is seen and how it is mapped, as far as that is known in time.
+    async fn look(&self, port: &Arc<Port>) -> View {
+        self.introducer.survey(port);
+        let outside = self.outside(port);
+        let (view, ()) =
+            tokio::join!(outside.look(port, self.rule()), port.surveyed.settled(SURVEYED_SOON));
+        view
     }
 
     /// What is asked about our port, from the first use on.
@@ -498,6 +506,22 @@ impl Meeting {
     /// Whether the server says that the other side is there.
     pub(super) async fn is_online(&self) -> bool {
         self.introducer.is_online(&self.who).await
+    }
+
+    /// Where the server sees the other side, which has asked it to say so.
+    pub(super) async fn vouched(&self) -> IpAddr {
+        self.introducer.vouched.of(&self.who).await
+    }
+
+    /// Asks the server to tell the other side where it sees us.
+    pub(super) fn ask_to_vouch(&self) {
+        let (requests, to) = (self.introducer.requests.clone(), self.who.clone());
+        tokio::spawn(async move {
+            let candidates = Candidates { to, candidates: Vec::new() };
+            if let Err(error) = requests.ask(candidates.into()).await {
+                tracing::debug!(%error, "the server does not vouch for us");
+            }
+        });
     }
 
     fn rule(&self) -> PathRule {

@@ -32,9 +32,11 @@ mod remote_file;
 mod serve;
 mod sessions;
 mod stop;
+mod surveyed;
 mod transfer;
 mod tree;
 mod tries;
+mod vouched;
 mod watching;
 mod way;
 
@@ -53,3 +55,4 @@ pub(crate) use sessions::{Lease, Sessions};
 pub(crate) use transfer::{GetRequest, all_files, files_page, get, offer};
 pub(crate) use tree::{TreeRequest, get_tree, offer_tree};
 pub(crate) use tries::Tries;
+pub(crate) use vouched::Vouched;

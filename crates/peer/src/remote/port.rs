@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::mapped::Mapped;
+use super::{mapped::Mapped, surveyed::Surveyed};
 
 /// Connections of others that have not said yet where they belong.
 const STRANGERS_MAX: usize = 32;
@@ -46,6 +46,8 @@ pub(crate) struct Port {
     pub(crate) stun: Option<StunPort>,
     /// What the router forwards here, once it is asked.
     pub(super) mapped: OnceLock<Mapped>,
+    /// How this network maps it, if it is a UDP port.
+    pub(super) surveyed: Surveyed,
     config: BindConfig,
     guests: Arc<Guests>,
     _accepting: AbortOnDropHandle<()>,
@@ -115,8 +117,8 @@ impl Port {
         let guests = Arc::<Guests>::default();
         let accepting = accept(Arc::clone(&endpoint), Arc::clone(&guests));
         let _accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
-        let mapped = OnceLock::new();
-        Ok(Self { transport, endpoint, relay, stun, mapped, config, guests, _accepting })
+        let (mapped, surveyed) = (OnceLock::new(), Surveyed::default());
+        Ok(Self { transport, endpoint, relay, stun, mapped, surveyed, config, guests, _accepting })
     }
 
     /// Binds a further port, whose connections are as welcome as those at this one.

@@ -59,6 +59,17 @@ impl Ports {
         }
     }
 
+    /// Begins to find out how this network maps the port.
+    pub(crate) fn survey(&self, port: &Arc<Port>, server: SocketAddr) {
+        let is_useful = match self.rule {
+            PathRule::Any | PathRule::DirectOnly => true,
+            PathRule::RelayOnly | PathRule::LanOnly => false,
+        };
+        if is_useful && port.stun.is_some() && !server.ip().to_canonical().is_loopback() {
+            port.surveyed.begin(port, server, self.towards(server));
+        }
+    }
+
     /// The port; it speaks `transport` if it is not bound yet. An error says why there is none.
     pub(crate) async fn port(
         &self,

@@ -9,7 +9,7 @@ use std::{
 use portolan_identity::Expect;
 use portolan_nat::{AgentConfig, Candidate as Remote, Loopback, Role as Side};
 use portolan_nat_io::{PunchEvent, Punching, StunPort, interfaces};
-use portolan_protocol::{Candidate, CandidateKind, Ticket, Way};
+use portolan_protocol::{CandidateKind, Ends, Mapping, Ticket, Way};
 use portolan_transport::Endpoint;
 use tokio::time::Instant;
 
@@ -26,13 +26,13 @@ impl Meeting {
     pub(super) async fn punch_and_dial(
         &self,
         (port, stun): (&Port, &StunPort),
-        theirs: &[Candidate],
+        theirs: &Ends,
         ticket: &Ticket,
     ) -> Result<(), String> {
         let began = Instant::now();
-        let mut punching = self.punch((port, stun), theirs, ticket)?;
+        let mut search = self.punch((port, stun), theirs, ticket)?;
         let mut why = "no address of theirs lets us in".to_owned();
-        while let Some(event) = punching.next().await {
+        while let Some(event) = search.next(self).await {
             match event {
                 PunchEvent::Nominated { path, local } => {
                     let (after, what) = (began.elapsed().as_millis(), path.kind.word());
@@ -60,13 +60,13 @@ impl Meeting {
     }
 
     /// The called side: answers and sends checks for as long as it is awaited.
-    pub(super) async fn punch_along(&self, port: &Port, theirs: &[Candidate], ticket: &Ticket) {
+    pub(super) async fn punch_along(&self, port: &Port, theirs: &Ends, ticket: &Ticket) {
         let Some(stun) = &port.stun else { return };
-        let mut punching = match self.punch((port, stun), theirs, ticket) {
-            Ok(punching) => punching,
+        let mut search = match self.punch((port, stun), theirs, ticket) {
+            Ok(search) => search,
             Err(why) => return tracing::debug!(why, "no checks are sent"),
         };
-        while let Some(event) = punching.next().await {
+        while let Some(event) = search.next(self).await {
             match event {
                 PunchEvent::Nominated { local, .. } => {
                     if let Err(why) = self.endpoint_at(port, local).await {
@@ -81,10 +81,10 @@ impl Meeting {
     fn punch(
         &self,
         (port, stun): (&Port, &StunPort),
-        theirs: &[Candidate],
+        theirs: &Ends,
         ticket: &Ticket,
-    ) -> Result<Punching, String> {
-        let usable = self.usable(port, theirs);
+    ) -> Result<Search, String> {
+        let usable = self.usable(port, &theirs.candidates);
         if usable.is_empty() {
             return Err("there is no address of theirs to try".to_owned());
         }
@@ -101,7 +101,17 @@ impl Meeting {
         for (place, (addr, found)) in (0..).zip(usable) {
             punching.add_remote(Remote::new(kind(found), addr, u16::MAX - place));
         }
-        Ok(punching)
+        let (ours, theirs) = (port.surveyed.mapping(), theirs.mapping);
+        punching.set_mapping(mapping(ours), mapping(theirs));
+        let mut wants_word = false;
+        if let (Some(ours), Some(theirs)) = (ours, theirs)
+            && ours != theirs
+        {
+            // Ports will be guessed, which needs the server's word on both sides.
+            self.ask_to_vouch();
+            wants_word = true;
+        }
+        Ok(Search { punching, wants_word })
     }
 
     /// Our end at `local`: the port itself, or one more.
@@ -121,6 +131,34 @@ impl Meeting {
         }
         annexes.push(annex);
         Ok(endpoint)
+    }
+}
+
+/// A punching, and whether the server's word is still awaited.
+struct Search {
+    punching: Punching,
+    wants_word: bool,
+}
+
+impl Search {
+    /// Waits for news; `None`: the port is closed.
+    async fn next(&mut self, meeting: &Meeting) -> Option<PunchEvent> {
+        tokio::select! {
+            event = self.punching.next() => return event,
+            ip = meeting.vouched(), if self.wants_word => {
+                self.punching.vouch(ip);
+                self.wants_word = false;
+            }
+        }
+        self.punching.next().await
+    }
+}
+
+fn mapping(found: Option<Mapping>) -> portolan_nat::Mapping {
+    match found {
+        None => portolan_nat::Mapping::Unknown,
+        Some(Mapping::Independent) => portolan_nat::Mapping::Independent,
+        Some(Mapping::Dependent) => portolan_nat::Mapping::Dependent,
     }
 }
 

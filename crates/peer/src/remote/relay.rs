@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    KnownPeers, Ports, Sessions,
+    KnownPeers, Ports, Sessions, Vouched,
     elsewhere::{At, Entered, enter, enter_any},
     meeting::{Introduced, Role},
     outside::Outside,
@@ -61,6 +61,8 @@ pub(crate) struct Introducer {
     pub(crate) request_timeout: Duration,
     /// Where we and others find each other directly.
     pub(crate) ports: Arc<Ports>,
+    /// Where the server sees others.
+    pub(crate) vouched: Arc<Vouched>,
 }
 
 impl Introducer {
@@ -98,6 +100,11 @@ impl Introducer {
         self.ports.port(self.link.current().connected.way.transport).await
     }
 
+    /// Begins to find out how this network maps our port.
+    pub(super) fn survey(&self, port: &Arc<Port>) {
+        self.ports.survey(port, self.server().remote_addr());
+    }
+
     /// Begins to ask as which we are seen; `None`: there is no port, and later it is said why.
     async fn look_outside(
         &self,
@@ -106,6 +113,7 @@ impl Introducer {
     ) -> Option<Arc<Outside>> {
         let port = self.port().await.ok()?;
         self.ports.map(&port, server);
+        self.survey(&port);
         Some(Outside::begin(&port, self.ports.rule(), (server, channel)))
     }
 

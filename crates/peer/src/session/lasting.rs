@@ -1,13 +1,16 @@
 //! What outlives a connection: requests without an answer, news that wait for the application,
 //! the messages that it has.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use portolan_protocol::{Conversation, ConversationState, MessageId, Name};
 use tokio::sync::mpsc;
 
 use super::{Ask, inbox::Inbox};
-use crate::{Event, PathInfo, ReceiptRule, Reconnecting};
+use crate::{Event, PathInfo, ReceiptRule, Reconnecting, remote::Vouched};
 
 /// Users with whom something is open that are remembered, to miss it after a reconnection.
 const TALKS_MAX: usize = 64;
@@ -17,6 +20,8 @@ pub(crate) struct Lasting {
     /// Requests to ask again, in the order in which they were asked first.
     pub(crate) carried: VecDeque<Ask>,
     pub(crate) inbox: Inbox,
+    /// Where the server sees others.
+    pub(crate) vouched: Arc<Vouched>,
     receipts: ReceiptRule,
     events: mpsc::Sender<Event>,
     /// Events for which the application had no room: while there are any, nothing is read.
@@ -47,6 +52,7 @@ impl Lasting {
         Self {
             carried: VecDeque::new(),
             inbox,
+            vouched: Arc::default(),
             receipts,
             events,
             held: VecDeque::new(),
@@ -54,6 +60,11 @@ impl Lasting {
             asking: BTreeSet::new(),
             asked: BTreeSet::new(),
         }
+    }
+
+    /// Shares what the server says of others.
+    pub(crate) fn with_vouched(self, vouched: Arc<Vouched>) -> Self {
+        Self { vouched, ..self }
     }
 
     pub(crate) fn holds(&self) -> bool {

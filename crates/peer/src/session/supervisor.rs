@@ -75,7 +75,8 @@ impl Supervisor {
         let inbox = Inbox::new(config.limits.seen_messages);
         Self {
             ways: config.ways(),
-            lasting: Lasting::new(parts.events, inbox, config.receipts),
+            lasting: Lasting::new(parts.events, inbox, config.receipts)
+                .with_vouched(Arc::clone(&parts.sessions.introducer().vouched)),
             asks: parts.asks,
             config,
             end: parts.end,

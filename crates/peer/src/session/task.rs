@@ -275,9 +275,7 @@ impl<'a> SessionTask<'a> {
             ServerEvent::Presence(presence) => self.lasting.hold(Event::Presence(presence)),
             ServerEvent::Group(news) => self.lasting.hold(Event::Group(news)),
             ServerEvent::Settings(settings) => self.lasting.hold(Event::Settings(settings)),
-            ServerEvent::Candidates(candidates) => {
-                tracing::debug!(from = %candidates.from, "candidates are not used yet");
-            }
+            ServerEvent::Candidates(candidates) => self.lasting.vouched.note(&candidates),
             ServerEvent::Announcement(words) => self.lasting.hold(Event::Announcement(words)),
             ServerEvent::Closing(closing) => {
                 self.closing = Some(closing.clone());

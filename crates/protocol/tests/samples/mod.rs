@@ -257,7 +257,7 @@ pub(crate) fn events() -> Vec<Event> {
         }
         .into(),
         Settings::default().into(),
-        PeerCandidates { from: name("bob"), candidates: vec![candidate()] }.into(),
+        PeerCandidates { from: name("bob"), candidates: vec![candidate()], seen: None }.into(),
         Announcement { text: "tea".into(), at: Timestamp(1_700_000_000_123) }.into(),
         Closing {
             why: ClosingReason::Shutdown,
@@ -339,7 +339,7 @@ fn ends() -> Ends {
         found: CandidateKind::Reflexive,
         priority: 100,
     };
-    Ends { transport: "udp".into(), candidates: vec![candidate], relay: true }
+    Ends { transport: "udp".into(), candidates: vec![candidate], relay: true, mapping: None }
 }
 
 /// Every answer between peers.

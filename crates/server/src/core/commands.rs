@@ -74,7 +74,7 @@ impl Core {
             }
             Command::ListGroups(_) => self.list_groups(session, id),
             Command::ListMembers(list) => self.list_members(session, id, &list),
-            Command::Candidates(_) => self.unsupported(session, id, "exchange of candidates"),
+            Command::Candidates(candidates) => self.vouch(session, id, candidates),
             Command::ServerInfo(_) => self.server_info(session, id),
             Command::Shutdown(shutdown) => self.shutdown(session, id, shutdown),
             Command::Kick(kick) => self.kick(now, session, id, &kick),
@@ -144,11 +144,6 @@ impl Core {
     fn echo(&mut self, session: SessionId, id: RequestId, text: String) {
         let result = check_text(&text).map(|()| EchoReply { text });
         self.respond(session, id, result);
-    }
-
-    fn unsupported(&mut self, session: SessionId, id: RequestId, what: &str) {
-        let message = format!("this server has no {what} yet");
-        self.refuse(session, id, ErrorBody::new(ErrorCode::Unsupported, message));
     }
 
     /// The user that the session has logged in as.

@@ -36,6 +36,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod vouching;
 
 use std::collections::{HashMap, HashSet};
 

@@ -51,6 +51,17 @@ impl RelayTable {
         self.relays.len()
     }
 
+    /// Whether one carries between these two, whoever has called.
+    pub(super) fn is_between(&self, one: UserId, other: UserId) -> bool {
+        let is_theirs = |parties: &Parties| match parties {
+            Parties::Users(caller, callee) => {
+                [(one, other), (other, one)].contains(&(*caller, *callee))
+            }
+            Parties::Guests(_) => false,
+        };
+        self.relays.values().any(is_theirs)
+    }
+
     /// Begins one.
     pub(super) fn open(&mut self, parties: Parties) -> RelayId {
         self.last_id += 1;

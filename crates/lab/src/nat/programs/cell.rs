@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         Place,
-        places::{NAMES, STUN, pair},
+        places::{NAMES, STUN, STUN_ALTERNATE, pair},
     },
     expected::{Way, expected},
 };
@@ -70,6 +70,7 @@ impl Pair {
         let world = pair(places, 1);
         let roles = Roles {
             server: (SERVER, SocketAddr::new(STUN[0].ip(), PORT)),
+            alternate: Some(STUN_ALTERNATE),
             keeps: Keeps::Nothing,
             peers: NAMES,
             // Where there is no UDP, a person would not insist on it.

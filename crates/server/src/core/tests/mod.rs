@@ -15,4 +15,5 @@ mod passwords;
 mod presence;
 mod registries;
 mod settings;
+mod vouching;
 mod world;
