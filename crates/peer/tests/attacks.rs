@@ -39,7 +39,7 @@ async fn ask(connection: &Arc<dyn Connection>, command: PeerCommand) -> Option<P
 }
 
 fn meet(scheme: &str, ticket: Ticket, candidates: Vec<Candidate>) -> PeerCommand {
-    let ends = Ends { transport: scheme.to_owned(), candidates, relay: false };
+    let ends = Ends { transport: scheme.to_owned(), candidates, ..Ends::default() };
     PeerCommand::Meet(Meet { ticket, ends })
 }
 

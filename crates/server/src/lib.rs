@@ -21,8 +21,8 @@
 //! (`docs/adr/0020`). Who is online here is known to `core::directory` alone.
 //!
 //! What this crate does not do: it knows no concrete transport, does not understand what a relay
-//! carries, and never looks into a message's text. The exchange of candidates is answered with
-//! `unsupported` so far.
+//! carries, and never looks into a message's text. Candidates it passes on as they are, between two
+//! whom it has introduced, with its own word as from where it sees who sends them.
 //!
 //! | invariant | shown by |
 //! |---|---|
