@@ -1,7 +1,8 @@
 //! The groups of a file between a disk and a stream, each checked on the way.
 //!
 //! Disk and hash have a thread of their own for the time of the transfer; a few groups in each
-//! queue keep both sides busy, and a slow side stops the other.
+//! queue keep both sides busy, and a slow side stops the other. Their memory goes round: fresh memory
+//! for each group is cleared by the system page by page, which costs as much as hashing it.
 
 use std::{
     fs::File,
@@ -9,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::{Bytes, BytesMut};
 use portolan_protocol::GroupRange;
 use thiserror::Error;
 use tokio::{
@@ -30,6 +30,8 @@ const READ_AHEAD: u64 = 4 << 20;
 const READ_AHEAD_MIN: usize = 2;
 /// Groups that have come and wait to be written; what is killed loses them.
 const UNWRITTEN: usize = 4;
+/// Groups beside those in a queue: one on either side of it.
+const IN_HAND: usize = 2;
 /// Bytes of groups from which on there are fewer of them.
 const LARGE: usize = 4 << 20;
 
@@ -64,6 +66,16 @@ pub(crate) enum ContentError {
     Disk(io::Error),
 }
 
+impl ContentError {
+    /// What it means that a group could not be read.
+    pub(super) fn of_read(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Changed,
+            _ => Self::Disk(error),
+        }
+    }
+}
+
 impl From<JoinError> for ContentError {
     fn from(error: JoinError) -> Self {
         Self::Disk(io::Error::other(error))
@@ -76,6 +88,9 @@ pub(crate) struct Source {
     pub(crate) file: File,
     pub(crate) tree: Arc<Tree>,
 }
+
+/// A group that has come: its number and bytes.
+type Group = (u32, Vec<u8>);
 
 /// Groups that are read ahead of the stream.
 fn ahead_of(tree: &Tree) -> usize {
@@ -97,15 +112,18 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     progress: &mut Progress,
     stall: Duration,
 ) -> Result<(), ContentError> {
-    let (filled, mut full) = mpsc::channel(ahead_of(&source.tree));
+    let ahead = ahead_of(&source.tree);
+    let (filled, mut full) = mpsc::channel(ahead);
+    let (emptied, empty) = mpsc::channel(ahead + IN_HAND);
     let file = source.file.try_clone().map_err(ContentError::Disk)?;
     let source = Source { file, tree: Arc::clone(&source.tree) };
-    let reader = spawn_blocking(move || read(&source, &groups, &filled));
+    let reader = spawn_blocking(move || read(&source, &groups, &filled, empty));
     while let Some(group) = full.recv().await {
         for chunk in group.chunks(CHUNK) {
             send_bytes(stream, chunk, stall).await?;
             progress.advance(chunk.len() as u64);
         }
+        let _ = emptied.try_send(group);
     }
     reader.await?
 }
@@ -126,18 +144,19 @@ pub(crate) async fn send_bytes<W: AsyncWrite + Unpin>(
 fn read(
     source: &Source,
     groups: &[GroupRange],
-    filled: &mpsc::Sender<Bytes>,
+    filled: &mpsc::Sender<Vec<u8>>,
+    mut empty: mpsc::Receiver<Vec<u8>>,
 ) -> Result<(), ContentError> {
     let (mut file, tree) = (&source.file, &source.tree);
     for range in groups {
         file.seek(SeekFrom::Start(tree.span(range.first).0)).map_err(ContentError::Disk)?;
         for number in range.first..range.first + range.count {
-            let mut group = Vec::new();
+            let mut group = empty.try_recv().unwrap_or_default();
             tree.read_group(file, number, &mut group)?;
             if !tree.proves(number, &group) {
                 return Err(ContentError::Changed);
             }
-            if filled.blocking_send(group.into()).is_err() {
+            if filled.blocking_send(group).is_err() {
                 // The stream's side has gone and knows why.
                 return Ok(());
             }
@@ -164,10 +183,12 @@ pub(crate) async fn receive<R: AsyncRead + Unpin>(
     stall: Duration,
 ) -> Result<(Partial, Result<(), ContentError>), ContentError> {
     let tree = Arc::clone(partial.tree());
-    let (filled, to_write) = mpsc::channel(unwritten_of(&tree));
-    let writer = spawn_blocking(move || write(partial, to_write));
-    let received = receive_groups(stream, &tree, groups, &filled, (progress, stall)).await;
-    drop(filled);
+    let unwritten = unwritten_of(&tree);
+    let (filled, to_write) = mpsc::channel(unwritten);
+    let (emptied, empty) = mpsc::channel(unwritten + IN_HAND);
+    let writer = spawn_blocking(move || write(partial, to_write, &emptied));
+    let memory = (filled, empty);
+    let received = receive_groups(stream, &tree, groups, memory, (progress, stall)).await;
     let (partial, written) = writer.await?;
     Ok((partial, written.and(received)))
 }
@@ -176,14 +197,15 @@ async fn receive_groups<R: AsyncRead + Unpin>(
     stream: &mut R,
     tree: &Tree,
     groups: &mut impl Sequence,
-    filled: &mpsc::Sender<(u32, Bytes)>,
+    (filled, mut empty): (mpsc::Sender<Group>, mpsc::Receiver<Vec<u8>>),
     (progress, stall): (&mut Progress, Duration),
 ) -> Result<(), ContentError> {
-    let mut buffer = BytesMut::new();
     while let Some(number) = groups.next().await? {
         let length = tree.span(number).1;
-        receive_bytes(stream, length, &mut buffer, |bytes| progress.advance(bytes), stall).await?;
-        if filled.send((number, buffer.split().freeze())).await.is_err() {
+        let mut group = empty.try_recv().unwrap_or_default();
+        group.clear();
+        receive_bytes(stream, length, &mut group, |bytes| progress.advance(bytes), stall).await?;
+        if filled.send((number, group)).await.is_err() {
             // The disk's side has gone and knows why.
             return Ok(());
         }
@@ -195,7 +217,7 @@ async fn receive_groups<R: AsyncRead + Unpin>(
 pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
     stream: &mut R,
     length: usize,
-    buffer: &mut BytesMut,
+    buffer: &mut Vec<u8>,
     mut advance: impl FnMut(u64),
     stall: Duration,
 ) -> Result<(), ContentError> {
@@ -214,12 +236,14 @@ pub(crate) async fn receive_bytes<R: AsyncRead + Unpin>(
 
 fn write(
     mut partial: Partial,
-    mut groups: mpsc::Receiver<(u32, Bytes)>,
+    mut groups: mpsc::Receiver<Group>,
+    emptied: &mpsc::Sender<Vec<u8>>,
 ) -> (Partial, Result<(), ContentError>) {
     while let Some((number, group)) = groups.blocking_recv() {
         if let Err(error) = partial.write(number, &group) {
             return (partial, Err(error));
         }
+        let _ = emptied.try_send(group);
     }
     (partial, Ok(()))
 }

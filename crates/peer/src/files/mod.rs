@@ -2,6 +2,7 @@
 
 mod attributes;
 pub(crate) mod content;
+mod hashing;
 mod heard;
 mod landing;
 mod manifest;

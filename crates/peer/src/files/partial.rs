@@ -139,18 +139,31 @@ impl Partial {
     fn scan(&mut self, reached: &Reached) -> Result<(), ContentError> {
         let there = self.file.metadata().map_err(ContentError::Disk)?.len();
         self.length = there;
+        if self.tree.groups() < 2 {
+            return self.scan_only_group(there, reached);
+        }
+        let is_there = |number: &u32| {
+            let (start, length) = self.tree.span(*number);
+            start + length as u64 <= there
+        };
+        let whole = (0..self.tree.groups()).take_while(is_there).count();
+        let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+        let proven = self.tree.proven(&self.file, whole, reached)?;
+        for (number, _) in (0..).zip(proven).filter(|(_, proven)| *proven) {
+            self.note(number);
+        }
+        Ok(())
+    }
+
+    fn scan_only_group(&mut self, there: u64, reached: &Reached) -> Result<(), ContentError> {
         let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(0)).map_err(ContentError::Disk)?;
-        for number in 0..self.tree.groups() {
-            let (start, length) = self.tree.span(number);
-            if start + length as u64 > there {
-                break;
+        if self.tree.groups() == 1 && self.tree.size() <= there {
+            self.file.seek(SeekFrom::Start(0)).map_err(ContentError::Disk)?;
+            self.tree.read_group(&self.file, 0, &mut bytes)?;
+            if self.tree.proves(0, &bytes) {
+                self.note(0);
             }
-            self.tree.read_group(&self.file, number, &mut bytes)?;
-            if self.tree.proves(number, &bytes) {
-                self.note(number);
-            }
-            reached.advance(length as u64)?;
+            reached.advance(self.tree.size())?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
 };
 
 use blake3::{
@@ -11,7 +11,7 @@ use blake3::{
 };
 use portolan_protocol::{GroupRange, Hash, RANGES_MAX, group_length};
 
-use super::{Reached, content::ContentError};
+use super::{Reached, content::ContentError, hashing::hashes_of};
 
 /// Bytes of the hash of one group.
 pub(super) const LEAF: usize = blake3::OUT_LEN;
@@ -33,20 +33,16 @@ impl Tree {
     pub(crate) fn of(mut file: &File, size: u64, reached: &Reached) -> Result<Self, ContentError> {
         let group = group_length(size).ok_or(ContentError::TooLarge)?;
         let mut tree = Self { size, group, root: Hash([0; LEAF]), leaves: Vec::new() };
-        file.seek(SeekFrom::Start(0)).map_err(ContentError::Disk)?;
-        let mut bytes = Vec::new();
-        for number in 0..tree.groups() {
-            tree.read_group(file, number, &mut bytes)?;
-            match tree.groups() {
-                1 => {}
-                _ => tree.leaves.push(leaf(tree.span(number).0, &bytes)),
-            }
-            reached.advance(bytes.len() as u64)?;
+        if tree.groups() > 1 {
+            tree.leaves = hashes_of(file, &tree, tree.groups(), reached)?;
+            tree.root = root_of(&tree.leaves);
+        } else {
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(0)).map_err(ContentError::Disk)?;
+            tree.read_group(file, 0, &mut bytes)?;
+            tree.root = Hash(*blake3::hash(&bytes).as_bytes());
+            reached.advance(size)?;
         }
-        tree.root = match tree.leaves.as_slice() {
-            [] => Hash(*blake3::hash(&bytes).as_bytes()),
-            leaves => root_of(leaves),
-        };
         Ok(tree)
     }
 
@@ -117,6 +113,18 @@ impl Tree {
         self.leaves.get(number as usize).copied()
     }
 
+    /// Which of the first groups of a file on the disk are this file's. Blocking; `reached` counts
+    /// the bytes and can stop it.
+    pub(crate) fn proven(
+        &self,
+        file: &File,
+        first: u32,
+        reached: &Reached,
+    ) -> Result<Vec<bool>, ContentError> {
+        let hashes = hashes_of(file, self, first, reached)?;
+        Ok(hashes.iter().zip(&self.leaves).map(|(there, expected)| there == expected).collect())
+    }
+
     /// Bytes of some groups.
     pub(crate) fn bytes_of(&self, groups: &[GroupRange]) -> u64 {
         let end = |first, count| (u64::from(first) + u64::from(count)) * self.group;
@@ -148,13 +156,11 @@ impl Tree {
         bytes: &mut Vec<u8>,
     ) -> Result<(), ContentError> {
         bytes.resize(self.span(number).1, 0);
-        file.read_exact(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ContentError::Changed,
-            _ => ContentError::Disk(error),
-        })
+        file.read_exact(bytes).map_err(ContentError::of_read)
     }
 }
 
+/// The hash of a group that begins there, of a file of several.
 pub(super) fn leaf(start: u64, bytes: &[u8]) -> ChainingValue {
     Hasher::new().set_input_offset(start).update(bytes).finalize_non_root()
 }
@@ -183,12 +189,12 @@ fn halves(leaves: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
 
     use portolan_protocol::{GROUP_MIN, GroupRange, Hash, group_length};
 
     use super::Tree;
-    use crate::files::Reached;
+    use crate::files::{Reached, content::ContentError};
 
     fn tree_of(bytes: &[u8]) -> Tree {
         let mut file = tempfile::tempfile().unwrap();
@@ -213,6 +219,28 @@ mod tests {
             assert_eq!(tree.list().len(), Tree::list_length(size, group));
             assert_eq!(Tree::checked(size, group, tree.root(), tree.list()).unwrap(), tree);
         }
+    }
+
+    #[test]
+    fn threads_that_share_a_file_find_what_one_finds() {
+        let bytes = bytes(GROUP_MIN * 70 + 5);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let reached = Reached::default();
+        let tree = Tree::of(&file, bytes.len() as u64, &reached).unwrap();
+        assert_eq!(tree.root(), Hash(*blake3::hash(&bytes).as_bytes()));
+        assert_eq!(reached.bytes(), bytes.len() as u64);
+        file.set_len(GROUP_MIN * 65).unwrap();
+        let short = Tree::of(&file, bytes.len() as u64, &reached);
+        assert!(matches!(short, Err(ContentError::Changed)));
+        reached.abandon();
+        let stopped = tree.proven(&file, 65, &reached);
+        assert!(matches!(stopped, Err(ContentError::Stalled)));
+        file.seek(SeekFrom::Start(GROUP_MIN * 40)).unwrap();
+        file.write_all(b"other").unwrap();
+        let proven = tree.proven(&file, 65, &Reached::default()).unwrap();
+        let wrong: Vec<usize> = (0..65).filter(|&number| !proven[number]).collect();
+        assert_eq!(wrong, [40]);
     }
 
     #[test]

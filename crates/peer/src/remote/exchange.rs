@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::BytesMut;
 use portolan_protocol::{
     ErrorBody, FileEnd, GroupRange, Hash, Hashing, Message, Name, PeerEvent, PeerMessage, Want,
     group_length,
@@ -277,7 +276,7 @@ async fn receive_list(
     stall: Duration,
 ) -> Result<Tree, FileError> {
     let group = group_length(size).unwrap_or(1);
-    let mut list = BytesMut::new();
+    let mut list = Vec::new();
     let length = Tree::list_length(size, group);
     let received = content::receive_bytes(raw, length, &mut list, |_| {}, stall).await;
     received.map_err(|error| progress.broken(error, None))?;
@@ -313,7 +312,7 @@ pub(crate) async fn receive_nothing(
     progress: &mut Progress,
 ) -> Result<(), FileError> {
     let stall = host.timing.stall;
-    let mut list = BytesMut::new();
+    let mut list = Vec::new();
     let length = Tree::list_length(size, group_length(size).unwrap_or(1));
     let received = content::receive_bytes(raw, length, &mut list, |_| {}, stall).await;
     received.map_err(|error| progress.broken(error, None))?;

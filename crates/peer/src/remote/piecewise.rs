@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use portolan_protocol::{
     Content, Edges, Get, GroupRange, Hash, Name, PIECE, PeerCommand, PeerEvent, PeerMessage,
     PeerReply, Want, group_length,
@@ -55,7 +55,7 @@ pub(crate) struct PiecewiseFile {
     raw: RawReader<RecvStream>,
     writer: Writer,
     tree: Arc<Tree>,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     stall: Duration,
     /// What was asked for and has not come, in order.
     expected: VecDeque<Run>,
@@ -88,7 +88,7 @@ impl PiecewiseFile {
             .ok_or(FileError::TooLarge { size, max: portolan_protocol::FILE_MAX })?;
         let stall = sessions.host().timing.stall;
         let PeerStream { reader, writer, lease, way: _ } = stream;
-        let (mut raw, mut list) = (reader.into_raw(), BytesMut::new());
+        let (mut raw, mut list) = (reader.into_raw(), Vec::new());
         let length = Tree::list_length(size, group);
         let received = receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
         received.map_err(|error| broken(who, error))?;
@@ -100,7 +100,7 @@ impl PiecewiseFile {
             raw,
             writer,
             tree: Arc::new(tree),
-            buffer: BytesMut::new(),
+            buffer: Vec::new(),
             stall,
             expected,
             coming: None,
@@ -157,7 +157,7 @@ impl PiecewiseFile {
         let (raw, buffer) = (&mut self.raw, &mut self.buffer);
         let received = receive_bytes(raw, length, buffer, |_| {}, self.stall).await;
         received.map_err(|error| broken(&self.who, error))?;
-        Ok(self.buffer.split().freeze())
+        Ok(std::mem::take(&mut self.buffer).into())
     }
 
     /// Says that nothing more is wanted, and waits a little until the owner has heard it.

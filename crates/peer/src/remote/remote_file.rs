@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use portolan_protocol::{
     Get, GroupRange, Hash, Name, PeerCommand, PeerEvent, PeerMessage, Want, group_length,
 };
@@ -36,7 +36,7 @@ pub(crate) struct RemoteFile {
     writer: Writer,
     tree: Arc<Tree>,
     attributes: Attributes,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     stall: Duration,
     _lease: Lease,
 }
@@ -58,7 +58,7 @@ impl RemoteFile {
             .ok_or(FileError::TooLarge { size, max: portolan_protocol::FILE_MAX })?;
         let stall = sessions.host().timing.stall;
         let PeerStream { reader, writer, lease, way: _ } = stream;
-        let (mut raw, mut list) = (reader.into_raw(), BytesMut::new());
+        let (mut raw, mut list) = (reader.into_raw(), Vec::new());
         let length = Tree::list_length(size, group);
         let received = content::receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
         received.map_err(|error| broken(who, error))?;
@@ -71,7 +71,7 @@ impl RemoteFile {
             writer,
             tree: Arc::new(tree),
             attributes,
-            buffer: BytesMut::new(),
+            buffer: Vec::new(),
             stall,
             _lease: lease,
         })
@@ -108,7 +108,7 @@ impl RemoteFile {
         let (raw, buffer) = (&mut self.raw, &mut self.buffer);
         let received = content::receive_bytes(raw, length, buffer, |_| {}, self.stall).await;
         received.map_err(|error| broken(&self.who, error))?;
-        Ok(self.buffer.split().freeze())
+        Ok(std::mem::take(&mut self.buffer).into())
     }
 
     /// Says that nothing more is wanted, and waits a little until the owner has heard it.

@@ -163,6 +163,20 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Writes a file until its disk is full.
+#[cfg(target_os = "linux")]
+fn fill_up(path: &Path) {
+    use std::io::{ErrorKind, Write};
+
+    let mut file = fs::File::create(path).unwrap();
+    let error = loop {
+        if let Err(error) = file.write_all(&[1; 64 << 10]) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_becomes_full_ends_the_transfer_and_what_has_arrived_is_used_later() {
@@ -182,8 +196,11 @@ fn a_disk_that_becomes_full_ends_the_transfer_and_what_has_arrived_is_used_later
 
     alice.say(&format!("/send bob {}", large.display()));
     wait_for_bytes(&downloads, 8 << 20);
+    // While it is filled nothing more arrives, however fast things go.
+    bob.signal("-STOP");
     let filler = downloads.join("filler");
-    fs::write(&filler, vec![1; 64 << 20]).unwrap();
+    fill_up(&filler);
+    bob.signal("-CONT");
     let full = bob.wait_for("the end", |event| event["phase"] == "failed");
     assert_eq!(full["code"], "quota");
     let reason = full["reason"].as_str().unwrap();
