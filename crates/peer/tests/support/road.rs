@@ -36,7 +36,7 @@ pub(crate) enum Traffic {
     Open,
     /// That many bytes a second.
     Slow(u64),
-    /// That many bytes; then nothing comes out any more.
+    /// That many bytes on one of them; then all are blocked.
     Until(u64),
     /// What goes in does not come out.
     Blocked,
@@ -44,11 +44,11 @@ pub(crate) enum Traffic {
 
 /// A kind of roads: all of them are alike.
 #[derive(Debug)]
-pub(crate) struct Road(watch::Sender<Traffic>);
+pub(crate) struct Road(Arc<watch::Sender<Traffic>>);
 
 impl Road {
     fn new(traffic: Traffic) -> Self {
-        Self(watch::Sender::new(traffic))
+        Self(Arc::new(watch::Sender::new(traffic)))
     }
 
     /// Lets that through from now on.
@@ -58,6 +58,15 @@ impl Road {
 
     fn traffic(&self) -> watch::Receiver<Traffic> {
         self.0.subscribe()
+    }
+
+    fn toll(&self) -> Toll {
+        Toll {
+            road: Arc::clone(&self.0),
+            traffic: self.traffic(),
+            passed: 0,
+            free_at: Instant::now(),
+        }
     }
 
     /// Waits until one can set out.
@@ -133,20 +142,23 @@ struct Forwarders {
 impl Forwarders {
     /// A forwarder to `target`.
     async fn build(&self, target: SocketAddr, road: &Road) -> SocketAddr {
-        let traffic = road.traffic();
         let local = "127.0.0.1:0";
         let target = SocketAddr::new(target.ip().to_canonical(), target.port());
         match self.carrier {
             Carrier::Tcp => {
                 let listener = TcpListener::bind(local).await.unwrap();
                 let addr = listener.local_addr().unwrap();
-                self.tasks.lock().unwrap().spawn(carry_stream(listener, target, traffic));
+                self.tasks.lock().unwrap().spawn(carry_stream(
+                    listener,
+                    target,
+                    [road.toll(), road.toll()],
+                ));
                 addr
             }
             Carrier::Udp | Carrier::Memory => {
                 let near = UdpSocket::bind(local).await.unwrap();
                 let addr = near.local_addr().unwrap();
-                self.tasks.lock().unwrap().spawn(carry_datagrams(near, target, traffic));
+                self.tasks.lock().unwrap().spawn(carry_datagrams(near, target, road.toll()));
                 addr
             }
         }
@@ -271,17 +283,13 @@ impl Connection for RoughConnection {
 
 /// Lets bytes through as the road does.
 struct Toll {
+    road: Arc<watch::Sender<Traffic>>,
     traffic: watch::Receiver<Traffic>,
     passed: u64,
     free_at: Instant,
 }
 
 impl Toll {
-    fn new(mut traffic: watch::Receiver<Traffic>) -> Self {
-        traffic.mark_unchanged();
-        Self { traffic, passed: 0, free_at: Instant::now() }
-    }
-
     /// Counts bytes that come out; waits where the road is slow. False: they do not come out.
     async fn pass(&mut self, bytes: u64) -> bool {
         if self.traffic.has_changed().unwrap_or(false) {
@@ -300,38 +308,39 @@ impl Toll {
             }
             Traffic::Until(max) => {
                 self.passed += bytes;
+                if self.passed > max {
+                    self.road.send_if_modified(|now| {
+                        let blows = *now == traffic;
+                        *now = if blows { Traffic::Blocked } else { *now };
+                        blows
+                    });
+                }
                 self.passed <= max
             }
             Traffic::Closed | Traffic::Refused | Traffic::Blocked => false,
         }
     }
 
-    /// Waits until bytes come out again.
-    async fn freed(&mut self) {
+    /// Waits until the road is another.
+    async fn changed(&mut self) {
         let _ = self.traffic.changed().await;
         self.passed = 0;
     }
 }
 
-async fn carry_stream(
-    listener: TcpListener,
-    target: SocketAddr,
-    traffic: watch::Receiver<Traffic>,
-) {
+async fn carry_stream(listener: TcpListener, target: SocketAddr, tolls: [Toll; 2]) {
     let Ok((near, _)) = listener.accept().await else { return };
     let Ok(far) = TcpStream::connect(target).await else { return };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-    tokio::join!(
-        pour(near_in, far_out, Toll::new(traffic.clone())),
-        pour(far_in, near_out, Toll::new(traffic)),
-    );
+    let [there, back] = tolls;
+    tokio::join!(pour(near_in, far_out, there), pour(far_in, near_out, back));
 }
 
 async fn pour(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut toll: Toll) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         while !toll.pass(length as u64).await {
-            toll.freed().await;
+            toll.changed().await;
         }
         if to.write_all(&buffer[..length]).await.is_err() {
             return;
@@ -340,10 +349,9 @@ async fn pour(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut tol
     let _ = to.shutdown().await;
 }
 
-async fn carry_datagrams(near: UdpSocket, target: SocketAddr, traffic: watch::Receiver<Traffic>) {
+async fn carry_datagrams(near: UdpSocket, target: SocketAddr, mut toll: Toll) {
     let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (mut there, mut back) = (vec![0; 65536], vec![0; 65536]);
-    let mut toll = Toll::new(traffic);
     let mut client = None;
     loop {
         tokio::select! {
