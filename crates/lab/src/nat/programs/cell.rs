@@ -40,7 +40,8 @@ pub(crate) struct Cell {
     /// Who is asked.
     pub(crate) asked: &'static str,
     pub(crate) way: Way,
-    pub(crate) expected: Way,
+    /// `None`: a lot decides.
+    pub(crate) expected: Option<Way>,
     /// From the question to the first byte of the answer, session and all.
     pub(crate) first_byte_ms: u64,
     /// From the question to the direct path.
@@ -51,7 +52,7 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn is_as_expected(&self) -> bool {
-        self.way == self.expected
+        self.expected.is_none_or(|expected| expected == self.way)
     }
 }
 
@@ -119,7 +120,11 @@ enum Found {
 
 /// Waits for a direct path. Where one has to come, the first try may have had no luck; where none
 /// has, the program's word after the first try is enough.
-async fn search(alice: &mut Actor, expected: Way, patience: Duration) -> Result<Found, CastError> {
+async fn search(
+    alice: &mut Actor,
+    expected: Option<Way>,
+    patience: Duration,
+) -> Result<Found, CastError> {
     let news = |heard: &Heard| {
         let why = heard.text("why").filter(|_| heard.is("path"))?.to_owned();
         match heard.text("kind") {
@@ -130,15 +135,15 @@ async fn search(alice: &mut Actor, expected: Way, patience: Duration) -> Result<
     };
     let mut last = Found::Nothing(String::new());
     let patience = match expected {
-        Way::Direct => PATIENCE,
-        Way::Relayed => patience,
+        Some(Way::Direct) => PATIENCE,
+        Some(Way::Relayed) | None => patience,
     };
     let end = Instant::now() + patience;
     while let Some(found) =
         alice.within(end.saturating_duration_since(Instant::now()), news).await?
     {
         last = found;
-        if expected == Way::Relayed || matches!(last, Found::Direct(..)) {
+        if expected != Some(Way::Direct) || matches!(last, Found::Direct(..)) {
             break;
         }
     }
