@@ -181,7 +181,7 @@ async fn goes_over(inner: &'static dyn Transport, begun: Begun) {
     scene.check(begun);
 }
 
-/// A direct way dies without a word: the file goes on through the server, then directly again.
+/// A direct way dies without a word: the file goes on through the server.
 async fn goes_back(inner: &'static dyn Transport, begun: Begun) {
     let mut scene = Scene::set(inner, |_| {}).await;
     within("listing", scene.alice.files(&name("bob"))).await.unwrap();
@@ -213,10 +213,6 @@ async fn goes_back(inner: &'static dyn Transport, begun: Begun) {
     assert!(broke || inner.scheme() == Udp.scheme());
     within("the outcome", outcome).await.unwrap().unwrap();
     scene.check(begun);
-    if begun == Begun::BySend {
-        scene.rough.roads.direct.let_through(Traffic::Open);
-        scene.path("a direct way again", is_direct).await;
-    }
 }
 
 /// Over every transport, side by side.
