@@ -71,19 +71,20 @@ async fn a_bad_name_is_refused_with_the_rule() {
 }
 
 #[tokio::test]
-async fn what_later_issues_bring_is_refused_clearly() {
+async fn candidates_are_passed_on_to_nobody_who_is_not_introduced() {
     let harness = Harness::start().await;
     let mut alice = harness.connect(1).await;
     alice.login("alice").await.unwrap();
-    let candidates = portolan_protocol::Candidates {
-        to: portolan_protocol::Name::new("bob").unwrap(),
+    let candidates = |to| portolan_protocol::Candidates {
+        to: portolan_protocol::Name::new(to).unwrap(),
         candidates: Vec::new(),
     };
-    let error = alice.ask(candidates).await.unwrap_err();
-    assert_eq!(
-        (error.code, error.message.as_str()),
-        (ErrorCode::Unsupported, "this server has no exchange of candidates yet")
-    );
+    let error = alice.ask(candidates("bob")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::UnknownUser);
+    let mut bob = harness.connect(2).await;
+    bob.login("bob").await.unwrap();
+    let error = alice.ask(candidates("bob")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::UnknownPeer, "{error}");
 }
 
 #[tokio::test]
