@@ -51,7 +51,9 @@ fn ci(_: &[String]) -> Result<(), Failed> {
     if installed("deny") {
         step("deny", &mut cargo("deny --offline check bans licenses sources"))?;
     }
-    step("demo", &mut cargo("run --release --bin peer -- demo"))?;
+    // The demo of the programs that the tests need anyway: another profile would be built for minutes.
+    step("build", &mut cargo("test --workspace --no-run"))?;
+    step("demo", Command::new(target_directory().join("debug/peer")).arg("demo"))?;
     // Last, so that the run closes with the test runner's own summary.
     step("test", cargo("test --workspace").env("PORTOLAN_HEAVY", "1"))
 }
@@ -84,8 +86,8 @@ fn package(_: &[String]) -> Result<(), Failed> {
         return Err(Failed("cargo deb --version (cargo install cargo-deb)".into()));
     }
     step("build", &mut cargo("build --release -p portolan --bin server"))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    describe_server(&target.join("release")).map_err(|error| Failed(error.to_string()))?;
+    describe_server(&target_directory().join("release"))
+        .map_err(|error| Failed(error.to_string()))?;
     step("package", &mut cargo("deb -p portolan --no-build"))
 }
 
@@ -123,6 +125,10 @@ fn fuzz(words: &[String]) -> Result<(), Failed> {
         step(target, cargo("+nightly fuzz run").args([target, &found, &corpus, "--", &limit]))?;
     }
     Ok(())
+}
+
+fn target_directory() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
 fn cargo(words: &str) -> Command {

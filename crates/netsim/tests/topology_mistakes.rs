@@ -269,7 +269,7 @@ fn a_word_that_is_none_of_the_choices() {
 
 #[test]
 fn a_moment_in_which_not_one_thing_happens() {
-    let verbs = ["give exactly one of down, up, link, rebind, renumber, move"];
+    let verbs = ["give exactly one of down, up, unplug, plug, link, rebind, renumber, move"];
     assert_mistake("at = [{ time = '1s' }]", 7, &verbs);
     assert_mistake("at = [{ time = '1s', down = 'bob', up = 'bob' }]", 7, &verbs);
     assert_mistake("at = [{ time = '1s', move = 'box.inside', to = 'lan' }]", 29, &["a host"]);
