@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use blake3::hazmat::ChainingValue;
-use portolan_protocol::{Edges, GroupRange, PIECE, RANGES_MAX};
+use portolan_protocol::{Edges, GroupRange, PIECE};
 
-use super::tree::{LEAF, Tree, leaf, node, root_of};
+use super::tree::{LEAF, Tree, are_in_order, leaf, node, root_of};
 use crate::files::content::ContentError;
 
 /// Pieces of one group, next to each other, by their numbers in the file.
@@ -104,16 +104,7 @@ impl Tree {
 
     /// Whether ranges that came from outside are pieces of this file, in order.
     pub(crate) fn has_pieces(&self, pieces: &[GroupRange]) -> bool {
-        let mut next = 0;
-        pieces.len() <= RANGES_MAX
-            && pieces.iter().all(|range| {
-                let end = u64::from(range.first) + u64::from(range.count);
-                let good = range.count > 0
-                    && u64::from(range.first) >= next
-                    && end <= u64::from(self.pieces());
-                next = end;
-                good
-            })
+        are_in_order(pieces, self.pieces())
     }
 
     /// The pieces at the edges of the file that somebody wants at once.

@@ -136,16 +136,7 @@ impl Tree {
 
     /// Whether ranges that came from outside are groups of this file, in order.
     pub(crate) fn has(&self, groups: &[GroupRange]) -> bool {
-        let mut next = 0;
-        groups.len() <= RANGES_MAX
-            && groups.iter().all(|range| {
-                let end = u64::from(range.first) + u64::from(range.count);
-                let good = range.count > 0
-                    && u64::from(range.first) >= next
-                    && end <= u64::from(self.groups());
-                next = end;
-                good
-            })
+        are_in_order(groups, self.groups())
     }
 
     /// Reads a group from where `file` stands.
@@ -158,6 +149,18 @@ impl Tree {
         bytes.resize(self.span(number).1, 0);
         file.read_exact(bytes).map_err(ContentError::of_read)
     }
+}
+
+/// Whether ranges that came from outside lie one behind the other among so many.
+pub(super) fn are_in_order(ranges: &[GroupRange], count: u32) -> bool {
+    let mut next = 0;
+    ranges.len() <= RANGES_MAX
+        && ranges.iter().all(|range| {
+            let end = u64::from(range.first) + u64::from(range.count);
+            let good = range.count > 0 && u64::from(range.first) >= next && end <= u64::from(count);
+            next = end;
+            good
+        })
 }
 
 /// The hash of a group that begins there, of a file of several.

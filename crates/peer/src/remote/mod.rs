@@ -20,6 +20,7 @@ mod known_peers;
 mod mapped;
 mod meeting;
 mod outside;
+mod owner;
 mod paths;
 mod piecewise;
 mod pool;

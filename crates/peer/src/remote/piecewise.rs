@@ -18,50 +18,35 @@ use std::{
 
 use bytes::Bytes;
 use portolan_protocol::{
-    Content, Edges, Get, GroupRange, Hash, Name, PIECE, PeerCommand, PeerEvent, PeerMessage,
-    PeerReply, Want, group_length,
+    Content, Edges, Get, GroupRange, Hash, Name, PIECE, PeerCommand, PeerReply, Want,
 };
-use portolan_protocol_io::{FrameReader, RawReader};
-use portolan_transport::{Priority, RecvStream};
-use tokio::{
-    task::spawn_blocking,
-    time::{Duration, timeout},
-};
+use portolan_transport::Priority;
+use tokio::{task::spawn_blocking, time::Duration};
 
 use super::{
     Host, Sessions,
     exchange::{Reader, Writer, hear_want, prove, send_end},
-    remote_file::broken,
+    owner::OwnerStream,
     serve::Answers,
-    sessions::{Lease, PeerStream},
-    stop::{leave_receiving, leave_sending},
     transfer::{answer, ask, unexpected},
 };
 use crate::{
     FileError, FilePhase,
     files::{
         OpenedFile, Pieces, Progress, Run, Tree, check_path,
-        content::{ContentError, Source, receive_bytes, send_bytes},
+        content::{ContentError, Source, send_bytes},
     },
 };
-
-/// How long an owner may take to end its stream.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A stream to the owner of a file, over which pieces come in the order in which they were asked
 /// for.
 pub(crate) struct PiecewiseFile {
-    who: Name,
-    raw: RawReader<RecvStream>,
-    writer: Writer,
+    stream: OwnerStream,
     tree: Arc<Tree>,
-    buffer: Vec<u8>,
-    stall: Duration,
     /// What was asked for and has not come, in order.
     expected: VecDeque<Run>,
     /// The group that comes now.
     coming: Option<Pieces>,
-    _lease: Lease,
 }
 
 impl PiecewiseFile {
@@ -84,28 +69,10 @@ impl PiecewiseFile {
             PeerReply::Content(_) => return Err(FileError::Outdated { who: who.clone() }),
             other => return Err(unexpected(who, &other)),
         };
-        let group = group_length(size)
-            .ok_or(FileError::TooLarge { size, max: portolan_protocol::FILE_MAX })?;
         let stall = sessions.host().timing.stall;
-        let PeerStream { reader, writer, lease, way: _ } = stream;
-        let (mut raw, mut list) = (reader.into_raw(), Vec::new());
-        let length = Tree::list_length(size, group);
-        let received = receive_bytes(&mut raw, length, &mut list, |_| {}, stall).await;
-        received.map_err(|error| broken(who, error))?;
-        let tree = Tree::checked(size, group, hash, &list)
-            .map_err(|computed| FileError::Integrity { expected: hash, computed })?;
+        let (stream, tree) = OwnerStream::begin(who, stream, (size, hash), stall).await?;
         let expected = tree.runs(&tree.edges(edges)).into();
-        Ok(Self {
-            who: who.clone(),
-            raw,
-            writer,
-            tree: Arc::new(tree),
-            buffer: Vec::new(),
-            stall,
-            expected,
-            coming: None,
-            _lease: lease,
-        })
+        Ok(Self { stream, tree: Arc::new(tree), expected, coming: None })
     }
 
     /// What proves its groups.
@@ -125,7 +92,7 @@ impl PiecewiseFile {
     /// Asks for pieces. They come behind those that were asked for before.
     pub(crate) async fn want(&mut self, pieces: GroupRange) -> Result<(), FileError> {
         self.expected.extend(self.tree.runs(&[pieces]));
-        self.say(Want { pieces: vec![pieces], more: true, ..Want::default() }).await
+        self.stream.want(Want { pieces: vec![pieces], more: true, ..Want::default() }).await
     }
 
     /// Receives the next piece that was asked for; none when all have come. Proven. Not cancel
@@ -135,13 +102,13 @@ impl PiecewiseFile {
         let proofs = match self.coming.take() {
             Some(proofs) => proofs,
             None => {
-                let list = self.bytes(self.tree.pieces_list_length(group)).await?;
+                let list = self.stream.bytes(self.tree.pieces_list_length(group)).await?;
                 self.tree.checked_pieces(group, &list).map_err(corrupt)?
             }
         };
         let piece = pieces.start;
         let (start, length) = self.tree.piece_span(piece);
-        let bytes = self.bytes(length).await?;
+        let bytes = self.stream.bytes(length).await?;
         if !self.tree.proves_piece(&proofs, piece, &bytes) {
             return Err(corrupt(ContentError::Corrupt { start, length }));
         }
@@ -153,36 +120,14 @@ impl PiecewiseFile {
         Ok(Some((piece, bytes)))
     }
 
-    async fn bytes(&mut self, length: usize) -> Result<Bytes, FileError> {
-        let (raw, buffer) = (&mut self.raw, &mut self.buffer);
-        let received = receive_bytes(raw, length, buffer, |_| {}, self.stall).await;
-        received.map_err(|error| broken(&self.who, error))?;
-        Ok(std::mem::take(&mut self.buffer).into())
-    }
-
     /// Says that nothing more is wanted, and waits a little until the owner has heard it.
-    pub(crate) async fn finish(mut self) {
-        if self.say(Want::default()).await.is_ok() {
-            let mut frames = FrameReader::new(&mut self.raw);
-            let ended = async { while let Ok(Some(_)) = frames.next_frame().await {} };
-            let _ = timeout(LAST_WORDS, ended).await;
-            let _ = self.writer.get_mut().finish();
-        }
+    pub(crate) async fn finish(self) {
+        self.stream.finish().await;
     }
 
     /// Leaves the stream, with the reason if a person here has stopped what goes over it.
-    pub(crate) fn leave<T>(mut self, result: &Result<T, FileError>) {
-        leave_receiving(result, self.raw.get_mut());
-        leave_sending(result, self.writer.get_mut());
-    }
-
-    async fn say(&mut self, want: Want) -> Result<(), FileError> {
-        let message = PeerMessage::Event(PeerEvent::Want(want));
-        let said = match timeout(self.stall, self.writer.send(&message)).await {
-            Ok(said) => said.map_err(|error| ContentError::Stream(std::io::Error::other(error))),
-            Err(_) => Err(ContentError::Stalled),
-        };
-        said.map_err(|error| broken(&self.who, error))
+    pub(crate) fn leave<T>(self, result: &Result<T, FileError>) {
+        self.stream.leave(result);
     }
 }
 
